@@ -1,0 +1,7 @@
+//! The file as people write it, and everything that can be wrong with it.
+
+mod place;
+pub mod schema;
+pub mod values;
+
+pub use place::{Place, Step};

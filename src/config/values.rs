@@ -1,0 +1,205 @@
+//! Values with units, as they are written in the file: `30s`, `1MiB`, `0.01`, `10`.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::model;
+
+/// A span of time: digits and a unit, `ms`, `s`, `m`, `h` or `d`. At most 365 days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Duration(pub std::time::Duration);
+
+/// A number of bytes: digits and a unit, `B`, `KiB`, `MiB` or `GiB` (`KB`, `MB`, `GB` by thousands).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+/// A weight, see [`model::Weight`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Weight(pub model::Weight);
+
+/// A share of 100, with at most four decimals (one bucket is 0.0001 %). Held as a weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(pub model::Weight);
+
+const DURATION_HELP: &str = "a duration is digits and a unit, such as 500ms, 30s, 5m, 1h or 7d";
+const SIZE_HELP: &str = "a size is digits and a unit, such as 512B, 64KiB, 1MiB or 2GiB";
+const PERCENT_HELP: &str = "a percentage is a number from 0 to 100 with at most four decimals, such as 10 or 0.01";
+
+impl FromStr for Duration {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, unit) = split_unit(text).ok_or(DURATION_HELP)?;
+        let milliseconds: u64 = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(DURATION_HELP.to_owned()),
+        };
+        match number.checked_mul(milliseconds) {
+            Some(total) if total <= 365 * 86_400_000 => Ok(Duration(std::time::Duration::from_millis(total))),
+            _ => Err("a duration is at most 365d".to_owned()),
+        }
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, unit) = split_unit(text).ok_or(SIZE_HELP)?;
+        let bytes: u64 = match unit {
+            "B" => 1,
+            "KB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(SIZE_HELP.to_owned()),
+        };
+        number.checked_mul(bytes).map(Size).ok_or_else(|| "a size is at most 16777215TiB".to_owned())
+    }
+}
+
+impl FromStr for Weight {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Weight).map_err(|error: model::WeightError| error.to_string())
+    }
+}
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let share: model::Weight = text.parse().map_err(|_| PERCENT_HELP.to_owned())?;
+        let is_whole_buckets = share.micros() % 100 == 0;
+        if share > model::Weight::HUNDRED || !is_whole_buckets {
+            return Err(PERCENT_HELP.to_owned());
+        }
+        Ok(Percent(share))
+    }
+}
+
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(at);
+    Some((number.parse().ok()?, unit))
+}
+
+/// Reads a value from a text or, where the file has a bare number, from the number's text.
+struct Parsed<T> {
+    expected: &'static str,
+    accepts_number: bool,
+    value: std::marker::PhantomData<T>,
+}
+
+impl<T: FromStr<Err = String>> Visitor<'_> for Parsed<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+        self.number(number.to_string())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        self.number(number.to_string())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
+        self.number(number.to_string())
+    }
+}
+
+impl<T: FromStr<Err = String>> Parsed<T> {
+    fn number<E: Error>(self, text: String) -> Result<T, E> {
+        if self.accepts_number { text.parse().map_err(E::custom) } else { Err(E::custom(self.expected)) }
+    }
+}
+
+macro_rules! value {
+    ($type:ident, $expected:expr, number: $accepts_number:literal, $schema:tt) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(Parsed {
+                    expected: $expected,
+                    accepts_number: $accepts_number,
+                    value: std::marker::PhantomData,
+                })
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+value!(Duration, DURATION_HELP, number: false, {
+    "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$",
+    "description": "Digits and a unit: 500ms, 30s, 5m, 1h, 7d."
+});
+value!(Size, SIZE_HELP, number: false, {
+    "type": "string", "pattern": "^[0-9]+(B|KB|MB|GB|KiB|MiB|GiB)$",
+    "description": "Digits and a unit: 512B, 64KiB, 1MiB, 2GiB."
+});
+value!(Weight, "a weight, such as 5 or 0.01", number: true, {
+    "type": "number", "minimum": 0, "maximum": 1_000_000,
+    "description": "Share = weight / sum of weights; at most six decimals."
+});
+value!(Percent, PERCENT_HELP, number: true, {
+    "type": "number", "minimum": 0, "maximum": 100,
+    "description": "A share of 100 with at most four decimals."
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        let ms = |text: &str| text.parse::<Duration>().map(|d| d.0.as_millis());
+        assert_eq!((ms("500ms"), ms("30s"), ms("1h")), (Ok(500), Ok(30_000), Ok(3_600_000)));
+        for text in ["30", "s", "", "1.5s", "-1s", "1 s", "30S"] {
+            assert_eq!(ms(text), Err(DURATION_HELP.to_owned()), "{text}");
+        }
+        assert_eq!(ms("366d"), Err("a duration is at most 365d".to_owned()));
+        assert_eq!(ms("99999999999999d"), Err("a duration is at most 365d".to_owned()));
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!("64KiB".parse::<Size>(), Ok(Size(65_536)));
+        assert_eq!("64KB".parse::<Size>(), Ok(Size(64_000)));
+        assert!("64".parse::<Size>().is_err());
+        assert!("99999999999GiB".parse::<Size>().is_err());
+    }
+
+    #[test]
+    fn a_percentage_is_a_whole_number_of_buckets() {
+        assert!("0.0001".parse::<Percent>().is_ok());
+        for text in ["0.00001", "100.1", "-1", "10%"] {
+            assert_eq!(text.parse::<Percent>(), Err(PERCENT_HELP.to_owned()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Ringway: an edge proxy that decides who gets a new version.
+//!
+//! Two lines run through it, and the modules are named after their stations:
+//!
+//! ```text
+//! request:  listener → connection → request → route → cohort → assign → pick → forward → record
+//! reload:   watch → load → check → compile → test → publish → (the next request loads it)
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod config;
+pub mod model;

@@ -1,0 +1,2 @@
+//! Ringway's executable.
+fn main() {}

@@ -1,0 +1,26 @@
+//! The words of the domain. No I/O, no async, no serde: everything here can be reasoned about on paper.
+//!
+//! The words are those of the contract with users: a *service* has *variants*; a *cohort* is a group of
+//! requests chosen by conditions; an *assignment* is the variant that a request got and the *reason* why.
+
+mod bucket;
+mod layout;
+mod outcome;
+mod weight;
+
+pub use bucket::{BUCKETS, Bucket, SaltKey};
+pub use layout::{Layout, LayoutError, Range};
+pub use outcome::{FallbackCause, Fault, Outcome, Reason};
+pub use weight::{Weight, WeightError};
+
+/// The cohort that takes every request that no named cohort took. It is always the last one.
+pub const EVERYONE: &str = "everyone";
+
+/// The variant that is the remainder (see [`Layout`]) when a service has one of this name.
+pub const STABLE: &str = "stable";
+
+/// The smallest latency that a histogram tells apart, in microseconds.
+pub const LATENCY_MIN_US: u64 = 1;
+
+/// The largest latency that a histogram holds, in microseconds (60 s); longer ones count as this.
+pub const LATENCY_MAX_US: u64 = 60_000_000;
