@@ -1,0 +1,202 @@
+use bytes::Bytes;
+use http::HeaderMap;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+
+use super::Deadline;
+
+/// A request's body on its way from the client to an endpoint.
+///
+/// It is streamed: the next piece is read from the client only when the endpoint has taken the one before.
+pub struct RequestBody {
+    inner: Option<Incoming>,
+    watch: Option<Rc<BodyWatch>>,
+    max_bytes: Option<u64>,
+}
+
+/// Why a client's body could not be passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Longer than the listener allows.
+    #[error("the request body is longer than the listener allows")]
+    TooLarge,
+    /// The client broke off or sent what is not HTTP.
+    #[error("the client broke off its request body")]
+    Broken,
+}
+
+/// What is known of a body while it passes: shared between the body and the request that waits for an answer.
+pub struct BodyWatch {
+    /// Bytes so far.
+    pub bytes: Cell<u64>,
+    /// The whole body has passed.
+    pub is_complete: Cell<bool>,
+    /// The last wish for more bytes was not met by the client.
+    pub waits_for_client: Cell<bool>,
+    /// Why the body ended early.
+    pub failure: Cell<Option<BodyError>>,
+    deadline: Rc<Deadline>,
+    idle: Duration,
+    answer: Duration,
+}
+
+/// Progress is counted in steps of this many bytes, so that one byte a minute is not progress.
+const PROGRESS_STEP: u64 = 1024;
+
+impl RequestBody {
+    /// A body of no bytes.
+    pub fn empty() -> RequestBody {
+        RequestBody { inner: None, watch: None, max_bytes: None }
+    }
+
+    /// The body of a client's request. While it passes, `deadline` is moved `idle` ahead with each progress, and
+    /// `answer` ahead when it is complete.
+    pub fn streamed(
+        inner: Incoming,
+        max_bytes: Option<u64>,
+        deadline: Rc<Deadline>,
+        idle: Duration,
+        answer: Duration,
+    ) -> (RequestBody, Rc<BodyWatch>) {
+        let watch = Rc::new(BodyWatch {
+            bytes: Cell::new(0),
+            is_complete: Cell::new(false),
+            waits_for_client: Cell::new(false),
+            failure: Cell::new(None),
+            deadline,
+            idle,
+            answer,
+        });
+        (RequestBody { inner: Some(inner), watch: Some(watch.clone()), max_bytes }, watch)
+    }
+}
+
+impl BodyWatch {
+    fn note_bytes(&self, count: u64) {
+        let before = self.bytes.get();
+        self.bytes.set(before + count);
+        if before == 0 || before / PROGRESS_STEP != (before + count) / PROGRESS_STEP {
+            self.deadline.set(Instant::now(), self.idle);
+        }
+    }
+
+    fn note_complete(&self) {
+        if !self.is_complete.replace(true) {
+            self.deadline.set(Instant::now(), self.answer);
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let max_bytes = self.max_bytes;
+        let body = &mut *self;
+        let (Some(inner), Some(watch)) = (body.inner.as_mut(), body.watch.as_ref()) else { return Poll::Ready(None) };
+        let polled = Pin::new(&mut *inner).poll_frame(cx);
+        watch.waits_for_client.set(polled.is_pending());
+        let frame = match polled {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => {
+                watch.note_complete();
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(_))) => {
+                watch.failure.set(Some(BodyError::Broken));
+                return Poll::Ready(Some(Err(BodyError::Broken)));
+            }
+            Poll::Ready(Some(Ok(frame))) => frame,
+        };
+        if let Some(data) = frame.data_ref() {
+            watch.note_bytes(data.len() as u64);
+            if max_bytes.is_some_and(|max| watch.bytes.get() > max) {
+                watch.failure.set(Some(BodyError::TooLarge));
+                return Poll::Ready(Some(Err(BodyError::TooLarge)));
+            }
+        }
+        if inner.is_end_stream() {
+            watch.note_complete();
+        }
+        Poll::Ready(Some(Ok(sanitize_frame(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+/// Trailer fields that would change framing, routing or trust if they were believed (RFC 9110 §6.5.1).
+pub fn is_forbidden_trailer(name: &http::HeaderName) -> bool {
+    use http::header;
+    const FORBIDDEN: [http::HeaderName; 14] = [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::CONTENT_LENGTH,
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+        header::HOST,
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::SET_COOKIE,
+        header::EXPECT,
+        header::VIA,
+        header::FORWARDED,
+        header::PROXY_AUTHORIZATION,
+    ];
+    let text = name.as_str();
+    FORBIDDEN.contains(name)
+        || text == "keep-alive"
+        || text == "proxy-connection"
+        || text.starts_with("x-forwarded-")
+        || text.starts_with("x-ringway-")
+}
+
+/// Removes trailer fields that must not be passed on.
+pub fn sanitize_trailers(trailers: HeaderMap) -> HeaderMap {
+    if !trailers.keys().any(is_forbidden_trailer) {
+        return trailers;
+    }
+    let mut kept = HeaderMap::with_capacity(trailers.len());
+    for name in trailers.keys().filter(|name| !is_forbidden_trailer(name)) {
+        for value in trailers.get_all(name) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+/// The frame, without the trailer fields that must not be passed on.
+pub fn sanitize_frame(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(trailers) => Frame::trailers(sanitize_trailers(trailers)),
+        Err(frame) => frame,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailers_cannot_bring_headers_in_by_the_back_door() {
+        let mut trailers = HeaderMap::new();
+        for name in ["grpc-status", "x-checksum", "x-ringway-cohort", "x-forwarded-for", "content-length", "host"] {
+            trailers.insert(name, "0".parse().unwrap());
+        }
+        let kept = sanitize_trailers(trailers);
+        let names: Vec<&str> = kept.keys().map(http::HeaderName::as_str).collect();
+        assert_eq!(names, ["grpc-status", "x-checksum"]);
+    }
+}

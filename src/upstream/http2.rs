@@ -1,0 +1,73 @@
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::future::Future;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+use super::RequestBody;
+
+/// An HTTP/2 connection to an endpoint, shared by the requests of one worker.
+#[derive(Clone)]
+pub(super) struct Http2 {
+    sender: SendRequest<RequestBody>,
+}
+
+/// Bytes that an answer's header block may have.
+const RESPONSE_HEAD_MAX: u32 = 64 * 1024;
+/// Flow-control window of one answer, in bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Flow-control window of a connection, in bytes.
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// How often a connection with requests in flight is asked for a sign of life.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+impl Http2 {
+    pub(super) async fn handshake(stream: TcpStream) -> Result<Http2, hyper::Error> {
+        let (sender, connection) = Builder::new(LocalExecutor)
+            .timer(TokioTimer::new())
+            .max_header_list_size(RESPONSE_HEAD_MAX)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(PING_EVERY)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        tokio::task::spawn_local(async move {
+            // the requests on it learn of an error by themselves
+            let _ = connection.await;
+        });
+        Ok(Http2 { sender })
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<hyper::Response<Incoming>, super::http1::SendError> {
+        use super::http1::SendError;
+        let request = match self.sender.ready().await {
+            Ok(()) => request,
+            Err(_) => return Err(SendError::Unsent(Box::new(request))),
+        };
+        self.sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
+            Some(request) => SendError::Unsent(Box::new(request)),
+            None => SendError::Failed(error.into_error()),
+        })
+    }
+}
+
+/// Runs the parts of an HTTP/2 connection on the worker's own thread.
+#[derive(Clone, Copy)]
+pub struct LocalExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}

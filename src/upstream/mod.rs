@@ -1,0 +1,22 @@
+//! What outlives a snapshot on the way to a service: endpoints, their health, and connections to them.
+//!
+//! An [`Upstream`] is shared by all workers and carried over a reload when its [`Spec`] is unchanged. Connections
+//! are not shared: every worker has [`Pools`] of its own, so that no request ever waits for a lock.
+
+mod body;
+mod connect;
+mod deadline;
+mod endpoint;
+mod http1;
+mod http2;
+mod pool;
+mod registry;
+mod resolve;
+
+pub use body::{BodyError, RequestBody};
+pub use deadline::Deadline;
+pub use endpoint::{Balance, Endpoint, Protocol, Spec, Target, Upstream};
+pub use http1::TunnelParts;
+pub use pool::{ExchangeError, Lease, PickError, Pools, UpstreamBody};
+pub use registry::Upstreams;
+pub use resolve::resolve_all;

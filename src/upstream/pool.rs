@@ -1,0 +1,347 @@
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::{Request, Response};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::body::sanitize_frame;
+use super::connect::{ConnectError, connect};
+use super::http1::{Http1, SendError, TunnelParts};
+use super::http2::Http2;
+use super::{Balance, BodyError, Endpoint, RequestBody, Upstream};
+use crate::model::FallbackCause;
+
+/// One worker's connections to all endpoints. Never shared between threads.
+#[derive(Default)]
+pub struct Pools {
+    pools: RefCell<HashMap<u32, Rc<Pool>>>,
+    turns: RefCell<HashMap<u32, usize>>,
+    /// The time of the last request or sweep: good enough to age idle connections, and free.
+    now: Cell<Option<Instant>>,
+}
+
+/// One worker's connections to one endpoint.
+struct Pool {
+    endpoint: Arc<Endpoint>,
+    idle: RefCell<Vec<Idle>>,
+    http2: tokio::sync::Mutex<Option<Http2>>,
+    in_flight: Cell<u32>,
+}
+
+struct Idle {
+    connection: Box<Http1>,
+    since: Instant,
+}
+
+/// A connection that one request uses. Dropping it before the answer is complete closes an HTTP/1.1 connection and
+/// resets an HTTP/2 stream.
+pub struct Lease {
+    pools: Rc<Pools>,
+    pool: Rc<Pool>,
+    connection: Option<Borrowed>,
+    is_reused: bool,
+}
+
+enum Borrowed {
+    Http1(Box<Http1>),
+    Http2(Http2),
+}
+
+/// Why no connection could be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PickError(pub FallbackCause);
+
+/// How an exchange failed before there was an answer.
+pub enum ExchangeError {
+    /// Nothing was sent: the connection had been closed before.
+    Unsent(Box<Request<RequestBody>>),
+    /// The endpoint closed the connection without an answer.
+    Closed,
+    /// The answer was not HTTP, or its head was too large.
+    Malformed,
+    /// The client's body failed.
+    Body(BodyError),
+}
+
+/// An answer's body, together with the connection that it comes from.
+pub struct UpstreamBody {
+    incoming: Incoming,
+    lease: Option<Lease>,
+}
+
+/// How long a connection waits for its next request.
+const IDLE_MAX: Duration = Duration::from_secs(20);
+/// How many connections to one endpoint one worker keeps waiting.
+const IDLE_CONNECTIONS_MAX: usize = 1024;
+
+impl Pools {
+    /// Tells the time, at least once a second.
+    pub fn set_now(&self, now: Instant) {
+        self.now.set(Some(now));
+    }
+
+    /// Chooses an endpoint and gives a connection to it: a waiting one, or a new one.
+    ///
+    /// An endpoint to which no connection can be opened is left alone for a while, and the next one is tried, so
+    /// long as there is one that was not tried yet. Nothing of the request has been sent by then.
+    pub async fn lease(
+        self: &Rc<Self>,
+        upstream: &Upstream,
+        wants_http2: bool,
+        connect_timeout: Duration,
+        now: Instant,
+    ) -> Result<Lease, PickError> {
+        let endpoints = Arc::clone(&upstream.endpoints());
+        if endpoints.is_empty() {
+            return Err(PickError(FallbackCause::Resolve));
+        }
+        let first = self.first(upstream, &endpoints);
+        let mut cause = FallbackCause::Ejected;
+        for at in 0..endpoints.len() {
+            let endpoint = &endpoints[(first + at) % endpoints.len()];
+            if endpoint.is_ejected(now) || !endpoint.claim_probe(now, connect_timeout) {
+                continue;
+            }
+            let pool = self.pool(endpoint);
+            match self.open(&pool, wants_http2, connect_timeout).await {
+                Ok(lease) => return Ok(lease),
+                Err(error) => {
+                    endpoint.note_connect_failure(Instant::now());
+                    cause = match error {
+                        ConnectError::Refused => FallbackCause::Connect,
+                        ConnectError::TimedOut => FallbackCause::ConnectTimeout,
+                    };
+                }
+            }
+        }
+        Err(PickError(cause))
+    }
+
+    /// Closes connections that have waited too long, and forgets endpoints that nobody uses any more.
+    pub fn sweep(&self, now: Instant) {
+        self.set_now(now);
+        self.pools.borrow_mut().retain(|_, pool| {
+            let mut idle = pool.idle.borrow_mut();
+            idle.retain_mut(|waiting| {
+                now.saturating_duration_since(waiting.since) < IDLE_MAX && waiting.connection.is_reusable()
+            });
+            let is_used = pool.in_flight.get() > 0 || !idle.is_empty() || Arc::strong_count(&pool.endpoint) > 1;
+            if idle.is_empty() {
+                *idle = Vec::new();
+            }
+            is_used
+        });
+    }
+
+    /// Open connections that wait for a request.
+    pub fn idle_count(&self) -> usize {
+        self.pools.borrow().values().map(|pool| pool.idle.borrow().len()).sum()
+    }
+
+    fn first(&self, upstream: &Upstream, endpoints: &[Arc<Endpoint>]) -> usize {
+        let count = endpoints.len();
+        if count == 1 {
+            return 0;
+        }
+        match upstream.spec().balance {
+            Balance::RoundRobin => {
+                let mut turns = self.turns.borrow_mut();
+                let turn = turns.entry(upstream.id()).or_insert_with(|| fastrand::usize(..count));
+                *turn = turn.wrapping_add(1);
+                *turn % count
+            }
+            Balance::LeastRequest => {
+                let (one, other) = (fastrand::usize(..count), fastrand::usize(..count - 1));
+                let other = if other >= one { other + 1 } else { other };
+                let load = |at: usize| {
+                    let load = self.pools.borrow().get(&endpoints[at].id()).map_or(0, |pool| pool.in_flight.get());
+                    (endpoints[at].is_ejected(self.now.get().unwrap_or_else(Instant::now)), load)
+                };
+                if load(other) < load(one) { other } else { one }
+            }
+        }
+    }
+
+    fn pool(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
+        let mut pools = self.pools.borrow_mut();
+        let pool = pools.entry(endpoint.id()).or_insert_with(|| {
+            Rc::new(Pool {
+                endpoint: endpoint.clone(),
+                idle: RefCell::default(),
+                http2: tokio::sync::Mutex::default(),
+                in_flight: Cell::new(0),
+            })
+        });
+        pool.clone()
+    }
+
+    async fn open(
+        self: &Rc<Self>,
+        pool: &Rc<Pool>,
+        wants_http2: bool,
+        connect_timeout: Duration,
+    ) -> Result<Lease, ConnectError> {
+        if wants_http2 {
+            return self.open_http2(pool, connect_timeout).await;
+        }
+        loop {
+            let waiting = pool.idle.borrow_mut().pop();
+            let Some(mut waiting) = waiting else { break };
+            if waiting.connection.is_reusable() {
+                return Ok(self.lend(pool, Borrowed::Http1(waiting.connection), true));
+            }
+        }
+        let stream = connect(pool.endpoint.address(), connect_timeout).await?;
+        let connection = Http1::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
+        pool.endpoint.note_connected();
+        Ok(self.lend(pool, Borrowed::Http1(Box::new(connection)), false))
+    }
+
+    async fn open_http2(self: &Rc<Self>, pool: &Rc<Pool>, connect_timeout: Duration) -> Result<Lease, ConnectError> {
+        // held while connecting, so that a burst of requests opens one connection and not one each
+        let mut shared = pool.http2.lock().await;
+        if let Some(connection) = shared.as_ref().filter(|connection| connection.is_open()) {
+            return Ok(self.lend(pool, Borrowed::Http2(connection.clone()), true));
+        }
+        let stream = connect(pool.endpoint.address(), connect_timeout).await?;
+        let connection = Http2::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
+        pool.endpoint.note_connected();
+        *shared = Some(connection.clone());
+        Ok(self.lend(pool, Borrowed::Http2(connection), false))
+    }
+
+    fn lend(self: &Rc<Self>, pool: &Rc<Pool>, connection: Borrowed, is_reused: bool) -> Lease {
+        pool.in_flight.set(pool.in_flight.get() + 1);
+        Lease { pools: self.clone(), pool: pool.clone(), connection: Some(connection), is_reused }
+    }
+}
+
+impl Lease {
+    /// The endpoint at the other end.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.pool.endpoint
+    }
+
+    /// True when the connection served requests before: it may have been closed by the endpoint meanwhile.
+    pub fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// True for HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        matches!(self.connection, Some(Borrowed::Http2(_)))
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub async fn exchange(mut self, request: Request<RequestBody>) -> Result<Response<UpstreamBody>, ExchangeError> {
+        let sent = match &mut self.connection {
+            Some(Borrowed::Http1(connection)) => connection.send(request).await,
+            Some(Borrowed::Http2(connection)) => connection.send(request).await,
+            None => return Err(ExchangeError::Unsent(Box::new(request))),
+        };
+        match sent {
+            Ok(response) => {
+                let (head, incoming) = response.into_parts();
+                let mut body = UpstreamBody { incoming, lease: Some(self) };
+                if body.incoming.is_end_stream() && head.status != http::StatusCode::SWITCHING_PROTOCOLS {
+                    body.finish();
+                }
+                Ok(Response::from_parts(head, body))
+            }
+            Err(SendError::Unsent(request)) => Err(ExchangeError::Unsent(request)),
+            Err(SendError::Failed(error)) => Err(ExchangeError::of(&error)),
+        }
+    }
+
+    /// Gives the connection back for the next request, if it can take one.
+    fn give_back(mut self) {
+        if let Some(Borrowed::Http1(mut connection)) = self.connection.take()
+            && connection.is_reusable()
+        {
+            let mut idle = self.pool.idle.borrow_mut();
+            if idle.len() < IDLE_CONNECTIONS_MAX {
+                let since = self.pools.now.get().unwrap_or_else(Instant::now);
+                idle.push(Idle { connection, since });
+            }
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.in_flight.set(self.pool.in_flight.get().saturating_sub(1));
+    }
+}
+
+impl ExchangeError {
+    fn of(error: &hyper::Error) -> ExchangeError {
+        let body = std::error::Error::source(error).and_then(|source| source.downcast_ref::<BodyError>());
+        if let Some(body) = body {
+            return ExchangeError::Body(*body);
+        }
+        if error.is_parse() { ExchangeError::Malformed } else { ExchangeError::Closed }
+    }
+}
+
+impl UpstreamBody {
+    /// Takes the socket out after the endpoint has switched protocols. `None` for HTTP/2.
+    pub fn into_tunnel(mut self) -> Option<TunnelParts> {
+        match self.lease.take()?.connection.take()? {
+            Borrowed::Http1(connection) => Some(connection.into_tunnel()),
+            Borrowed::Http2(_) => None,
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(Lease { connection: Some(Borrowed::Http1(connection)), .. }) = &mut self.lease {
+            connection.drive(cx);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let body = &mut *self;
+        let mut polled = Pin::new(&mut body.incoming).poll_frame(cx);
+        if polled.is_pending() {
+            // asking told the connection that there is room; now let it read
+            body.drive(cx);
+            polled = Pin::new(&mut body.incoming).poll_frame(cx);
+        }
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if body.incoming.is_end_stream() {
+                    body.finish();
+                }
+                Poll::Ready(Some(Ok(sanitize_frame(frame))))
+            }
+            Poll::Ready(None) => {
+                body.finish();
+                Poll::Ready(None)
+            }
+            other => other,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
