@@ -1,0 +1,182 @@
+use http::StatusCode;
+
+use crate::model::{FallbackCause, Fault, Outcome};
+use crate::upstream::BodyError;
+
+/// Why a request was not answered by its variant. Each one says what the client is told, what the log is told, and
+/// whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyError {
+    /// No `Host`, more than one, or one that is not a host (RFC 9112 §3.2.2).
+    BadHost,
+    /// The target's authority and `Host` differ.
+    HostMismatch,
+    /// The request target is not one that a proxy serves.
+    BadTarget,
+    /// The path cannot be read in only one way.
+    BadPath,
+    /// The body's framing is not plain `chunked` (RFC 9112 §6.1).
+    BadTransferEncoding,
+    /// A field that routing relies on has bytes that are not text.
+    BadField,
+    /// An upgrade that cannot be one.
+    BadUpgrade,
+    /// CONNECT and TRACE are not served.
+    MethodNotAllowed,
+    /// The target is longer than the listener allows.
+    TargetTooLong,
+    /// More header fields than the listener allows.
+    TooManyFields,
+    /// A longer body than the listener allows.
+    BodyTooLarge,
+    /// An expectation other than `100-continue`.
+    BadExpectation,
+    /// The request came by here before.
+    Loop,
+    /// No route leads anywhere.
+    NoRoute,
+    /// The client was too slow with its body.
+    ClientTimeout,
+    /// The client broke off its body.
+    ClientAborted,
+    /// No connection to any endpoint, and no fallback.
+    NoEndpoint(FallbackCause),
+    /// The endpoint closed the connection without an answer.
+    Reset,
+    /// The endpoint's answer is not one.
+    BadAnswer,
+    /// The endpoint did not answer in time.
+    AnswerTimeout,
+}
+
+impl ProxyError {
+    /// The status that the client gets.
+    pub fn status(self) -> StatusCode {
+        match self {
+            ProxyError::BadHost
+            | ProxyError::HostMismatch
+            | ProxyError::BadTarget
+            | ProxyError::BadPath
+            | ProxyError::BadTransferEncoding
+            | ProxyError::BadField
+            | ProxyError::BadUpgrade
+            | ProxyError::ClientAborted => StatusCode::BAD_REQUEST,
+            ProxyError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            ProxyError::TargetTooLong => StatusCode::URI_TOO_LONG,
+            ProxyError::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            ProxyError::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ProxyError::BadExpectation => StatusCode::EXPECTATION_FAILED,
+            ProxyError::Loop => StatusCode::LOOP_DETECTED,
+            ProxyError::NoRoute => StatusCode::NOT_FOUND,
+            ProxyError::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
+            ProxyError::NoEndpoint(FallbackCause::ConnectTimeout) | ProxyError::AnswerTimeout => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            ProxyError::NoEndpoint(
+                FallbackCause::Connect | FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Limit,
+            ) => StatusCode::SERVICE_UNAVAILABLE,
+            ProxyError::Reset | ProxyError::BadAnswer => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The short text that the client gets.
+    pub fn reason(self) -> &'static str {
+        match self {
+            ProxyError::BadHost => "missing, repeated or invalid host",
+            ProxyError::HostMismatch => "the request target and the host header name different hosts",
+            ProxyError::BadTarget => "invalid request target",
+            ProxyError::BadPath => "ambiguous path",
+            ProxyError::BadTransferEncoding => "invalid transfer-encoding",
+            ProxyError::BadField => "invalid header field",
+            ProxyError::BadUpgrade => "invalid upgrade",
+            ProxyError::MethodNotAllowed => "method not allowed",
+            ProxyError::TargetTooLong => "request target too long",
+            ProxyError::TooManyFields => "too many header fields",
+            ProxyError::BodyTooLarge => "request body too large",
+            ProxyError::BadExpectation => "expectation failed",
+            ProxyError::Loop => "the request came by here before",
+            ProxyError::NoRoute => "no route for this request",
+            ProxyError::ClientTimeout => "the request body came too slowly",
+            ProxyError::ClientAborted => "the request body broke off",
+            ProxyError::NoEndpoint(FallbackCause::ConnectTimeout) => "connecting to the service took too long",
+            ProxyError::NoEndpoint(
+                FallbackCause::Connect | FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Limit,
+            ) => "no endpoint of the service is reachable",
+            ProxyError::Reset => "the service closed the connection",
+            ProxyError::BadAnswer => "the service sent an invalid answer",
+            ProxyError::AnswerTimeout => "the service took too long",
+        }
+    }
+
+    /// The response flag in the access log: Envoy's letters, so that existing tools can read it.
+    pub fn flag(self) -> &'static str {
+        match self {
+            ProxyError::BadHost
+            | ProxyError::HostMismatch
+            | ProxyError::BadTarget
+            | ProxyError::BadPath
+            | ProxyError::BadTransferEncoding
+            | ProxyError::BadField
+            | ProxyError::BadUpgrade
+            | ProxyError::MethodNotAllowed
+            | ProxyError::TargetTooLong
+            | ProxyError::TooManyFields
+            | ProxyError::BodyTooLarge
+            | ProxyError::BadExpectation
+            | ProxyError::Loop => "DPE",
+            ProxyError::NoRoute => "NR",
+            ProxyError::ClientTimeout => "SI",
+            ProxyError::ClientAborted => "DC",
+            ProxyError::NoEndpoint(FallbackCause::Connect | FallbackCause::ConnectTimeout) => "UF",
+            ProxyError::NoEndpoint(FallbackCause::Resolve | FallbackCause::Ejected) => "UH",
+            ProxyError::NoEndpoint(FallbackCause::Limit) => "UO",
+            ProxyError::Reset => "UC",
+            ProxyError::BadAnswer => "UPE",
+            ProxyError::AnswerTimeout => "UT",
+        }
+    }
+
+    /// Whose fault it is.
+    pub fn fault(self) -> Fault {
+        match self {
+            ProxyError::BadHost
+            | ProxyError::HostMismatch
+            | ProxyError::BadTarget
+            | ProxyError::BadPath
+            | ProxyError::BadTransferEncoding
+            | ProxyError::BadField
+            | ProxyError::BadUpgrade
+            | ProxyError::MethodNotAllowed
+            | ProxyError::TargetTooLong
+            | ProxyError::TooManyFields
+            | ProxyError::BodyTooLarge
+            | ProxyError::BadExpectation
+            | ProxyError::Loop
+            | ProxyError::NoRoute
+            | ProxyError::ClientTimeout
+            | ProxyError::ClientAborted => Fault::Downstream,
+            ProxyError::NoEndpoint(_) | ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => {
+                Fault::Upstream
+            }
+        }
+    }
+
+    /// How a request that ended so is recorded for its variant.
+    pub fn outcome(self) -> Outcome {
+        match (self, self.fault()) {
+            (ProxyError::ClientAborted, _) => Outcome::Cancelled,
+            (_, Fault::Downstream) => Outcome::Rejected,
+            (_, Fault::Upstream) => Outcome::Error,
+            (_, Fault::Ours) => Outcome::Internal,
+        }
+    }
+}
+
+impl From<BodyError> for ProxyError {
+    fn from(error: BodyError) -> ProxyError {
+        match error {
+            BodyError::TooLarge => ProxyError::BodyTooLarge,
+            BodyError::Broken => ProxyError::ClientAborted,
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! What header fields mean to a proxy: which end here, which are believed, and which are added.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+use std::net::IpAddr;
+
+use super::error::ProxyError;
+
+/// `x-ringway-service`, `x-ringway-cohort` and `x-ringway-variant`: what was decided.
+pub const X_RINGWAY_SERVICE: HeaderName = HeaderName::from_static("x-ringway-service");
+/// See [`X_RINGWAY_SERVICE`].
+pub const X_RINGWAY_COHORT: HeaderName = HeaderName::from_static("x-ringway-cohort");
+/// See [`X_RINGWAY_SERVICE`].
+pub const X_RINGWAY_VARIANT: HeaderName = HeaderName::from_static("x-ringway-variant");
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The request id.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The W3C trace context.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Fields that say where a request came from. From a peer that is not trusted they say nothing.
+const ORIGIN_FIELDS: [&str; 8] = [
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+    "forwarded",
+];
+
+/// Fields that a `Connection` header cannot take away: they belong to the request, not to the connection.
+const KEPT_FROM_CONNECTION: [&str; 11] = [
+    "host",
+    "content-length",
+    "content-type",
+    "authorization",
+    "cookie",
+    "set-cookie",
+    "cache-control",
+    "via",
+    "forwarded",
+    "traceparent",
+    "x-request-id",
+];
+
+/// What a request asks of the connection itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HopByHop {
+    /// It asks for a WebSocket (RFC 6455).
+    pub wants_websocket: bool,
+    /// It takes trailer fields.
+    pub takes_trailers: bool,
+}
+
+/// Removes what a peer must not tell: fields of ours, origins from peers that are not trusted, and other spellings
+/// (`x_user`, `x.user`) of names that rules rely on, which many services cannot tell apart from the real ones.
+pub fn strip_forged(headers: &mut HeaderMap, peer_trusted: bool, geo_header: Option<&HeaderName>, relied_on: &[HeaderName]) {
+    let mut forged: SmallVec<[HeaderName; 4]> = SmallVec::new();
+    for name in headers.keys() {
+        let text = name.as_str();
+        let is_origin = !peer_trusted && (ORIGIN_FIELDS.contains(&text) || geo_header == Some(name));
+        if is_ours(text) || is_origin || is_alias(text, relied_on) {
+            forged.push(name.clone());
+        }
+    }
+    for name in forged {
+        headers.remove(name);
+    }
+}
+
+/// True for names that only Ringway sets.
+pub fn is_ours(name: &str) -> bool {
+    name.starts_with("x-ringway-")
+}
+
+/// True for another spelling of a name that something relies on.
+fn is_alias(name: &str, relied_on: &[HeaderName]) -> bool {
+    if !name.bytes().any(|byte| byte == b'_' || byte == b'.') {
+        return false;
+    }
+    let plain = name.replace(['_', '.'], "-");
+    is_ours(&plain)
+        || ORIGIN_FIELDS.contains(&plain.as_str())
+        || KEPT_FROM_CONNECTION.contains(&plain.as_str())
+        || plain == "transfer-encoding"
+        || relied_on.iter().any(|relied| relied.as_str().replace(['_', '.'], "-") == plain && relied.as_str() != name)
+}
+
+/// Removes the fields that end at this hop (RFC 9110 §7.6.1) and says what they asked for.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap, relied_on: &[HeaderName]) -> HopByHop {
+    let mut asked = HopByHop::default();
+    let mut named: SmallVec<[HeaderName; 4]> = SmallVec::new();
+    let mut has_upgrade_token = false;
+    for line in headers.get_all(header::CONNECTION) {
+        for token in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            has_upgrade_token |= token.eq_ignore_ascii_case(b"upgrade");
+            if let Ok(name) = HeaderName::from_bytes(token)
+                && !is_kept_from_connection(&name, relied_on)
+            {
+                named.push(name);
+            }
+        }
+    }
+    if has_upgrade_token {
+        let mut upgrades = headers.get_all(header::UPGRADE).iter();
+        let first = upgrades.next();
+        asked.wants_websocket = first.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+            && upgrades.next().is_none();
+    }
+    if let Some(te) = headers.get(header::TE) {
+        let tokens = te.as_bytes().split(|byte| *byte == b',');
+        asked.takes_trailers = tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(b"trailers"));
+    }
+    for name in named {
+        headers.remove(name);
+    }
+    for name in [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS]
+    {
+        headers.remove(name);
+    }
+    asked
+}
+
+fn is_kept_from_connection(name: &HeaderName, relied_on: &[HeaderName]) -> bool {
+    let text = name.as_str();
+    KEPT_FROM_CONNECTION.contains(&text)
+        || text.starts_with("x-forwarded-")
+        || is_ours(text)
+        || relied_on.contains(name)
+}
+
+/// Keeps the names in `Trailer` that may be trailers, or removes the field.
+pub fn sanitize_trailer_names(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::TRAILER) {
+        return;
+    }
+    let mut kept: Vec<String> = Vec::new();
+    for line in headers.get_all(header::TRAILER) {
+        let names = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
+        kept.extend(names.filter(|name| !crate::upstream::is_forbidden_trailer(name)).map(|name| name.to_string()));
+    }
+    headers.remove(header::TRAILER);
+    if let Ok(value) = HeaderValue::from_str(&kept.join(", "))
+        && !kept.is_empty()
+    {
+        headers.insert(header::TRAILER, value);
+    }
+}
+
+/// Refuses a request that has been through this process before, and signs it otherwise (RFC 9110 §7.6.3).
+pub fn add_via(headers: &mut HeaderMap, http2: bool, name: &ViaName) -> Result<(), ProxyError> {
+    let mine = if http2 { &name.http2 } else { &name.http1 };
+    if !headers.contains_key(header::VIA) {
+        headers.insert(header::VIA, mine.clone());
+        return Ok(());
+    }
+    let has_been_here = headers
+        .get_all(header::VIA)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .any(|hop| hop.trim_ascii().ends_with(name.pseudonym.as_bytes()));
+    if has_been_here {
+        return Err(ProxyError::Loop);
+    }
+    headers.append(header::VIA, mine.clone());
+    Ok(())
+}
+
+/// The name under which this process signs `Via`. It is its own: two Ringways in a row are not a loop.
+#[derive(Debug)]
+pub struct ViaName {
+    pseudonym: String,
+    http1: HeaderValue,
+    http2: HeaderValue,
+}
+
+impl ViaName {
+    /// A new name.
+    pub fn random() -> ViaName {
+        let pseudonym = format!("ringway-{:08x}", fastrand::u32(..));
+        let value = |version: &str| {
+            HeaderValue::from_str(&format!("{version} {pseudonym}")).unwrap_or(HeaderValue::from_static("1.1 ringway"))
+        };
+        ViaName { http1: value("1.1"), http2: value("2.0"), pseudonym }
+    }
+}
+
+/// Says where the request came from. What a trusted peer said is kept and continued.
+pub fn add_forwarded(headers: &mut HeaderMap, peer: IpAddr, scheme: &'static str, host: Option<&HeaderValue>) {
+    let mut text = smallstr();
+    let line = {
+        use std::fmt::Write;
+        let before = headers.get_all(X_FORWARDED_FOR);
+        for value in before.iter().filter_map(|value| value.to_str().ok()) {
+            let _ = write!(text, "{value}, ");
+        }
+        let _ = write!(text, "{peer}");
+        HeaderValue::from_str(&text)
+    };
+    if let Ok(line) = line {
+        headers.insert(X_FORWARDED_FOR, line);
+    }
+    if !headers.contains_key(X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    }
+    if let Some(host) = host
+        && !headers.contains_key(X_FORWARDED_HOST)
+    {
+        headers.insert(X_FORWARDED_HOST, host.clone());
+    }
+}
+
+fn smallstr() -> String {
+    String::with_capacity(48)
+}
+
+/// Gives the request an id, unless a trusted peer did. At most 128 visible ASCII characters are believed.
+pub fn ensure_request_id(headers: &mut HeaderMap, peer_trusted: bool) {
+    let is_good = |value: &HeaderValue| {
+        let bytes = value.as_bytes();
+        !bytes.is_empty() && bytes.len() <= 128 && bytes.iter().all(u8::is_ascii_graphic)
+    };
+    if peer_trusted && headers.get(X_REQUEST_ID).is_some_and(is_good) {
+        return;
+    }
+    let mut text = [0; 36];
+    write_uuid(fastrand::u128(..), &mut text);
+    if let Ok(value) = HeaderValue::from_bytes(&text) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+}
+
+/// Passes a valid W3C trace context on, and starts one where there is none (Trace Context, level 1, §3.2).
+pub fn ensure_trace_context(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(TRACEPARENT).iter();
+    let first = lines.next();
+    if first.is_some_and(|value| is_traceparent(value.as_bytes())) && lines.next().is_none() {
+        return;
+    }
+    headers.remove(TRACESTATE);
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
+    write_hex(&fastrand::u128(1..).to_be_bytes(), &mut text[3..35]);
+    write_hex(&fastrand::u64(1..).to_be_bytes(), &mut text[36..52]);
+    if let Ok(value) = HeaderValue::from_bytes(&text) {
+        headers.insert(TRACEPARENT, value);
+    }
+}
+
+fn is_traceparent(text: &[u8]) -> bool {
+    let is_hex = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let has_shape = text.len() >= 55 && text[2] == b'-' && text[35] == b'-' && text[52] == b'-';
+    if !has_shape || (text.len() > 55 && (&text[..2] == b"00" || text[55] != b'-')) {
+        return false;
+    }
+    let (version, trace, parent, flags) = (&text[..2], &text[3..35], &text[36..52], &text[53..55]);
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == b'0');
+    [version, trace, parent, flags].into_iter().all(is_hex) && version != b"ff" && !is_zero(trace) && !is_zero(parent)
+}
+
+fn write_hex(bytes: &[u8], to: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, pair) in bytes.iter().zip(to.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+}
+
+/// A random UUID (RFC 9562, version 4).
+fn write_uuid(random: u128, to: &mut [u8; 36]) {
+    let mut bytes = random.to_be_bytes();
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    *to = *b"00000000-0000-0000-0000-000000000000";
+    for (from, at) in [(0..4, 0), (4..6, 9), (6..8, 14), (8..10, 19), (10..16, 24)] {
+        let part = &bytes[from];
+        write_hex(part, &mut to[at..at + 2 * part.len()]);
+    }
+}
+
+/// Removes from an answer what ends at this hop, and names that only Ringway sets.
+pub fn strip_answer(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        strip_hop_by_hop(headers, &[]);
+    } else {
+        for name in [header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
+            headers.remove(name);
+        }
+    }
+    let forged: SmallVec<[HeaderName; 2]> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
+    for name in forged {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        headers.keys().map(HeaderName::as_str).collect()
+    }
+
+    #[test]
+    fn what_a_connection_names_ends_here_but_not_what_belongs_to_the_request() {
+        let mut lines = headers(&[
+            ("connection", "close, X-Secret-Hop, Cookie, HOST, x-forwarded-for, x-plan"),
+            ("x-secret-hop", "1"),
+            ("cookie", "a=b"),
+            ("host", "a"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-plan", "pro"),
+            ("keep-alive", "timeout=5"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAA"),
+        ]);
+        let asked = strip_hop_by_hop(&mut lines, &[HeaderName::from_static("x-plan")]);
+        assert_eq!(asked, HopByHop::default());
+        assert_eq!(names(&lines), ["cookie", "host", "x-forwarded-for", "x-plan"]);
+    }
+
+    #[test]
+    fn only_a_plain_websocket_upgrade_is_one() {
+        for (connection, upgrade, wanted) in [
+            ("Upgrade", "websocket", true),
+            ("keep-alive, upgrade", "WebSocket", true),
+            ("keep-alive", "websocket", false),
+            ("upgrade", "websocket, h2c", false),
+            ("upgrade", "h2c", false),
+        ] {
+            let mut lines = headers(&[("connection", connection), ("upgrade", upgrade)]);
+            assert_eq!(strip_hop_by_hop(&mut lines, &[]).wants_websocket, wanted, "{connection} {upgrade}");
+        }
+    }
+
+    #[test]
+    fn forged_fields_and_their_other_spellings_are_removed() {
+        let mut lines = headers(&[
+            ("x-ringway-cohort", "staff"),
+            ("X_Ringway_Variant", "canary"),
+            ("x.ringway.cohort", "staff"),
+            ("x_employee", "1"),
+            ("x-employee", "1"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x_real_ip", "1.2.3.4"),
+            ("cf-ipcountry", "NO"),
+            ("x_other", "kept"),
+        ]);
+        let relied_on = [HeaderName::from_static("x-employee"), HeaderName::from_static("cf-ipcountry")];
+        strip_forged(&mut lines, false, Some(&relied_on[1]), &relied_on);
+        assert_eq!(names(&lines), ["x-employee", "x_other"]);
+    }
+
+    #[test]
+    fn a_trusted_peer_may_say_where_a_request_came_from() {
+        let mut lines = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-ringway-cohort", "staff")]);
+        strip_forged(&mut lines, true, None, &[]);
+        add_forwarded(&mut lines, "10.0.0.1".parse().unwrap(), "http", None);
+        assert_eq!(lines["x-forwarded-for"], "1.2.3.4, 10.0.0.1");
+        assert!(!lines.contains_key("x-ringway-cohort"));
+    }
+
+    #[test]
+    fn a_loop_is_seen_and_a_chain_is_not_one() {
+        let (mine, other) = (ViaName::random(), ViaName::random());
+        let mut lines = HeaderMap::new();
+        assert_eq!(add_via(&mut lines, false, &other), Ok(()));
+        assert_eq!(add_via(&mut lines, true, &mine), Ok(()));
+        assert_eq!(add_via(&mut lines, false, &mine), Err(ProxyError::Loop));
+        assert_eq!(lines.get_all("via").iter().count(), 2);
+    }
+
+    #[test]
+    fn a_valid_trace_context_is_passed_on_and_an_invalid_one_replaced() {
+        let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        for (text, is_kept) in [
+            (valid, true),
+            ("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", true),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", false),
+            ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false),
+            ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", false),
+            ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", false),
+            ("<script>", false),
+        ] {
+            let mut lines = headers(&[("traceparent", text), ("tracestate", "a=1")]);
+            ensure_trace_context(&mut lines);
+            assert_eq!(lines["traceparent"] == text, is_kept, "{text}");
+            assert_eq!(lines.contains_key("tracestate"), is_kept, "{text}");
+            assert!(is_traceparent(lines["traceparent"].as_bytes()));
+        }
+        let mut twice = headers(&[("traceparent", valid), ("traceparent", valid)]);
+        ensure_trace_context(&mut twice);
+        assert_eq!(twice.get_all("traceparent").iter().count(), 1);
+        assert_ne!(twice["traceparent"], valid);
+    }
+
+    #[test]
+    fn a_request_id_is_believed_from_trusted_peers_only() {
+        let mut lines = headers(&[("x-request-id", "abc")]);
+        ensure_request_id(&mut lines, true);
+        assert_eq!(lines["x-request-id"], "abc");
+        ensure_request_id(&mut lines, false);
+        assert_eq!(lines["x-request-id"].len(), 36);
+        assert_eq!(&lines["x-request-id"].as_bytes()[14..15], b"4");
+    }
+
+    #[test]
+    fn an_answer_cannot_speak_in_our_name() {
+        let mut lines = headers(&[("connection", "close, x-hop"), ("x-hop", "1"), ("x-ringway-variant", "no"), ("set-cookie", "a"), ("set-cookie", "b")]);
+        strip_answer(&mut lines);
+        assert_eq!(names(&lines), ["set-cookie"]);
+        assert_eq!(lines.get_all("set-cookie").iter().count(), 2);
+    }
+}

@@ -1,0 +1,20 @@
+//! The data plane. The files stand in the order in which a request meets them:
+//! listener → connection → request → headers → forward → record, and `tunnel` for upgraded connections.
+//!
+//! It knows nothing of files, reloads and rollouts: with all of that gone, it serves its last snapshot.
+
+mod answer;
+mod connection;
+mod error;
+mod forward;
+mod headers;
+mod listener;
+mod record;
+mod request;
+mod socket;
+mod tunnel;
+mod worker;
+
+pub use error::ProxyError;
+pub use listener::bind;
+pub use worker::{Command, Shared, Worker, WorkerHandle, start};

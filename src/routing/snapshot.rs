@@ -1,0 +1,200 @@
+use http::{HeaderName, HeaderValue};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::condition::Condition;
+use super::host_pattern::HostPattern;
+use super::routes::RouteTable;
+use super::user_key::KeySource;
+use super::view::Trust;
+use crate::config::files::{Geo, Secret};
+use crate::model::{Layout, SaltKey, Weight};
+use crate::telemetry::Slot;
+use crate::upstream::Upstream;
+
+/// The immutable compiled state that serves requests. Published by one pointer, loaded once per request.
+pub struct Snapshot {
+    /// A short hash of the files that it was compiled from.
+    pub rev: Arc<str>,
+    /// Which request goes to which service.
+    pub routes: RouteTable,
+    /// What is being released.
+    pub services: Vec<Service>,
+    /// What each listener believes and allows.
+    pub listeners: HashMap<SocketAddr, Arc<ListenerRules>>,
+    /// Where the place of a client comes from.
+    pub geo: Option<Arc<Geo>>,
+    /// Lower-case header names that rules rely on: other spellings of them are removed from requests.
+    pub relied_on: Vec<HeaderName>,
+}
+
+/// What a listener believes and allows.
+#[derive(Debug)]
+pub struct ListenerRules {
+    /// The name in logs.
+    pub name: Box<str>,
+    /// Whom it believes.
+    pub trust: Trust,
+    /// What a client may use.
+    pub limits: ListenerLimits,
+    /// How long a client may take.
+    pub timeouts: ListenerTimeouts,
+}
+
+/// What a client may use of a listener. Defaults: security considerations in `docs/reference/limits.md`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// Open connections; `None`: as many as descriptors allow, at most 10,000.
+    pub connections: Option<u32>,
+    /// Header fields of a request, cookie crumbs counted one by one.
+    pub header_fields: usize,
+    /// Bytes of a header block.
+    pub header_bytes: usize,
+    /// Bytes of a request target.
+    pub target_bytes: usize,
+    /// Bytes of a request body.
+    pub body_bytes: Option<u64>,
+    /// Requests on one connection.
+    pub requests_per_connection: u32,
+    /// Concurrent streams of an HTTP/2 connection.
+    pub concurrent_streams: u32,
+}
+
+/// How long a client may take on a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTimeouts {
+    /// From the first byte of a request to the end of its head.
+    pub request_headers: Duration,
+    /// Without a request on an open connection.
+    pub keep_alive: Duration,
+    /// Without progress of a body.
+    pub idle: Duration,
+    /// Without a byte on a tunnel.
+    pub tunnel: Duration,
+}
+
+/// What is being released: its variants and its cohorts.
+pub struct Service {
+    /// The name.
+    pub name: Arc<str>,
+    /// The name as a header value.
+    pub header: HeaderValue,
+    /// Where the user key is read, in order.
+    pub key_sources: Box<[KeySource]>,
+    /// The key of the bucket hash.
+    pub salt: SaltKey,
+    /// How a request may ask for the new version or refuse it.
+    pub override_: Option<Override>,
+    /// The variant that stands in for one without a usable endpoint.
+    pub fallback: Option<usize>,
+    /// Clients are shown the assignment.
+    pub expose_assignment: bool,
+    /// The versions, in the order of the file.
+    pub variants: Box<[Variant]>,
+    /// The remainder variant.
+    pub remainder: usize,
+    /// The groups, in order; `everyone` is the last one.
+    pub cohorts: Box<[Cohort]>,
+}
+
+/// How a request may ask for the new version (`always`) or refuse it (`never`).
+pub struct Override {
+    /// The header.
+    pub header: HeaderName,
+    /// The cookie of the same name.
+    pub cookie: Box<str>,
+    /// The secret of signed overrides.
+    pub secret: Option<Arc<Secret>>,
+    /// Networks from which it counts without a signature.
+    pub from: Box<[ipnet::IpNet]>,
+}
+
+/// One version of a service.
+pub struct Variant {
+    /// The name.
+    pub name: Arc<str>,
+    /// The name as a header value.
+    pub header: HeaderValue,
+    /// The version's name for people.
+    pub version: Option<Box<str>>,
+    /// Its endpoints.
+    pub upstream: Arc<Upstream>,
+    /// Headers set on requests to it.
+    pub set_headers: Box<[(HeaderName, HeaderValue)]>,
+}
+
+/// A group of requests.
+pub struct Cohort {
+    /// The name.
+    pub name: Arc<str>,
+    /// The name as a header value.
+    pub header: HeaderValue,
+    /// Which requests belong to it; `None` for all of them.
+    pub when: Option<Condition>,
+    /// The weights in force, one for each variant.
+    pub weights: Box<[Weight]>,
+    /// The weights are the cohort's own, not those of the variants.
+    pub has_own_weights: bool,
+    /// Which buckets belong to which variant.
+    pub layout: Layout,
+    /// Where each variant's requests are recorded.
+    pub slots: Box<[Slot]>,
+}
+
+impl Snapshot {
+    /// The service of this name.
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| &*service.name == name)
+    }
+
+    /// The rules of a listener. `None` once the listener is gone from the file.
+    pub fn rules(&self, address: &SocketAddr) -> Option<&Arc<ListenerRules>> {
+        self.listeners.get(address)
+    }
+}
+
+impl Service {
+    /// The variant that an override asks for with `always`: the first that is not the remainder.
+    pub fn newcomer(&self) -> Option<usize> {
+        (0..self.variants.len()).find(|variant| *variant != self.remainder)
+    }
+}
+
+impl Default for ListenerLimits {
+    fn default() -> ListenerLimits {
+        ListenerLimits {
+            connections: None,
+            header_fields: 100,
+            header_bytes: 32 * 1024,
+            target_bytes: 8 * 1024,
+            body_bytes: None,
+            requests_per_connection: 10_000,
+            concurrent_streams: 100,
+        }
+    }
+}
+
+impl Default for ListenerTimeouts {
+    fn default() -> ListenerTimeouts {
+        ListenerTimeouts {
+            request_headers: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            tunnel: Duration::from_secs(600),
+        }
+    }
+}
+
+/// The default of a route: 30 s for the answer's head, 2 s to connect.
+impl Default for super::routes::Timeouts {
+    fn default() -> super::routes::Timeouts {
+        super::routes::Timeouts { request: Duration::from_secs(30), connect: Duration::from_secs(2), idle: None }
+    }
+}
+
+/// The hosts that a route is for, as patterns.
+pub fn host_patterns(hosts: &[String]) -> Vec<HostPattern> {
+    hosts.iter().map(|host| HostPattern::parse(host)).collect()
+}
