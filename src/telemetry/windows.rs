@@ -105,7 +105,7 @@ impl Windows {
         self.started.get_or_insert(now_seconds.saturating_sub(1));
         self.now = now_seconds;
         self.registry.sweep(now_seconds);
-        self.seen.resize_with(self.registry.len(), Seen::default);
+        self.seen.resize_with(self.registry.slots_given(), Seen::default);
         let registry = &self.registry;
         let seen = registry.slots().into_iter().map(|known| known.slot);
         let frames: Vec<_> = seen.filter_map(|slot| self.seen[slot.index()].frame(registry, slot)).collect();

@@ -31,7 +31,7 @@ const BLOCKS_WAITING_MAX: usize = 256;
 /// A running access log. When it and all its shards are dropped, the writer thread writes the rest and ends.
 #[derive(Debug)]
 pub struct AccessLog {
-    blocks: SyncSender<Block>,
+    blocks: BlockSender,
     counters: LogCounters,
     writer: Option<thread::JoinHandle<()>>,
 }
@@ -42,10 +42,13 @@ pub struct LogCounters {
     dropped: Arc<AtomicU64>,
 }
 
+/// Nothing is sent as the last of all blocks.
+type BlockSender = SyncSender<Option<Block>>;
+
 /// One worker's end of the access log. Buffers lines; dropping it flushes.
 #[derive(Debug)]
 pub struct LogShard {
-    blocks: SyncSender<Block>,
+    blocks: BlockSender,
     counters: LogCounters,
     buffer: RefCell<Buffer>,
 }
@@ -85,12 +88,13 @@ impl AccessLog {
         self.counters.clone()
     }
 
-    /// Waits until all that was handed over is written; every shard must have been dropped before.
+    /// Writes all that was handed over and ends. What shards that still live hand over later is dropped and
+    /// counted, so drop them first.
     pub fn finish(self) {
         let AccessLog { blocks, writer, .. } = self;
-        drop(blocks);
-        if let Some(writer) = writer {
-            // A writer that panicked has been counted by its unwritten lines; there is nothing to add here.
+        let is_running = blocks.send(None).is_ok();
+        if let Some(writer) = writer.filter(|_| is_running) {
+            // The thread's result is empty.
             let _ = writer.join();
         }
     }
@@ -108,7 +112,7 @@ impl LogCounters {
 }
 
 impl LogShard {
-    fn new(blocks: SyncSender<Block>, counters: LogCounters) -> LogShard {
+    fn new(blocks: BlockSender, counters: LogCounters) -> LogShard {
         LogShard { blocks, counters, buffer: RefCell::default() }
     }
 
@@ -133,12 +137,13 @@ impl LogShard {
         if block.lines == 0 {
             return;
         }
-        match self.blocks.try_send(std::mem::take(block)) {
+        match self.blocks.try_send(Some(std::mem::take(block))) {
             Ok(()) => block.bytes.reserve(FLUSH_BYTES + Entry::BYTES_TYPICAL),
-            Err(TrySendError::Full(mut refused) | TrySendError::Disconnected(mut refused)) => {
-                self.counters.add(refused.lines);
-                refused.bytes.clear();
-                *block = Block { bytes: refused.bytes, lines: 0 };
+            Err(TrySendError::Full(refused) | TrySendError::Disconnected(refused)) => {
+                let Block { mut bytes, lines } = refused.unwrap_or_default();
+                self.counters.add(lines);
+                bytes.clear();
+                *block = Block { bytes, lines: 0 };
             }
         }
     }
@@ -150,9 +155,9 @@ impl Drop for LogShard {
     }
 }
 
-fn write_all(waiting: &Receiver<Block>, mut sink: Sink, counters: &LogCounters) {
+fn write_all(waiting: &Receiver<Option<Block>>, mut sink: Sink, counters: &LogCounters) {
     let mut failing = false;
-    for block in waiting {
+    for block in waiting.iter().map_while(|block| block) {
         match sink.write(&block.bytes) {
             Ok(()) => failing = false,
             Err(error) => {
@@ -206,14 +211,28 @@ mod tests {
         }
         shard.flush_tick();
         assert_eq!(counters.dropped(), 2);
-        assert_eq!(waiting.recv().unwrap().lines, 1);
+        assert_eq!(waiting.recv().unwrap().unwrap().lines, 1);
         shard.write(&Entry::default());
         shard.flush_tick();
-        assert_eq!((waiting.recv().unwrap().lines, counters.dropped()), (1, 2), "there is room again");
+        assert_eq!((waiting.recv().unwrap().unwrap().lines, counters.dropped()), (1, 2), "there is room again");
         drop(waiting);
         shard.write(&Entry::default());
         drop(shard);
         assert_eq!(counters.dropped(), 3);
+    }
+
+    #[test]
+    fn the_log_ends_with_shards_alive_and_writes_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let log = AccessLog::start(Target::File(path.clone())).unwrap();
+        let (shard, counters) = (log.shard(), log.counters());
+        shard.write(&Entry::default());
+        shard.flush_tick();
+        log.finish();
+        shard.write(&Entry::default());
+        drop(shard);
+        assert_eq!((lines(&path).len(), counters.dropped()), (1, 1));
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Collector for RecorderCollector {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let facts = self.facts.load();
-        let series_max = (self.recorder.max_series() as usize).max(SERIES_MIN);
+        let series_max = (self.recorder.max_series() as usize).max(SERIES_MIN) - OF_PROCESS.len();
         let mut to = Exposition::default();
         self.expose_process(&mut to, &facts);
         let endpoint_states = facts.endpoints.iter().map(|fact| fact.state).collect::<std::collections::BTreeSet<_>>();

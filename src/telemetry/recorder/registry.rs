@@ -38,9 +38,12 @@ pub struct SlotNames {
     pub expected_reason: Reason,
 }
 
+/// Service, cohort, variant.
+type Key = (Arc<str>, Arc<str>, Arc<str>);
+
 #[derive(Debug, Default)]
 struct Names {
-    index: HashMap<(Arc<str>, Arc<str>, Arc<str>), Slot>,
+    index: HashMap<Key, Slot>,
     slots: Vec<(SlotNames, State)>,
     /// Names that had no room in the table.
     refused: u64,
@@ -55,7 +58,8 @@ enum State {
 }
 
 impl Registry {
-    /// Shards for `workers` workers; `/metrics` will expose at most `max_series` series of their records.
+    /// Shards for `workers` workers; `/metrics` will expose at most `max_series` series, but room for 500
+    /// there always is.
     pub fn new(workers: usize, max_series: u32) -> Arc<Registry> {
         let registry = Registry {
             shards: (0..workers.max(1)).map(|_| Arc::new(Shard::new())).collect(),
@@ -69,7 +73,7 @@ impl Registry {
     /// The slot of these names, the same for the same names for the life of the process. Puts them in force.
     pub fn slot(&self, service: &str, cohort: &str, variant: &str, expected_reason: Reason) -> Slot {
         let mut names = self.names();
-        let key: (Arc<str>, Arc<str>, Arc<str>) = (service.into(), cohort.into(), variant.into());
+        let key: Key = (service.into(), cohort.into(), variant.into());
         if let Some(slot) = names.index.get(&key).copied() {
             let (known, state) = &mut names.slots[slot.index()];
             known.expected_reason = expected_reason;
@@ -93,8 +97,9 @@ impl Registry {
     pub fn keep(&self, in_force: &[Slot]) {
         let mut names = self.names();
         let mut kept = vec![false; names.slots.len()];
-        in_force.iter().for_each(|slot| kept[slot.index()] = true);
-        kept[Slot::OTHER.index()] = true;
+        for slot in in_force.iter().chain([&Slot::OTHER]) {
+            kept.get_mut(slot.index()).into_iter().for_each(|kept| *kept = true);
+        }
         let since = names.now_seconds;
         for ((_, state), kept) in names.slots.iter_mut().zip(kept) {
             match (kept, *state) {
@@ -131,14 +136,9 @@ impl Registry {
         names.slots.iter().filter(|(_, state)| *state != State::Gone).map(|(known, _)| known.clone()).collect()
     }
 
-    /// How many slots were ever given out.
-    pub fn len(&self) -> usize {
+    /// How many slots were ever given out: one more than the largest index.
+    pub fn slots_given(&self) -> usize {
         self.names().slots.len()
-    }
-
-    /// Never true: [`Slot::OTHER`] always exists.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     /// How many names had no room in the table and were counted in [`Slot::OTHER`].
@@ -221,7 +221,7 @@ mod tests {
         for number in 0..SLOTS_MAX + 9 {
             registry.slot("shop", "everyone", &number.to_string(), Reason::Only);
         }
-        assert_eq!((registry.len(), registry.refused()), (SLOTS_MAX, 10));
+        assert_eq!((registry.slots_given(), registry.refused()), (SLOTS_MAX, 10));
         assert_eq!(registry.slot("shop", "everyone", "one more", Reason::Only), Slot::OTHER);
         assert_eq!(registry.slot("shop", "everyone", "7", Reason::Only).index(), 8);
     }
