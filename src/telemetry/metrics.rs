@@ -1,0 +1,410 @@
+//! The metrics: every name is in this file. Summed from the recorder when they are scraped.
+//!
+//! Labels are names of the configuration and closed sets of words, never anything that a client sends. Status
+//! codes are the upstream's to choose, so each slot shows a bounded number of them.
+
+mod collect;
+mod exposition;
+mod fold;
+mod process;
+
+use super::access_log::LogCounters;
+use super::health::Health;
+use super::recorder::{Registry, Slot};
+use arc_swap::ArcSwap;
+use collect::RecorderCollector;
+use exposition::Kind::{Counter, Gauge, Histogram};
+use exposition::{Family, family};
+use process::ProcessCollector;
+use prometheus::{Encoder, TextEncoder};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+const REQUESTS: Family = family(
+    Counter,
+    "ringway_http_requests_total",
+    "Finished requests by the variant that served them, the reason they got it, and the status sent (0: none).",
+    &["service", "cohort", "variant", "reason", "code"],
+);
+const DURATION: Family = family(
+    Histogram,
+    "ringway_http_request_duration_seconds",
+    "Time from the first byte of a request to the last byte of its response.",
+    &["service", "cohort", "variant", "outcome"],
+);
+const IN_FLIGHT: Family = family(
+    Gauge,
+    "ringway_http_requests_in_flight",
+    "Requests that have begun and not finished.",
+    &["service", "cohort", "variant"],
+);
+const WEIGHT: Family = family(
+    Gauge,
+    "ringway_variant_weight_ratio",
+    "Share of the cohort that is assigned to the variant now.",
+    &["service", "cohort", "variant"],
+);
+const WEIGHT_CONFIGURED: Family = family(
+    Gauge,
+    "ringway_variant_configured_weight_ratio",
+    "Share of the cohort that the file gives to the variant.",
+    &["service", "cohort", "variant"],
+);
+const USERS: Family = family(
+    Gauge,
+    "ringway_users_exposed",
+    "Distinct users that the variant has served since the start, to about 1 %.",
+    &["service", "cohort", "variant"],
+);
+const USERS_WITH_ERRORS: Family = family(
+    Gauge,
+    "ringway_users_with_errors",
+    "Distinct users that have met an error of the variant since the start, to about 1 %.",
+    &["service", "cohort", "variant"],
+);
+const FALLBACK: Family = family(
+    Counter,
+    "ringway_fallback_total",
+    "Requests assigned to the variant that its fallback served, because the variant could not.",
+    &["service", "cohort", "variant", "cause"],
+);
+const RELOAD_SUCCESSFUL: Family = family(
+    Gauge,
+    "ringway_config_last_reload_successful",
+    "1 when the last load of the configuration was put in force, 0 when it was rejected.",
+    &[],
+);
+const RELOAD_TIMESTAMP: Family = family(
+    Gauge,
+    "ringway_config_last_reload_success_timestamp_seconds",
+    "When a configuration was last put in force, in seconds since 1970.",
+    &[],
+);
+const RELOADS: Family =
+    family(Counter, "ringway_config_reloads_total", "Loads of the configuration by their result.", &["result"]);
+const CONFIG_INFO: Family = family(Gauge, "ringway_config_info", "The revision in force.", &["rev"]);
+const OVERHEAD: Family = family(
+    Histogram,
+    "ringway_proxy_overhead_seconds",
+    "Time spent in Ringway itself until a request was handed upstream.",
+    &[],
+);
+const ENDPOINTS: Family =
+    family(Gauge, "ringway_upstream_endpoints", "Endpoints by their state.", &["service", "variant", "state"]);
+const BUILD_INFO: Family = family(Gauge, "ringway_build_info", "The version of Ringway.", &["version"]);
+const LOG_DROPPED: Family = family(
+    Counter,
+    "ringway_access_log_dropped_total",
+    "Lines of the access log that were lost because its writer was behind or failed.",
+    &[],
+);
+const FOLDED: Family = family(
+    Counter,
+    "ringway_series_folded_total",
+    "Names (service, cohort, variant) whose series are folded into __other__ to stay within maxSeries.",
+    &[],
+);
+const DOWNSTREAM: Family = family(Gauge, "ringway_downstream_connections", "Open connections of clients.", &[]);
+const DOWNSTREAM_TOTAL: Family =
+    family(Counter, "ringway_downstream_connections_total", "Connections accepted from clients.", &[]);
+const UPSTREAM_TOTAL: Family =
+    family(Counter, "ringway_upstream_connections_total", "Connections established to endpoints.", &[]);
+const UNROUTED: Family = family(
+    Counter,
+    "ringway_unrouted_requests_total",
+    "Requests that were answered before their service was known, by the status sent.",
+    &["code"],
+);
+const PANICS: Family = family(Counter, "ringway_panics_total", "Panics that were contained: each is a bug.", &[]);
+const PROCESS_CPU: Family =
+    family(Counter, "process_cpu_seconds_total", "User and system CPU time spent, in seconds.", &[]);
+const PROCESS_RESIDENT: Family = family(Gauge, "process_resident_memory_bytes", "Resident memory size, in bytes.", &[]);
+const PROCESS_FDS: Family = family(Gauge, "process_open_fds", "Open file descriptors.", &[]);
+const PROCESS_FDS_MAX: Family = family(Gauge, "process_max_fds", "The most file descriptors that may be open.", &[]);
+const PROCESS_START: Family =
+    family(Gauge, "process_start_time_seconds", "When the process started, in seconds since 1970.", &[]);
+
+/// The families of the recorder.
+const RECORDED: [&Family; 22] = [
+    &REQUESTS,
+    &DURATION,
+    &IN_FLIGHT,
+    &WEIGHT,
+    &WEIGHT_CONFIGURED,
+    &USERS,
+    &USERS_WITH_ERRORS,
+    &FALLBACK,
+    &RELOAD_SUCCESSFUL,
+    &RELOAD_TIMESTAMP,
+    &RELOADS,
+    &CONFIG_INFO,
+    &OVERHEAD,
+    &ENDPOINTS,
+    &BUILD_INFO,
+    &LOG_DROPPED,
+    &FOLDED,
+    &DOWNSTREAM,
+    &DOWNSTREAM_TOTAL,
+    &UPSTREAM_TOTAL,
+    &UNROUTED,
+    &PANICS,
+];
+
+/// The families of the process.
+const OF_PROCESS: [&Family; 5] = [&PROCESS_CPU, &PROCESS_RESIDENT, &PROCESS_FDS, &PROCESS_FDS_MAX, &PROCESS_START];
+
+/// The content type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All metrics of the process.
+pub struct Metrics {
+    gathered: prometheus::Registry,
+    facts: Arc<ArcSwap<Facts>>,
+}
+
+/// What others know and the recorder does not. Replaced as a whole by [`Metrics::state`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// The revision in force; empty before the first.
+    pub rev: String,
+    /// The weights of each slot.
+    pub weights: HashMap<Slot, WeightFact>,
+    /// How many endpoints there are in each state; one entry for each service, variant and state, 0 included.
+    pub endpoints: Vec<EndpointFact>,
+}
+
+/// A variant's shares of a cohort, 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WeightFact {
+    /// What the file says.
+    pub configured: f64,
+    /// What requests get now.
+    pub in_force: f64,
+}
+
+/// How many endpoints of a variant are in a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointFact {
+    /// The service's name.
+    pub service: String,
+    /// The variant's name.
+    pub variant: String,
+    /// The state, such as `healthy`; one of a closed set.
+    pub state: &'static str,
+    /// The number of endpoints.
+    pub count: u64,
+}
+
+impl Metrics {
+    /// Metrics of what `recorder` holds, of `health`, of the access log if there is one, and of the process.
+    pub fn new(
+        recorder: Arc<Registry>,
+        health: Arc<Health>,
+        log: Option<LogCounters>,
+    ) -> Result<Metrics, prometheus::Error> {
+        let facts = Arc::new(ArcSwap::default());
+        let gathered = prometheus::Registry::new();
+        let log = log.unwrap_or_default();
+        gathered.register(Box::new(RecorderCollector::new(recorder, health, log, Arc::clone(&facts))?))?;
+        gathered.register(Box::new(ProcessCollector::new()?))?;
+        Ok(Metrics { gathered, facts })
+    }
+
+    /// Says what is true from now on.
+    pub fn state(&self, facts: Facts) {
+        self.facts.store(Arc::new(facts));
+    }
+
+    /// All series in Prometheus' text format 0.0.4.
+    pub fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.gathered.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorder::{Finished, OTHER};
+    use super::*;
+    use crate::model::{FallbackCause, Outcome, Reason};
+    use std::collections::BTreeSet;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    struct Story {
+        recorder: Arc<Registry>,
+        health: Arc<Health>,
+        metrics: Metrics,
+    }
+
+    fn story(max_series: u32) -> Story {
+        let (recorder, health) = (Registry::new(2, max_series), Health::new());
+        let metrics = Metrics::new(Arc::clone(&recorder), Arc::clone(&health), None).unwrap();
+        Story { recorder, health, metrics }
+    }
+
+    impl Story {
+        fn text(&self) -> String {
+            String::from_utf8(self.metrics.text().unwrap()).unwrap()
+        }
+
+        /// The value of a series of our own, by its exact name and labels.
+        fn value(&self, series: &str) -> Option<f64> {
+            let text = self.text();
+            let line = text.lines().find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series))?;
+            line.rsplit_once(' ').unwrap().1.parse().ok()
+        }
+
+        fn request(&self, slot: Slot, status: u16, latency_us: u64) {
+            let shard = self.recorder.shard(usize::from(status) % 2);
+            let outcome = Outcome::of_status(status);
+            let (reason, user) = (Reason::Split, Some(latency_us));
+            shard.begin(slot);
+            shard.finish(slot, &Finished { reason, status, outcome, latency_us, overhead_us: Some(30), user });
+        }
+    }
+
+    fn series(text: &str) -> Vec<&str> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.rsplit_once(' ').unwrap().0).collect()
+    }
+
+    #[test]
+    fn the_text_of_a_few_requests_is_known_line_by_line() {
+        let story = story(10_000);
+        let slot = story.recorder.slot("shop", "beta", "canary", Reason::Split);
+        story.health.reload_applied(1_700_000_000);
+        story.health.reload_rejected("line 3");
+        story.metrics.state(Facts {
+            rev: "3f9c21".into(),
+            weights: HashMap::from([(slot, WeightFact { configured: 0.05, in_force: 0.1 })]),
+            endpoints: vec![EndpointFact {
+                service: "shop".into(),
+                variant: "canary".into(),
+                state: "healthy",
+                count: 2,
+            }],
+        });
+        for latency_us in [5_000, 6_000, 20_000_000] {
+            story.request(slot, 200, latency_us);
+        }
+        story.request(slot, 503, 800_000);
+        let shard = story.recorder.shard(0);
+        shard.fallback(slot, FallbackCause::ConnectTimeout, Some(1));
+        shard.begin(slot);
+        shard.unrouted(404);
+        shard.downstream_opened();
+        shard.downstream_opened();
+        shard.downstream_closed();
+        shard.upstream_opened();
+        shard.panicked();
+
+        let text = story.text();
+        let own: Vec<_> = text.lines().filter(|line| line.starts_with("ringway_")).collect();
+        let expected = include_str!("metrics/expected.txt").replace("VERSION", env!("CARGO_PKG_VERSION"));
+        assert_eq!(own.join("\n"), expected.trim_end(), "\n{}", own.join("\n"));
+    }
+
+    #[test]
+    fn series_exist_at_zero_from_the_start_and_every_family_has_one() {
+        let story = story(10_000);
+        let slot = story.recorder.slot("shop", "everyone", "stable", Reason::Only);
+        let (configured, in_force) = (1.0, 1.0);
+        story.metrics.state(Facts {
+            rev: "1".into(),
+            weights: HashMap::from([(slot, WeightFact { configured, in_force })]),
+            endpoints: vec![EndpointFact { service: "s".into(), variant: "v".into(), state: "healthy", count: 0 }],
+        });
+        for code in [200, 500, 502, 503, 504] {
+            let labels = format!(r#"service="shop",cohort="everyone",variant="stable",reason="only",code="{code}""#);
+            assert_eq!(story.value(&format!("ringway_http_requests_total{{{labels}}}")), Some(0.0), "{code}");
+        }
+        let text = story.text();
+        for family in RECORDED {
+            assert!(text.contains(&format!("# TYPE {} ", family.name)), "{} is missing", family.name);
+        }
+    }
+
+    #[test]
+    fn no_series_appears_twice() {
+        let story = story(1_000);
+        for number in 0..100 {
+            let slot = story.recorder.slot("shop", "everyone", &number.to_string(), Reason::Split);
+            story.request(slot, 200, 10);
+        }
+        let text = story.text();
+        let all = series(&text);
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+    }
+
+    #[test]
+    fn a_flood_of_names_and_codes_stays_within_the_cap_and_loses_no_count() {
+        let story = story(2_000);
+        let first = story.recorder.slot("first", "everyone", "stable", Reason::Split);
+        story.request(first, 200, 10);
+        story.text();
+        for number in 0..300 {
+            let slot = story.recorder.slot("shop", "everyone", &number.to_string(), Reason::Split);
+            story.request(slot, 200, 10);
+        }
+        for code in 100..=999 {
+            story.request(first, code, 10);
+        }
+        let text = story.text();
+        assert!(series(&text).len() <= 2_000, "{}", series(&text).len());
+        assert!(text.contains(r#"service="first""#), "who came first stays");
+        let requests = text.lines().filter(|line| line.starts_with("ringway_http_requests_total"));
+        let sum: f64 = requests.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum();
+        assert_eq!(sum, 1.0 + 300.0 + 900.0);
+        let folded = story.value("ringway_series_folded_total").unwrap();
+        assert!(folded > 200.0 && folded < 300.0, "{folded}");
+        let other = format!(
+            r#"ringway_http_requests_total{{service="{OTHER}",cohort="{OTHER}",variant="{OTHER}",reason="split",code="200"}}"#
+        );
+        assert_eq!(story.value(&other), Some(folded));
+        assert_eq!(series(&story.text()).len(), series(&text).len(), "and stays the same");
+    }
+
+    #[test]
+    fn what_is_folded_never_falls_when_its_names_go() {
+        let story = story(600);
+        for number in 0..100 {
+            let slot = story.recorder.slot("shop", "everyone", &number.to_string(), Reason::Split);
+            story.request(slot, 200, 10);
+        }
+        let folded = || {
+            let text = story.text();
+            let mut lines = text.lines().filter(|line| line.starts_with("ringway_http_requests_total"));
+            let line = lines.find(|line| line.contains(OTHER) && line.contains(r#"code="200""#)).unwrap().to_owned();
+            line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
+        };
+        let before = folded();
+        story.recorder.keep(&[]);
+        story.recorder.sweep(1_000_000);
+        assert_eq!(folded(), before);
+        assert!(before > 50.0);
+    }
+
+    /// Skipped only where there is no promtool and nobody insists (`RINGWAY_REQUIRE_TOOLS`).
+    #[test]
+    fn promtool_finds_nothing_to_complain_about() {
+        let story = story(10_000);
+        let slot = story.recorder.slot("shop", "quo\"te\\\n", "canary", Reason::Split);
+        story.request(slot, 200, 10);
+        let check = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let Ok(mut check) = check else {
+            assert!(std::env::var_os("RINGWAY_REQUIRE_TOOLS").is_none(), "promtool is missing");
+            return;
+        };
+        check.stdin.take().unwrap().write_all(&story.metrics.text().unwrap()).unwrap();
+        let output = check.wait_with_output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+    }
+}

@@ -1,0 +1,117 @@
+use super::cells::{CodeCells, SlotCells};
+use super::{Histogram, SLOTS_MAX, Slot, add};
+use crate::model::{FallbackCause, Outcome, Reason};
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+
+const CHUNK: usize = 64;
+const CHUNKS: usize = SLOTS_MAX / CHUNK;
+
+/// What one worker records.
+///
+/// Only that worker's thread may call the methods that record; a second writer would lose counts, nothing
+/// worse. None of them blocks, and none allocates but on the first use of what it counts in.
+#[derive(Debug)]
+pub struct Shard {
+    /// Filled by the control thread before a slot is given out, so that the worker only looks up.
+    chunks: Box<[OnceLock<Box<[SlotCells; CHUNK]>>]>,
+    pub(super) overhead: Histogram,
+    pub(super) unrouted: CodeCells,
+    pub(super) downstream_opened: AtomicU64,
+    pub(super) downstream_closed: AtomicU64,
+    pub(super) upstream_opened: AtomicU64,
+    pub(super) panics: AtomicU64,
+}
+
+/// What came of a request that was assigned to a variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Why the request got its variant.
+    pub reason: Reason,
+    /// The status code sent to the client; 0 when none was sent.
+    pub status: u16,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From the first byte of the request to the last byte of the response, in microseconds.
+    pub latency_us: u64,
+    /// Time spent in the proxy itself until the request was handed upstream, in microseconds.
+    pub overhead_us: Option<u64>,
+    /// Keyed 64-bit hash of the user key.
+    pub user: Option<u64>,
+}
+
+impl Shard {
+    pub(super) fn new() -> Shard {
+        Shard {
+            chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
+            overhead: Histogram::default(),
+            unrouted: CodeCells::default(),
+            downstream_opened: AtomicU64::new(0),
+            downstream_closed: AtomicU64::new(0),
+            upstream_opened: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+        }
+    }
+
+    /// A request was assigned: one more in flight. Each is followed by one [`Shard::finish`] of the same slot.
+    pub fn begin(&self, slot: Slot) {
+        if let Some(cells) = self.cells(slot) {
+            cells.begin();
+        }
+    }
+
+    /// A request has ended, in whatever way.
+    pub fn finish(&self, slot: Slot, finished: &Finished) {
+        if let Some(cells) = self.cells(slot) {
+            cells.finish(finished);
+        }
+        if let Some(overhead_us) = finished.overhead_us {
+            self.overhead.record(overhead_us);
+        }
+    }
+
+    /// The variant of this slot could not serve a request, so that its fallback did. Counted against the
+    /// variant that failed, as is the user, who was exposed to the failure.
+    pub fn fallback(&self, failed: Slot, cause: FallbackCause, user: Option<u64>) {
+        if let Some(cells) = self.cells(failed) {
+            cells.fallback(cause, user);
+        }
+    }
+
+    /// A request was answered with this status before its service was known.
+    pub fn unrouted(&self, status: u16) {
+        self.unrouted.count(status);
+    }
+
+    /// A client's connection was accepted.
+    pub fn downstream_opened(&self) {
+        add(&self.downstream_opened, 1);
+    }
+
+    /// A client's connection has ended.
+    pub fn downstream_closed(&self) {
+        add(&self.downstream_closed, 1);
+    }
+
+    /// A connection to an endpoint was established.
+    pub fn upstream_opened(&self) {
+        add(&self.upstream_opened, 1);
+    }
+
+    /// A task has panicked and was contained.
+    pub fn panicked(&self) {
+        add(&self.panics, 1);
+    }
+
+    /// Makes room for a slot; for the control thread.
+    pub(super) fn make_room(&self, slot: Slot) {
+        if let Some(chunk) = self.chunks.get(slot.index() / CHUNK) {
+            chunk.get_or_init(|| Box::new([const { SlotCells::new() }; CHUNK]));
+        }
+    }
+
+    pub(super) fn cells(&self, slot: Slot) -> Option<&SlotCells> {
+        let chunk = self.chunks.get(slot.index() / CHUNK)?.get()?;
+        Some(&chunk[slot.index() % CHUNK])
+    }
+}
