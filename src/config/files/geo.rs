@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::{Continent, Country, GeoMmdb, GeoTable};
 
@@ -34,11 +34,11 @@ const SUBDIVISION_BYTES_MAX: usize = 6;
 #[derive(Debug)]
 pub enum Geo {
     /// A MaxMind DB file.
-    Mmdb(GeoMmdb),
+    Mmdb(Box<GeoMmdb>),
     /// A header with a country code, believed from trusted proxies only.
     Header(HeaderName),
     /// A CSV file of networks.
-    Table(GeoTable),
+    Table(Box<GeoTable>),
 }
 
 impl Geo {
@@ -47,12 +47,18 @@ impl Geo {
         match self {
             Geo::Mmdb(database) => database.facts(ip),
             Geo::Table(table) => table.facts(ip),
-            Geo::Header(name) if peer_trusted => {
-                headers.get(name).map(|value| GeoFacts::from_header(value.as_bytes())).unwrap_or_default()
-            }
+            Geo::Header(name) if peer_trusted => only(headers, name).map(GeoFacts::from_header).unwrap_or_default(),
             Geo::Header(_) => GeoFacts::default(),
         }
     }
+}
+
+/// The value of a header that is there once. Twice is not believed: the first line may be the client's own, which
+/// a proxy passed on before it added its line.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next()?;
+    lines.next().is_none().then_some(first.as_bytes())
 }
 
 impl GeoFacts<'_> {
@@ -108,17 +114,6 @@ impl fmt::Debug for Subdivision {
     }
 }
 
-/// An IPv4 address that is written as IPv6 (`::ffff:192.0.2.1`) is looked up as the IPv4 address it is.
-pub(super) fn unmapped(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
-    }
-}
-
-/// How many leading bits an IPv4 address has in front when it is written as IPv6.
-pub(super) const MAPPED_PREFIX_BITS: u8 = (Ipv6Addr::BITS - u32::BITS) as u8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +136,9 @@ mod tests {
         assert_eq!(geo.facts(ip, &headers, true).country, Country::parse(b"SE"));
         assert_eq!(geo.facts(ip, &headers, false), GeoFacts::default());
         assert_eq!(geo.facts(ip, &HeaderMap::new(), true), GeoFacts::default());
+        let mut twice = headers.clone();
+        twice.append("cf-ipcountry", "NO".parse().unwrap());
+        assert_eq!(geo.facts(ip, &twice, true), GeoFacts::default(), "one of them may be the client's own");
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::geo::unmapped;
 use super::source::{self, Access, FileProblem};
 use super::{Continent, Country, GeoFacts, Subdivision};
 
@@ -39,7 +38,7 @@ impl GeoMmdb {
 
     /// What the database knows of an address. What it does not know, or has in another shape, is unknown.
     pub fn facts(&self, ip: IpAddr) -> GeoFacts<'_> {
-        match self.reader.lookup(unmapped(ip)) {
+        match self.reader.lookup(ip.to_canonical()) {
             Ok(record) if record.has_data() => facts_of(&Record(record)),
             Ok(_) | Err(_) => GeoFacts::default(),
         }
@@ -91,6 +90,7 @@ fn facts_of<'d>(record: &Record<'d>) -> GeoFacts<'d> {
 }
 
 #[cfg(test)]
+#[expect(unreachable_pub, reason = "the integration tests use it too")]
 #[path = "../../../tests/support/mmdb_writer.rs"]
 mod mmdb_writer;
 

@@ -18,12 +18,9 @@ pub struct References {
     paths: BTreeSet<PathBuf>,
 }
 
-/// What is wrong with a file, and the field that named it.
-pub type ReferenceProblem = (Place, String);
-
 impl References {
     /// Loads every file that the configuration names, each once, and tells every problem.
-    pub fn load(file: &File) -> (References, Vec<ReferenceProblem>) {
+    pub fn load(file: &File) -> (References, Vec<(Place, String)>) {
         let mut loading = Loading::default();
         loading.geo(file);
         for (at, listener) in file.listeners.iter().enumerate() {
@@ -79,7 +76,7 @@ impl References {
 #[derive(Default)]
 struct Loading {
     references: References,
-    problems: Vec<ReferenceProblem>,
+    problems: Vec<(Place, String)>,
     failed: BTreeMap<(Kind, PathBuf), String>,
 }
 
@@ -102,10 +99,14 @@ impl Loading {
                 Err(_) => self.problems.push((place.key("header"), format!("`{name}` is not a header name"))),
             },
             Some(GeoSource::Mmdb(path)) => {
-                self.file(Kind::Geo, path, place.key("mmdb"), &mut geo, |path| GeoMmdb::load(path).map(Geo::Mmdb));
+                self.file(Kind::Geo, path, place.key("mmdb"), &mut geo, |path| {
+                    GeoMmdb::load(path).map(|database| Geo::Mmdb(database.into()))
+                });
             }
             Some(GeoSource::Table(path)) => {
-                self.file(Kind::Geo, path, place.key("table"), &mut geo, |path| GeoTable::load(path).map(Geo::Table));
+                self.file(Kind::Geo, path, place.key("table"), &mut geo, |path| {
+                    GeoTable::load(path).map(|table| Geo::Table(table.into()))
+                });
             }
         }
         self.references.geo = geo.into_values().next().or(self.references.geo.take());
