@@ -1,5 +1,6 @@
 //! The file as people write it, and everything that can be wrong with it.
 
+pub mod files;
 mod place;
 pub mod schema;
 pub mod values;

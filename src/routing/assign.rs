@@ -1,9 +1,7 @@
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::cookies;
 use super::snapshot::{Cohort, Override, Service};
 use super::user_key::UserKey;
-use super::view::RequestView;
+use super::view::{RequestView, unix_seconds};
 use crate::config::files::{Choice, override_token};
 use crate::model::{Bucket, Reason};
 
@@ -59,7 +57,7 @@ impl Override {
     /// What a valid override says; the header before the cookies. An invalid one counts as absent.
     fn choice(&self, service: &str, view: &RequestView<'_>) -> Option<Choice> {
         let header = view.headers.get_all(&self.header).iter().map(|value| value.as_bytes());
-        let cookies = cookies::all(view.headers, &self.cookie).map(str::as_bytes);
+        let cookies = cookies::cookies(view.headers, &self.cookie);
         header.chain(cookies).take(OVERRIDES_MAX).find_map(|text| self.read(service, text, view))
     }
 
@@ -91,8 +89,4 @@ impl Cohort {
             None => Reason::Split,
         }
     }
-}
-
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::condition::{Condition, GeoTest};
-use super::device::Platform;
 use super::host_pattern::HostPattern;
 use super::routes::{Match, PathTest, Route, RouteTable, Timeouts};
 use super::snapshot::{
@@ -16,7 +15,7 @@ use super::snapshot::{
 use super::test::Test;
 use super::user_key::KeySource;
 use super::view::Trust;
-use crate::config::files::{Continent, Country, References, Subdivision};
+use crate::config::files::{Continent, Country, Expected, References, Subdivision};
 use crate::config::{Place, schema, values};
 use crate::model::{BUCKETS, EVERYONE, Layout, STABLE, SaltKey, Weight};
 use crate::telemetry::Registry;
@@ -61,7 +60,7 @@ pub fn compile(file: &schema::File, rev: &str, on: &Foundation<'_>) -> Result<Sn
         relied_on: relied_on(file),
         services,
         listeners,
-        geo: on.references.geo(),
+        geo: on.references.geo().cloned(),
     })
 }
 
@@ -79,6 +78,7 @@ fn compile_listener(listener: &schema::Listener, on: &Foundation<'_>) -> Listene
         trust: Trust {
             proxies: listener.trusted_proxies.clone().into(),
             keys: listener.jwt.as_ref().and_then(|jwt| on.references.keys(&jwt.keys_file)),
+            expected: listener.jwt.as_ref().map(expected_token).unwrap_or_default(),
         },
         limits: ListenerLimits {
             connections: limits.max_connections,
@@ -96,6 +96,10 @@ fn compile_listener(listener: &schema::Listener, on: &Foundation<'_>) -> Listene
             tunnel: duration(timeouts.tunnel, patience.tunnel),
         },
     }
+}
+
+fn expected_token(jwt: &schema::Jwt) -> Expected {
+    Expected { issuer: jwt.issuer.clone(), audience: jwt.audience.clone() }
 }
 
 fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, place: &Place) -> Result<Service> {
@@ -307,20 +311,9 @@ fn compile_condition(
         schema::Condition::Percent(percent) => {
             Condition::Percent(own_salt.clone(), ((percent.0.micros() / 100) as u32).min(BUCKETS))
         }
-        schema::Condition::Device(device) => Condition::Device(device.platform.iter().map(platform).collect()),
+        schema::Condition::Device(device) => Condition::Device(device.platform.clone().into()),
         schema::Condition::JwtClaim(field) => Condition::JwtClaim(field.name.as_str().into(), test(field)?),
     })
-}
-
-fn platform(platform: &schema::Platform) -> Platform {
-    match platform {
-        schema::Platform::Ios => Platform::Ios,
-        schema::Platform::Android => Platform::Android,
-        schema::Platform::Windows => Platform::Windows,
-        schema::Platform::Macos => Platform::Macos,
-        schema::Platform::Linux => Platform::Linux,
-        schema::Platform::Other => Platform::Other,
-    }
 }
 
 fn compile_geo(geo: &schema::Geo, place: &Place) -> Result<GeoTest> {

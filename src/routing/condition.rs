@@ -2,13 +2,14 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 use std::sync::Arc;
 
-use super::device::{self, Platform};
+use super::device;
 use super::host_pattern::HostPattern;
 use super::test::Test;
 use super::user_key::UserKey;
 use super::view::RequestView;
 use super::{cookies, query};
 use crate::config::files::{Continent, Country, GeoFacts, Subdivision, UserList};
+use crate::config::schema::Platform;
 use crate::model::SaltKey;
 
 /// A condition on a request, ready to be asked.
@@ -78,11 +79,11 @@ impl Condition {
                 lines.any(|line| test.passes(line.as_bytes()))
             }
             Condition::Query(name, test) => {
-                let value = view.query.and_then(|text| query::find(text, name));
+                let value = view.query.and_then(|text| query::parameter(text, name));
                 test.passes_option(value.as_deref().map(str::as_bytes))
             }
             Condition::Cookie(name, test) => {
-                test.passes_option(cookies::find(view.headers, name).map(str::as_bytes))
+                test.passes_option(cookies::cookie(view.headers, name))
             }
             Condition::Path(test) => test.passes(view.path.as_bytes()),
             Condition::Method(methods) => methods.contains(view.method),
@@ -97,7 +98,7 @@ impl Condition {
             Condition::Percent(key, below) => user.is_some_and(|user| key.bucket(user.as_bytes()).number() < *below),
             Condition::Device(platforms) => platforms.contains(&device::platform(view.headers)),
             Condition::JwtClaim(name, test) => {
-                let value = view.claims().and_then(|claims| claims.text(name));
+                let value = view.claims().and_then(|claims| claims.claim_text(name));
                 test.passes_option(value.as_deref().map(str::as_bytes))
             }
         }

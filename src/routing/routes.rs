@@ -197,7 +197,7 @@ impl Entry {
                 lines.any(|line| test.passes(line.as_bytes()))
             })
             && self.query.iter().all(|(name, test)| {
-                let value = view.query.and_then(|text| query::find(text, name));
+                let value = view.query.and_then(|text| query::parameter(text, name));
                 test.passes_option(value.as_deref().map(str::as_bytes))
             })
     }

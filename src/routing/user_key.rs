@@ -32,7 +32,7 @@ pub struct UserKey<'r> {
 
 #[derive(Debug)]
 enum Value<'r> {
-    Text(Cow<'r, str>),
+    Text(Cow<'r, [u8]>),
     Address(AddressText),
     Issued(String),
 }
@@ -58,16 +58,20 @@ impl KeySource {
     }
 
     fn read<'r>(&self, view: &RequestView<'r>) -> Option<Value<'r>> {
-        let text = |text: &'r str| Some(Value::Text(Cow::Borrowed(text))).filter(|_| !text.is_empty());
+        let text = |text: &'r [u8]| Some(Value::Text(Cow::Borrowed(text))).filter(|_| !text.is_empty());
         match self {
-            KeySource::Header(name) => text(view.headers.get(name)?.to_str().ok()?),
-            KeySource::Cookie(name) | KeySource::IssueCookie(name) => text(cookies::find(view.headers, name)?),
+            KeySource::Header(name) => text(view.headers.get(name)?.as_bytes()),
+            KeySource::Cookie(name) | KeySource::IssueCookie(name) => text(cookies::cookie(view.headers, name)?),
             KeySource::Query(name) => {
-                query::find(view.query?, name).filter(|value| !value.is_empty()).map(Value::Text)
+                let value = query::parameter(view.query?, name).filter(|value| !value.is_empty())?;
+                Some(Value::Text(match value {
+                    Cow::Borrowed(value) => Cow::Borrowed(value.as_bytes()),
+                    Cow::Owned(value) => Cow::Owned(value.into_bytes()),
+                }))
             }
             KeySource::JwtClaim(name) => {
-                let claim = view.claims()?.text(name).filter(|value| !value.is_empty())?;
-                Some(Value::Text(Cow::Owned(claim.into_owned())))
+                let claim = view.claims()?.claim_text(name).filter(|value| !value.is_empty())?;
+                Some(Value::Text(Cow::Owned(claim.into_owned().into_bytes())))
             }
             KeySource::ClientIp => Some(Value::Address(AddressText::new(view.client_ip()))),
         }
@@ -90,13 +94,13 @@ impl<'r> UserKey<'r> {
 
     /// A key that did not come with a request: of a list of users.
     pub fn of_text(text: &'r str) -> UserKey<'r> {
-        UserKey { value: Value::Text(Cow::Borrowed(text)), source: 0 }
+        UserKey { value: Value::Text(Cow::Borrowed(text.as_bytes())), source: 0 }
     }
 
     /// The key's bytes: UTF-8, as they are hashed.
     pub fn as_bytes(&self) -> &[u8] {
         match &self.value {
-            Value::Text(text) => text.as_bytes(),
+            Value::Text(text) => text,
             Value::Address(address) => &address.bytes[..usize::from(address.len)],
             Value::Issued(id) => id.as_bytes(),
         }

@@ -3,9 +3,10 @@ use ipnet::IpNet;
 use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::client::ClientAddr;
-use crate::config::files::{Claims, Geo, GeoFacts, KeySet};
+use crate::config::files::{Claims, Expected, Geo, GeoFacts, KeySet};
 
 /// Whom a listener believes.
 #[derive(Debug, Default)]
@@ -14,6 +15,8 @@ pub struct Trust {
     pub proxies: Box<[IpNet]>,
     /// The keys with which tokens are verified.
     pub keys: Option<Arc<KeySet>>,
+    /// Who must have issued them, and for whom.
+    pub expected: Expected,
 }
 
 /// A request as routing sees it. What is costly to find out is found out when it is asked for, and once.
@@ -75,13 +78,18 @@ impl<'r> RequestView<'r> {
             if !scheme.eq_ignore_ascii_case(b"bearer ") {
                 return None;
             }
-            let token = std::str::from_utf8(token.trim_ascii()).ok()?;
+            let token = token.trim_ascii();
             match &self.trust.keys {
-                Some(keys) => keys.verify(token),
-                None if self.client.peer_trusted => Claims::unverified(token),
+                Some(keys) => keys.verify(token, &self.trust.expected, unix_seconds()).ok(),
+                None if self.client.peer_trusted => Claims::unverified(token).ok(),
                 None => None,
             }
         };
         self.claims.get_or_init(read).as_ref()
     }
+}
+
+/// Seconds since 1970 (UTC).
+pub(super) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -15,3 +15,5 @@ pub mod health;
 pub mod metrics;
 pub mod recorder;
 pub mod windows;
+
+pub use recorder::{Finished, Registry, Shard, Slot};

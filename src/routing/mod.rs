@@ -1,0 +1,26 @@
+//! From a file to the snapshot that serves requests, and the look-ups on it: route, cohort, assign.
+//!
+//! Nothing here changes a request, waits, or knows who asks: the proxy asks for real requests, `explain` and the
+//! file's own `tests:` ask for imagined ones, and both get the same answer from the same code.
+
+mod assign;
+pub mod client;
+mod compile;
+pub mod condition;
+pub mod cookies;
+pub mod device;
+pub mod host;
+pub mod host_pattern;
+pub mod path;
+pub mod query;
+pub mod routes;
+pub mod snapshot;
+mod test;
+pub mod user_key;
+pub mod view;
+
+pub use assign::Assignment;
+pub use compile::{CompileError, Foundation, compile};
+pub use snapshot::Snapshot;
+pub use test::Test;
+pub use view::{RequestView, Trust};
