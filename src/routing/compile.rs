@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::condition::{Condition, GeoTest};
 use super::host_pattern::HostPattern;
+use super::path;
 use super::routes::{Match, PathTest, Route, RouteTable, Timeouts};
 use super::snapshot::{
     Cohort, ListenerLimits, ListenerRules, ListenerTimeouts, Override, Service, Snapshot, Variant, host_patterns,
@@ -281,8 +282,7 @@ fn compile_condition(
     place: &Place,
 ) -> Result<Condition> {
     let all = |parts: &[schema::Condition], place: Place| -> Result<Box<[Condition]>> {
-        let compile =
-            |(at, part): (usize, &schema::Condition)| compile_condition(part, own_salt, on, &place.index(at));
+        let compile = |(at, part): (usize, &schema::Condition)| compile_condition(part, own_salt, on, &place.index(at));
         parts.iter().enumerate().map(compile).collect()
     };
     let test = |field: &schema::Field| Test::of_field(field).map_err(|message| error(place, message));
@@ -295,9 +295,7 @@ fn compile_condition(
         schema::Condition::Header(field) => Condition::Header(header_name(&field.name, place)?, test(field)?),
         schema::Condition::Query(field) => Condition::Query(field.name.as_str().into(), test(field)?),
         schema::Condition::Cookie(field) => Condition::Cookie(field.name.as_str().into(), test(field)?),
-        schema::Condition::Path(text) => {
-            Condition::Path(Test::of_path(text).map_err(|message| error(place, message))?)
-        }
+        schema::Condition::Path(text) => Condition::Path(Test::of_path(text).map_err(|message| error(place, message))?),
         schema::Condition::Method(methods) => Condition::Method(compile_methods(methods, place)?),
         schema::Condition::Host(hosts) => Condition::Host(host_patterns(hosts).into()),
         schema::Condition::ClientIp(networks) => Condition::ClientIp(networks.clone().into()),
@@ -378,8 +376,8 @@ fn compile_match(one: &schema::RouteMatch, place: &Place) -> Result<Match> {
     Ok(Match {
         path: match &one.path {
             None => PathTest::Prefix("".into()),
-            Some(schema::PathMatch::Exact(path)) => PathTest::Exact(path.as_str().into()),
-            Some(schema::PathMatch::Prefix(path)) => PathTest::Prefix(path.trim_end_matches('/').into()),
+            Some(schema::PathMatch::Exact(path)) => PathTest::Exact(as_matched(path).into()),
+            Some(schema::PathMatch::Prefix(path)) => PathTest::Prefix(as_matched(path).trim_end_matches('/').into()),
             Some(schema::PathMatch::Regex(pattern)) => {
                 let whole = format!("^(?:{pattern})$");
                 PathTest::Regex(Test::of_regex(&whole).map_err(|message| error(place, message))?)
@@ -393,6 +391,11 @@ fn compile_match(one: &schema::RouteMatch, place: &Place) -> Result<Match> {
             .collect::<Result<_>>()?,
         query: one.query.iter().map(|field| Ok((field.name.as_str().into(), test(field)?))).collect::<Result<_>>()?,
     })
+}
+
+/// A path of the file in the form in which paths of requests are matched.
+pub(super) fn as_matched(path: &str) -> String {
+    path::normalise(path).map_or_else(|_| path.to_owned(), |normalised| normalised.matched.into_owned())
 }
 
 fn compile_methods(methods: &[String], place: &Place) -> Result<Box<[Method]>> {

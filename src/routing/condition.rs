@@ -82,9 +82,7 @@ impl Condition {
                 let value = view.query.and_then(|text| query::parameter(text, name));
                 test.passes_option(value.as_deref().map(str::as_bytes))
             }
-            Condition::Cookie(name, test) => {
-                test.passes_option(cookies::cookie(view.headers, name))
-            }
+            Condition::Cookie(name, test) => test.passes_option(cookies::cookie(view.headers, name)),
             Condition::Path(test) => test.passes(view.path.as_bytes()),
             Condition::Method(methods) => methods.contains(view.method),
             Condition::Host(patterns) => patterns.iter().any(|pattern| pattern.matches(view.host)),

@@ -87,7 +87,12 @@ struct Entry {
 
 impl RouteTable {
     /// Adds a route. The order of calls is the order of the file.
-    pub fn add(&mut self, route: Route, hosts: &[HostPattern], matches: impl Fn() -> Result<Vec<Match>, String>) -> Result<(), String> {
+    pub fn add(
+        &mut self,
+        route: Route,
+        hosts: &[HostPattern],
+        matches: impl Fn() -> Result<Vec<Match>, String>,
+    ) -> Result<(), String> {
         let at = self.routes.len();
         self.routes.push(route);
         if hosts.is_empty() {
@@ -220,9 +225,14 @@ mod tests {
 
     #[test]
     fn a_path_is_cut_to_the_segments_that_prefixes_have() {
-        for (path, count, cut) in
-            [("/a/b/c", 2, "/a/b"), ("/a/b/c", 9, "/a/b/c"), ("/a/", 1, "/a"), ("/", 0, ""), ("/", 1, ""), ("/a", 0, "")]
-        {
+        for (path, count, cut) in [
+            ("/a/b/c", 2, "/a/b"),
+            ("/a/b/c", 9, "/a/b/c"),
+            ("/a/", 1, "/a"),
+            ("/", 0, ""),
+            ("/", 1, ""),
+            ("/a", 0, ""),
+        ] {
             assert_eq!(first_segments(path, count), cut, "{path} {count}");
         }
     }

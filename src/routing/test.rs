@@ -2,6 +2,7 @@ use memchr::memmem;
 use regex::bytes::{Regex, RegexBuilder};
 use std::fmt;
 
+use super::compile::as_matched;
 use crate::config::schema;
 
 /// One way to look at a value.
@@ -74,7 +75,9 @@ impl Test {
     /// The test of a path, where a prefix goes by whole segments.
     pub fn of_path(text: &schema::Text) -> Result<Test, String> {
         Ok(match Test::of_text(text)? {
-            Test::Prefix(prefix) => Test::PathPrefix(prefix.trim_end_matches('/').into()),
+            Test::Prefix(prefix) => Test::PathPrefix(as_matched(&prefix).trim_end_matches('/').into()),
+            Test::Exact(exact) => Test::Exact(as_matched(&exact).into()),
+            Test::OneOf(paths) => Test::OneOf(paths.iter().map(|path| as_matched(path).into()).collect()),
             other => other,
         })
     }
@@ -172,7 +175,8 @@ mod tests {
 
     #[test]
     fn a_path_prefix_goes_by_whole_segments() {
-        let prefix = |text: &str| Test::of_path(&schema::Text { prefix: Some(text.into()), ..Default::default() }).unwrap();
+        let prefix =
+            |text: &str| Test::of_path(&schema::Text { prefix: Some(text.into()), ..Default::default() }).unwrap();
         for (pattern, path, passes) in [
             ("/api", "/api", true),
             ("/api", "/api/x", true),
