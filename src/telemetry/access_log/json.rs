@@ -6,10 +6,10 @@
 pub(super) fn push_string(to: &mut Vec<u8>, text: &[u8], max: usize) {
     let text = &text[..text.len().min(max)];
     to.push(b'"');
-    let plain = text.iter().position(|byte| !is_plain(*byte)).unwrap_or(text.len());
-    to.extend_from_slice(&text[..plain]);
-    if plain < text.len() {
-        push_escaped(to, &text[plain..]);
+    if is_all_plain(text) {
+        to.extend_from_slice(text);
+    } else {
+        push_escaped(to, text);
     }
     to.push(b'"');
 }
@@ -27,6 +27,11 @@ pub(super) fn push_number(to: &mut Vec<u8>, mut number: u64) {
         }
     }
     to.extend_from_slice(&digits[at..]);
+}
+
+/// Looks at every byte, because without a way out in between the compiler does so many at a time.
+fn is_all_plain(text: &[u8]) -> bool {
+    text.iter().fold(true, |all, byte| all & is_plain(*byte))
 }
 
 /// ASCII that stands for itself inside of a JSON string.
