@@ -1,0 +1,207 @@
+use arc_swap::{ArcSwap, Cache};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, mpsc};
+
+use super::headers::ViaName;
+use super::listener::{self, Listening};
+use crate::routing::Snapshot;
+use crate::routing::snapshot::ListenerRules;
+use crate::telemetry::access_log::LogShard;
+use crate::telemetry::{Registry, Shard};
+use crate::upstream::Pools;
+
+/// What all workers share. Everything in it is read without a lock.
+pub struct Shared {
+    /// The snapshot that serves requests.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Where requests are recorded; one shard for each worker.
+    pub registry: Arc<Registry>,
+    /// Open client connections of all workers.
+    pub connections: AtomicUsize,
+    /// The most client connections of a listener that names no limit.
+    pub connections_max: usize,
+    /// The name under which this process signs `Via`.
+    pub via: ViaName,
+}
+
+/// What the control thread asks of a worker.
+pub enum Command {
+    /// Accept connections on this listener, known by the address of the file.
+    Listen(SocketAddr, std::net::TcpListener),
+    /// Stop accepting on this address; connections that are open stay.
+    Close(SocketAddr),
+    /// Stop accepting, finish what is in flight, and end.
+    Drain,
+}
+
+/// A worker as the control thread sees it.
+pub struct WorkerHandle {
+    commands: mpsc::UnboundedSender<Command>,
+    thread: thread::JoinHandle<()>,
+}
+
+/// One thread's part of the data plane: its connections, its pools and its recorder. Nothing of it is shared.
+pub struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) shard: Arc<Shard>,
+    pub(super) log: Option<LogShard>,
+    pub(super) pools: Rc<Pools>,
+    /// Woken when the worker drains.
+    pub(super) drain: Notify,
+    pub(super) is_draining: Cell<bool>,
+    open: Cell<usize>,
+    cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
+    current: RefCell<Rc<Current>>,
+    listeners: RefCell<HashMap<SocketAddr, Listening>>,
+}
+
+/// The snapshot of now, with each listener's rules at hand.
+pub(super) struct Current {
+    pub(super) snapshot: Arc<Snapshot>,
+}
+
+/// How often idle connections are looked at and log lines handed over.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Starts a worker on a thread of its own.
+pub fn start(number: usize, shared: Arc<Shared>, log: Option<LogShard>) -> io::Result<WorkerHandle> {
+    let (commands, inbox) = mpsc::unbounded_channel();
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
+    drop(runtime?); // fails here, where it can be told, rather than on the thread
+    let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        let built = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
+        match built {
+            Ok(runtime) => runtime.block_on(run(Rc::new(Worker::new(number, shared, log)), inbox)),
+            Err(error) => tracing::error!(%error, number, "a worker could not start"),
+        }
+    })?;
+    Ok(WorkerHandle { commands, thread })
+}
+
+impl WorkerHandle {
+    /// Asks something of the worker. A worker that has ended takes no more commands, which is no error.
+    pub fn send(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+
+    /// Waits until the worker has ended.
+    pub fn join(self) {
+        let _ = self.thread.join();
+    }
+
+    /// True when the worker has ended.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut sweeps: u32 = 0;
+    loop {
+        tokio::select! {
+            command = inbox.recv() => match command {
+                Some(Command::Listen(address, socket)) => worker.listen(address, socket),
+                Some(Command::Close(address)) => worker.close(address),
+                Some(Command::Drain) | None => worker.start_drain(),
+            },
+            _ = tick.tick() => {
+                sweeps = sweeps.wrapping_add(1);
+                worker.tick(sweeps.is_multiple_of(5));
+            }
+        }
+        if worker.is_draining.get() && worker.open.get() == 0 {
+            worker.tick(true);
+            return;
+        }
+    }
+}
+
+impl Worker {
+    fn new(number: usize, shared: Arc<Shared>, log: Option<LogShard>) -> Worker {
+        let shard = shared.registry.shard(number);
+        let mut cache = Cache::new(shared.snapshot.clone());
+        let snapshot = cache.load().clone();
+        Worker {
+            shared,
+            shard,
+            log,
+            pools: Rc::default(),
+            drain: Notify::new(),
+            is_draining: Cell::new(false),
+            open: Cell::new(0),
+            cache: RefCell::new(cache),
+            current: RefCell::new(Rc::new(Current { snapshot })),
+            listeners: RefCell::default(),
+        }
+    }
+
+    /// The snapshot of now. One atomic load, and a count that no other thread sees.
+    pub(super) fn current(&self) -> Rc<Current> {
+        let mut cache = self.cache.borrow_mut();
+        let newest = cache.load();
+        let mut current = self.current.borrow_mut();
+        if !Arc::ptr_eq(newest, &current.snapshot) {
+            *current = Rc::new(Current { snapshot: newest.clone() });
+        }
+        current.clone()
+    }
+
+    /// A connection was accepted, unless there are too many already.
+    pub(super) fn open_connection(&self, rules: &ListenerRules) -> bool {
+        let most = rules.limits.connections.map_or(self.shared.connections_max, |most| most as usize);
+        if self.shared.connections.fetch_add(1, Relaxed) >= most {
+            self.shared.connections.fetch_sub(1, Relaxed);
+            return false;
+        }
+        self.open.set(self.open.get() + 1);
+        self.shard.downstream_opened();
+        true
+    }
+
+    /// A connection has ended.
+    pub(super) fn close_connection(&self) {
+        self.shared.connections.fetch_sub(1, Relaxed);
+        self.open.set(self.open.get().saturating_sub(1));
+        self.shard.downstream_closed();
+    }
+
+    fn listen(self: &Rc<Self>, address: SocketAddr, socket: std::net::TcpListener) {
+        match listener::start(self.clone(), address, socket) {
+            Ok(listening) => {
+                self.listeners.borrow_mut().insert(address, listening);
+            }
+            Err(error) => tracing::error!(%address, %error, "cannot accept connections"),
+        }
+    }
+
+    fn close(&self, address: SocketAddr) {
+        // dropping it ends the accept loop, after what already waits in its queue
+        self.listeners.borrow_mut().remove(&address);
+    }
+
+    fn start_drain(&self) {
+        if !self.is_draining.replace(true) {
+            self.listeners.borrow_mut().clear();
+            self.drain.notify_waiters();
+        }
+    }
+
+    fn tick(&self, sweep: bool) {
+        if let Some(log) = &self.log {
+            log.flush_tick();
+        }
+        if sweep {
+            self.pools.sweep(Instant::now());
+        }
+    }
+}
