@@ -94,10 +94,9 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, unit))
 }
 
-/// Reads a value from a text or, where the file has a bare number, from the number's text.
+/// Reads a value from its text as it stands in the file, so that no digit of a number is lost on the way.
 struct Parsed<T> {
     expected: &'static str,
-    accepts_number: bool,
     value: std::marker::PhantomData<T>,
 }
 
@@ -111,35 +110,13 @@ impl<T: FromStr<Err = String>> Visitor<'_> for Parsed<T> {
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
         text.parse().map_err(E::custom)
     }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
-        self.number(number.to_string())
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
-        self.number(number.to_string())
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
-        self.number(number.to_string())
-    }
-}
-
-impl<T: FromStr<Err = String>> Parsed<T> {
-    fn number<E: Error>(self, text: String) -> Result<T, E> {
-        if self.accepts_number { text.parse().map_err(E::custom) } else { Err(E::custom(self.expected)) }
-    }
 }
 
 macro_rules! value {
-    ($type:ident, $expected:expr, number: $accepts_number:literal, $schema:tt) => {
+    ($type:ident, $expected:expr, $schema:tt) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(Parsed {
-                    expected: $expected,
-                    accepts_number: $accepts_number,
-                    value: std::marker::PhantomData,
-                })
+                deserializer.deserialize_str(Parsed { expected: $expected, value: std::marker::PhantomData })
             }
         }
 
@@ -155,19 +132,19 @@ macro_rules! value {
     };
 }
 
-value!(Duration, DURATION_HELP, number: false, {
+value!(Duration, DURATION_HELP, {
     "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$",
     "description": "Digits and a unit: 500ms, 30s, 5m, 1h, 7d."
 });
-value!(Size, SIZE_HELP, number: false, {
+value!(Size, SIZE_HELP, {
     "type": "string", "pattern": "^[0-9]+(B|KB|MB|GB|KiB|MiB|GiB)$",
     "description": "Digits and a unit: 512B, 64KiB, 1MiB, 2GiB."
 });
-value!(Weight, "a weight, such as 5 or 0.01", number: true, {
+value!(Weight, "a weight, such as 5 or 0.01", {
     "type": "number", "minimum": 0, "maximum": 1_000_000,
     "description": "Share = weight / sum of weights; at most six decimals."
 });
-value!(Percent, PERCENT_HELP, number: true, {
+value!(Percent, PERCENT_HELP, {
     "type": "number", "minimum": 0, "maximum": 100,
     "description": "A share of 100 with at most four decimals."
 });

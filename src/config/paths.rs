@@ -1,0 +1,78 @@
+//! Paths in the file start from the directory of the file that names them.
+
+use super::place::Place;
+use super::schema::{Condition, File, GeoSource, Listener, Service};
+use std::path::{Path, PathBuf};
+
+/// Calls `visit` for every path of the file with its place.
+pub(crate) fn each_path(file: &mut File, visit: &mut dyn FnMut(Place, &mut PathBuf)) {
+    let root = Place::root();
+    for (index, Listener { jwt, .. }) in file.listeners.iter_mut().enumerate() {
+        if let Some(jwt) = jwt {
+            visit(root.key("listeners").index(index).key("jwt").key("keysFile"), &mut jwt.keys_file);
+        }
+    }
+    match &mut file.geo {
+        Some(GeoSource::Mmdb(path)) => visit(root.key("geo").key("mmdb"), path),
+        Some(GeoSource::Table(path)) => visit(root.key("geo").key("table"), path),
+        Some(GeoSource::Header(_)) | None => {}
+    }
+    if let Some(path) = &mut file.state_dir {
+        visit(root.key("stateDir"), path);
+    }
+    for (name, service) in &mut file.services {
+        each_path_of_service(service, &root.key("services").key(name.as_str()), visit);
+    }
+}
+
+/// Calls `visit` for the texts that may be paths: the access log and the socket of the admin door.
+pub(crate) fn each_path_text(file: &mut File, visit: &mut dyn FnMut(Place, &mut String)) {
+    if let Some(log) = file.telemetry.as_mut().and_then(|telemetry| telemetry.access_log.as_mut())
+        && !matches!(log.path.as_str(), "stdout" | "stderr" | "")
+    {
+        visit(Place::root().key("telemetry").key("accessLog").key("path"), &mut log.path);
+    }
+    if let Some(admin) = &mut file.admin
+        && let Some(path) = admin.address.strip_prefix("unix:").filter(|path| !path.is_empty())
+    {
+        let mut path = path.to_owned();
+        visit(Place::root().key("admin").key("address"), &mut path);
+        admin.address = format!("unix:{path}");
+    }
+}
+
+/// A path of the file as an absolute one, without looking at the disk.
+pub(crate) fn resolve(base: &Path, path: &Path) -> PathBuf {
+    let joined = base.join(path);
+    std::path::absolute(&joined).unwrap_or(joined)
+}
+
+fn each_path_of_service(service: &mut Service, place: &Place, visit: &mut dyn FnMut(Place, &mut PathBuf)) {
+    if let Some(path) = &mut service.salt_file {
+        visit(place.key("saltFile"), path);
+    }
+    if let Some(path) = service.override_.as_mut().and_then(|rule| rule.secret_file.as_mut()) {
+        visit(place.key("override").key("secretFile"), path);
+    }
+    for (index, cohort) in service.cohorts.iter_mut().enumerate() {
+        if let Some(condition) = &mut cohort.when {
+            each_path_of_condition(condition, place.key("cohorts").index(index).key("when"), visit);
+        }
+    }
+}
+
+fn each_path_of_condition(condition: &mut Condition, place: Place, visit: &mut dyn FnMut(Place, &mut PathBuf)) {
+    match condition {
+        Condition::Any(inner) => each_inner(inner, &place.key("any"), visit),
+        Condition::All(inner) => each_inner(inner, &place.key("all"), visit),
+        Condition::Not(inner) => each_path_of_condition(inner, place.key("not"), visit),
+        Condition::UserList(list) => visit(place.key("userList").key("file"), &mut list.file),
+        _ => {}
+    }
+}
+
+fn each_inner(inner: &mut [Condition], place: &Place, visit: &mut dyn FnMut(Place, &mut PathBuf)) {
+    for (index, condition) in inner.iter_mut().enumerate() {
+        each_path_of_condition(condition, place.index(index), visit);
+    }
+}
