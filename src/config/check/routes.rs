@@ -41,6 +41,9 @@ pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
         check_reached(route, place, &mut seen, problems);
     }
     let used: HashSet<&str> = file.routes.iter().map(|route| route.service.as_str()).collect();
+    if used.iter().any(|name| !file.services.contains_key(*name)) {
+        return; // a misspelt name most likely meant one of the services that seem to be left out
+    }
     for name in file.services.keys().filter(|name| !used.contains(name.as_str())) {
         let place = Place::root().key("services").key(name.as_str());
         let last = problems.at_key(Code::ServiceUnreached, &place, format!("no route leads to the service `{name}`"));
