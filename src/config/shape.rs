@@ -171,10 +171,12 @@ fn unsupported(what: &str, instead: &str) -> Diagnostic {
 
 /// What the file format foresees but this version cannot do, by the key and the end of the place.
 fn planned_key(key: &str, place: &Place) -> Option<&'static str> {
-    let name = |step| match step {
-        &Step::Key(ref key) => Some(key.as_str()),
-        Step::Index(_) => None,
-    };
+    fn name(step: &Step) -> Option<&str> {
+        match step {
+            Step::Key(key) => Some(key),
+            Step::Index(_) => None,
+        }
+    }
     let keys: Vec<&str> = place.steps().iter().filter_map(name).collect();
     Some(match (keys.as_slice(), key) {
         (["listeners", _], "tls") => "terminate TLS in front of ringway, and remove the key",

@@ -80,7 +80,7 @@ impl FromStr for Percent {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let share: model::Weight = text.parse().map_err(|_| PERCENT_HELP.to_owned())?;
-        let is_whole_buckets = share.micros() % 100 == 0;
+        let is_whole_buckets = share.micros().is_multiple_of(100);
         if share > model::Weight::HUNDRED || !is_whole_buckets {
             return Err(PERCENT_HELP.to_owned());
         }

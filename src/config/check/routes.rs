@@ -55,7 +55,7 @@ fn check_route(file: &File, route: &Route, place: &Place, problems: &mut Problem
     if !file.services.contains_key(&route.service) {
         let message = format!("the service `{}` does not exist", route.service);
         let last = problems.at(Code::UnknownService, &place.key("service"), message);
-        last.help(known(&route.service, "services", file.services.keys().map(String::as_str)));
+        last.help_with(|| known(&route.service, "services", file.services.keys().map(String::as_str)));
     }
     for (index, host) in route.hostnames.iter().enumerate() {
         check_host(host, &place.key("hostnames").index(index), problems);
