@@ -65,10 +65,10 @@ fn check_expect(file: &File, routes: &[String], expect: &TestExpect, place: &Pla
     check("route", &expect.route, &mut routes.iter().map(String::as_str));
 }
 
-fn check_name<'n>(
+fn check_name(
     name: &str,
     what: &str,
-    names: &mut dyn Iterator<Item = &'n str>,
+    names: &mut dyn Iterator<Item = &str>,
     place: &Place,
     problems: &mut Problems<'_>,
 ) {
