@@ -5,6 +5,8 @@ use smallvec::SmallVec;
 use std::net::IpAddr;
 
 use super::error::ProxyError;
+use crate::routing::forged::KEPT_FROM_CONNECTION;
+pub use crate::routing::forged::{is_ours, strip_forged};
 
 /// `x-ringway-service`, `x-ringway-cohort` and `x-ringway-variant`: what was decided.
 pub const X_RINGWAY_SERVICE: HeaderName = HeaderName::from_static("x-ringway-service");
@@ -25,33 +27,6 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// Fields that say where a request came from. From a peer that is not trusted they say nothing.
-const ORIGIN_FIELDS: [&str; 8] = [
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-real-ip",
-    "forwarded",
-];
-
-/// Fields that a `Connection` header cannot take away: they belong to the request, not to the connection.
-const KEPT_FROM_CONNECTION: [&str; 11] = [
-    "host",
-    "content-length",
-    "content-type",
-    "authorization",
-    "cookie",
-    "set-cookie",
-    "cache-control",
-    "via",
-    "forwarded",
-    "traceparent",
-    "x-request-id",
-];
-
 /// What a request asks of the connection itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HopByHop {
@@ -59,40 +34,6 @@ pub struct HopByHop {
     pub wants_websocket: bool,
     /// It takes trailer fields.
     pub takes_trailers: bool,
-}
-
-/// Removes what a peer must not tell: fields of ours, origins from peers that are not trusted, and other spellings
-/// (`x_user`, `x.user`) of names that rules rely on, which many services cannot tell apart from the real ones.
-pub fn strip_forged(headers: &mut HeaderMap, peer_trusted: bool, geo_header: Option<&HeaderName>, relied_on: &[HeaderName]) {
-    let mut forged: SmallVec<[HeaderName; 4]> = SmallVec::new();
-    for name in headers.keys() {
-        let text = name.as_str();
-        let is_origin = !peer_trusted && (ORIGIN_FIELDS.contains(&text) || geo_header == Some(name));
-        if is_ours(text) || is_origin || is_alias(text, relied_on) {
-            forged.push(name.clone());
-        }
-    }
-    for name in forged {
-        headers.remove(name);
-    }
-}
-
-/// True for names that only Ringway sets.
-pub fn is_ours(name: &str) -> bool {
-    name.starts_with("x-ringway-")
-}
-
-/// True for another spelling of a name that something relies on.
-fn is_alias(name: &str, relied_on: &[HeaderName]) -> bool {
-    if !name.bytes().any(|byte| byte == b'_' || byte == b'.') {
-        return false;
-    }
-    let plain = name.replace(['_', '.'], "-");
-    is_ours(&plain)
-        || ORIGIN_FIELDS.contains(&plain.as_str())
-        || KEPT_FROM_CONNECTION.contains(&plain.as_str())
-        || plain == "transfer-encoding"
-        || relied_on.iter().any(|relied| relied.as_str().replace(['_', '.'], "-") == plain && relied.as_str() != name)
 }
 
 /// Removes the fields that end at this hop (RFC 9110 §7.6.1) and says what they asked for.
@@ -348,24 +289,6 @@ mod tests {
             let mut lines = headers(&[("connection", connection), ("upgrade", upgrade)]);
             assert_eq!(strip_hop_by_hop(&mut lines, &[]).wants_websocket, wanted, "{connection} {upgrade}");
         }
-    }
-
-    #[test]
-    fn forged_fields_and_their_other_spellings_are_removed() {
-        let mut lines = headers(&[
-            ("x-ringway-cohort", "staff"),
-            ("X_Ringway_Variant", "canary"),
-            ("x.ringway.cohort", "staff"),
-            ("x_employee", "1"),
-            ("x-employee", "1"),
-            ("x-forwarded-for", "1.2.3.4"),
-            ("x_real_ip", "1.2.3.4"),
-            ("cf-ipcountry", "NO"),
-            ("x_other", "kept"),
-        ]);
-        let relied_on = [HeaderName::from_static("x-employee"), HeaderName::from_static("cf-ipcountry")];
-        strip_forged(&mut lines, false, Some(&relied_on[1]), &relied_on);
-        assert_eq!(names(&lines), ["x-employee", "x_other"]);
     }
 
     #[test]
