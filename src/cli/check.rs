@@ -8,6 +8,8 @@ use crate::config::render::{Format, Report, TestCounts, explain, wants_colour};
 use crate::config::{Code, ConfigErrors, Diagnostic, Severity};
 use crate::routing::prepare::{Prepared, count};
 
+/// Tell everything that is wrong with a file, and run its tests.
+///
 /// Looks at the file and the files that it names, and at nothing else: no sockets, no DNS, no writes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -3,6 +3,8 @@ use clap_complete::Shell;
 use super::Exit;
 use super::out::print;
 
+/// Print what a shell needs for completion.
+///
 /// For example: `ringway completions bash > /etc/bash_completion.d/ringway`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -13,6 +13,8 @@ use crate::routing::explain::{ImaginedRequest, explain};
 use crate::routing::prepare::Prepared;
 use crate::routing::user_key::KeySource;
 
+/// Tell what a request gets and why.
+///
 /// Nothing is sent: the answer comes from the file alone, by the code that serves requests. Exit code 1 when the
 /// request would be refused.
 #[derive(Debug, clap::Args)]

@@ -7,6 +7,8 @@ use super::out::say;
 use super::prepared::ConfigPath;
 use crate::config::{load, values};
 
+/// Ask a running instance whether it is ready.
+///
 /// For images without a shell: `HEALTHCHECK CMD ["ringway", "healthcheck"]`. Exit code 0 ready, 1 not ready,
 /// 3 nobody answers.
 #[derive(Debug, clap::Args)]
@@ -69,7 +71,8 @@ fn ask(address: SocketAddr, path: &str, timeout: Duration) -> io::Result<u16> {
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     let mut limited = stream.take(ANSWER_BYTES_MAX);
     while !answer.contains(&b'\n') {

@@ -7,6 +7,8 @@ use super::Exit;
 use super::out::say;
 use crate::config::{STARTER, json_schema};
 
+/// Write a commented file to start from, and its schema for editors.
+///
 /// Writes FILE and ringway.schema.json beside it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use super::Exit;
 use super::out::{print, say};
 
+/// Print the manual page, or write all of them into a directory.
+///
 /// For example: `ringway man /usr/local/share/man/man1`, or `ringway man | man -l -`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

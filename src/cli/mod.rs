@@ -34,27 +34,16 @@ const AFTER_HELP: &str = "Exit codes: 0 yes, 1 the answer is no, 2 usage or inpu
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write a commented file to start from, and its schema for editors.
     Init(init::Args),
-    /// Tell everything that is wrong with a file, and run its tests.
     Check(check::Args),
-    /// Run the tests of a file.
     Test(test::Args),
-    /// Tell what a request gets and why.
     Explain(explain::Args),
-    /// Tell how many users an edit moves, and from where to where.
     Diff(diff::Args),
-    /// Print the JSON Schema of the file.
     Schema(schema::Args),
-    /// Make tokens.
     Token(token::Args),
-    /// Ask a running instance whether it is ready.
     Healthcheck(healthcheck::Args),
-    /// Print what a shell needs for completion.
     Completions(completions::Args),
-    /// Print the manual page, or write all of them into a directory.
     Man(man::Args),
-    /// Print the version.
     Version(version::Args),
 }
 

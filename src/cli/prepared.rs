@@ -15,7 +15,7 @@ use crate::upstream::Upstreams;
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigPath {
     /// A file, a directory of files, or `-` for standard input [default: $RINGWAY_CONFIG, else ringway.yaml]
-    #[arg(short, long = "config", value_name = "FILE")]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
     path: Option<PathBuf>,
 }
 

@@ -7,6 +7,8 @@ use crate::routing::expect::Verdict;
 use crate::routing::explain::clean;
 use crate::routing::prepare::count;
 
+/// Run the tests of a file.
+///
 /// Runs what stands under `tests:` in the file, one line for each test.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -8,6 +8,8 @@ use super::out::{print, say};
 use crate::config::files::{Choice, Secret, override_token};
 use crate::config::values::Duration;
 
+/// Make tokens.
+///
 /// Tokens that people carry in requests.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -4,6 +4,8 @@ use std::env::consts::{ARCH, OS};
 use super::Exit;
 use super::out::{Output, print, print_json};
 
+/// Print the version.
+///
 /// The version, the platform, and what it speaks.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -35,10 +35,12 @@ fn an_edit_of_weights_moves_just_so_many_from_stable_to_canary() {
 
 #[test]
 fn a_list_of_users_is_followed_by_name() {
-    let desk = desk(|text| text.replace("weights: { canary: 100 }", "weights: { canary: 100 }").replace(
-        "    cohorts:\n",
-        "    cohorts:\n      - { name: beta, when: { userList: { file: beta.txt } }, weights: { canary: 100 } }\n",
-    ));
+    let desk = desk(|text| {
+        text.replace("weights: { canary: 100 }", "weights: { canary: 100 }").replace(
+            "    cohorts:\n",
+            "    cohorts:\n      - { name: beta, when: { userList: { file: beta.txt } }, weights: { canary: 100 } }\n",
+        )
+    });
     desk.write("beta.txt", "u-1842\nalice@example.com\n");
     desk.write("users.txt", "# ours\nu-1842\nalice@example.com\n\n1\n你好\n");
     let args = ["diff", "old.yaml", "new.yaml", "--users", "users.txt", "-o", "json"];

@@ -40,12 +40,16 @@ fn a_user_key_is_put_where_the_service_reads_it() {
 #[test]
 fn a_curl_line_is_explained_however_it_is_given() {
     let desk = desk();
-    let line = "curl 'https://shop.example.com/' \\\n  -H 'x-employee: 1' -b 'uid=7; session=hidden' --compressed -sS | jq";
-    let words = ["explain", "-o", "json", "--", "curl", "-H", "x-employee: 1", "-b", "uid=7", "https://shop.example.com/"];
+    let line =
+        "curl 'https://shop.example.com/' \\\n  -H 'x-employee: 1' -b 'uid=7; session=hidden' --compressed -sS | jq";
+    let words =
+        ["explain", "-o", "json", "--", "curl", "-H", "x-employee: 1", "-b", "uid=7", "https://shop.example.com/"];
     let of_stdin = desk.run_with(&["explain", "-", "-o", "json"], line).ended_with(0);
     assert!(!of_stdin.stdout.contains("hidden"));
     assert_eq!(of_stdin.stderr, "note: what follows `|` is passed over\n");
-    for done in [of_stdin, desk.run(&["explain", "--curl", line, "-o", "json"]).ended_with(0), desk.run(&words).ended_with(0)] {
+    for done in
+        [of_stdin, desk.run(&["explain", "--curl", line, "-o", "json"]).ended_with(0), desk.run(&words).ended_with(0)]
+    {
         let json = done.json();
         assert_eq!((&json["cohort"], &json["variant"]), (&"staff".into(), &"canary".into()));
         assert_eq!(json["userKey"]["from"], "cookie uid");
@@ -73,7 +77,16 @@ fn refused_requests_end_with_no() {
 #[test]
 fn forged_headers_do_not_count() {
     let desk = desk();
-    let args = ["explain", "http://a/", "-H", "x_employee: 1", "-H", "x-forwarded-for: 192.0.2.9", "--client-ip", "203.0.113.1"];
+    let args = [
+        "explain",
+        "http://a/",
+        "-H",
+        "x_employee: 1",
+        "-H",
+        "x-forwarded-for: 192.0.2.9",
+        "--client-ip",
+        "203.0.113.1",
+    ];
     let done = desk.run(&args).ended_with(0);
     assert!(done.stdout.contains("cohort everyone"), "{}", done.stdout);
     assert!(done.stdout.contains("x_employee") && done.stdout.contains("203.0.113.1: the peer"), "{}", done.stdout);

@@ -64,8 +64,7 @@ pub(super) fn parse_words(words: &[String]) -> Result<CurlLine, String> {
                 None => reading.note(format!("--{name} is not known and passed over")),
             }
         } else {
-            let mut letters = word[1..].char_indices();
-            while let Some((at, letter)) = letters.next() {
+            for (at, letter) in word[1..].char_indices() {
                 let rest = &word[1 + at + letter.len_utf8()..];
                 match short(letter) {
                     Some(meaning) if meaning.takes_value() => {

@@ -139,13 +139,16 @@ fn compare(old: (&Prepared, &Service), new: (&Prepared, &Service), users: &Users
     change
 }
 
+/// Of a cohort and a variant.
+type Positions = (usize, usize);
+
 fn count_moves(old: (&Prepared, &Service), new: (&Prepared, &Service), users: &Users, change: &mut ServiceChange) {
     let mut sources: Vec<&KeySource> =
         [old.1, new.1].iter().filter_map(|service| service.key_sources.first()).collect();
     sources.dedup_by_key(|source| source.describe());
     change.fed = sources.iter().map(|source| source.describe()).collect();
     let is_address = sources.iter().any(|source| matches!(source, KeySource::ClientIp));
-    let mut moves: BTreeMap<((usize, usize), (usize, usize)), usize> = BTreeMap::new();
+    let mut moves: BTreeMap<(Positions, Positions), usize> = BTreeMap::new();
     let trust = Trust::default();
     for at in 0..users.len() {
         let key = users.key(at, is_address);
@@ -162,7 +165,7 @@ fn count_moves(old: (&Prepared, &Service), new: (&Prepared, &Service), users: &U
         };
         *moves.entry((seat(old), seat(new))).or_default() += 1;
     }
-    let seat = |service: &Service, (cohort, variant): (usize, usize)| Seat {
+    let seat = |service: &Service, (cohort, variant): Positions| Seat {
         cohort: service.cohorts[cohort].name.to_string(),
         variant: service.variants[variant].name.to_string(),
     };

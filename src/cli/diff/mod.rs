@@ -13,6 +13,8 @@ use super::prepared::assemble_or_tell;
 use compare::Comparison;
 use users::Users;
 
+/// Tell how many users an edit moves, and from where to where.
+///
 /// Assigns users by the old and by the new file and tells who gets another variant or cohort. What stands in the
 /// files is looked at, and nothing else. A user is a GET of / with just the user key, from an address of
 /// documentation: cohorts that look at more are compared by their shares.
