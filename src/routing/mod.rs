@@ -12,6 +12,7 @@ pub mod device;
 pub mod host;
 pub mod host_pattern;
 pub mod path;
+mod prepare;
 pub mod query;
 pub mod routes;
 pub mod snapshot;
@@ -21,6 +22,7 @@ pub mod view;
 
 pub use assign::Assignment;
 pub use compile::{CompileError, Foundation, compile};
+pub use prepare::{Prepared, prepare};
 pub use snapshot::Snapshot;
 pub use test::Test;
 pub use view::{RequestView, Trust};
