@@ -1,0 +1,192 @@
+//! Whole processes on loopback, with real files.
+
+use super::*;
+use crate::control::client::{self, ClientError, Reloaded};
+use crate::control::{Pace, Rejected};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A directory with a configuration, and a process that serves it.
+struct Story {
+    dir: tempfile::TempDir,
+    running: Running,
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn text(weight: u32) -> String {
+    text_at("127.0.0.1:0", weight)
+}
+
+fn text_at(listener: &str, weight: u32) -> String {
+    format!(
+        "listeners: [{{ address: {listener} }}]\n\
+         admin: {{ address: \"unix:admin.sock\" }}\n\
+         telemetry: {{ address: 127.0.0.1:0 }}\n\
+         services:\n  shop:\n    variants:\n      stable: {{ weight: {}, endpoints: [127.0.0.1:3001] }}\n      \
+         canary: {{ weight: {weight}, endpoints: [127.0.0.1:3002] }}\n",
+        100 - weight
+    )
+}
+
+fn options(config: &Path) -> Options {
+    let pace = Pace { debounce: Duration::from_millis(5), poll: Duration::from_millis(50) };
+    let patience = Patience { pace, drain: Duration::from_secs(5) };
+    Options { workers: Some(2), patience, ..Options::new(config) }
+}
+
+impl Story {
+    fn begin() -> Story {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ringway.yaml"), text(5)).unwrap();
+        let running = start(&options(&dir.path().join("ringway.yaml"))).unwrap_or_else(|error| panic!("{error}"));
+        Story { dir, running }
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(self.dir.path().join("ringway.yaml"), text).unwrap();
+    }
+
+    fn weight(&self) -> f64 {
+        self.running.snapshot().services[0].cohorts[0].weights[1].as_f64()
+    }
+
+    fn ask(&self) -> Result<String, std::io::Error> {
+        ask(self.running.listeners[0].1)
+    }
+}
+
+fn ask(address: SocketAddr) -> Result<String, std::io::Error> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn an_edit_is_in_force_and_a_broken_one_is_not() {
+    let story = Story::begin();
+    assert!(story.ask().unwrap().starts_with("HTTP/1.1 "));
+    story.write(&text(50));
+    eventually("the edit", || story.weight() == 50.0);
+    story.write("listeners: [");
+    eventually("the rejection", || story.running.health().reloads().problem.is_some());
+    assert_eq!(story.weight(), 50.0);
+    assert!(story.running.health().is_ready());
+    story.write(&text(50));
+    eventually("the end of the problem", || story.running.health().reloads().problem.is_none());
+    assert_eq!(story.running.health().reloads().rejected, 1);
+}
+
+#[test]
+fn five_hundred_quick_edits_end_in_the_last_one() {
+    let story = Story::begin();
+    for edit in 0..500 {
+        story.write(&text(edit % 90));
+    }
+    story.write(&text(91));
+    eventually("the last edit", || story.weight() == 91.0);
+    assert!(story.ask().is_ok());
+}
+
+#[test]
+fn the_client_reloads_reads_and_drains() {
+    let story = Story::begin();
+    let door = story.running.admin.clone();
+    let unchanged = client::reload(&door, PATIENCE).unwrap();
+    assert_eq!(unchanged, Reloaded::Unchanged { rev: story.running.snapshot().rev.to_string() });
+    assert_eq!(client::ready(story.running.telemetry, PATIENCE), Ok(()));
+
+    let status = client::status(&door, PATIENCE).unwrap();
+    assert_eq!(status["schema"], "ringway.status/v1");
+    assert_eq!(status["services"][0]["cohorts"][0]["variants"][1]["weight"], 5.0);
+
+    client::drain(&door, PATIENCE).unwrap();
+    eventually("the end of accepting", || story.ask().is_err());
+    assert_eq!(story.running.wait(), Some(Ended::Clean));
+    assert_eq!(client::drain(&door, PATIENCE).unwrap_err().exit_code(), 3);
+}
+
+#[test]
+fn whoever_asks_is_told_why_a_reload_was_rejected() {
+    let mut story = Story::begin();
+    // only asking reloads
+    let quiet = Pace { debounce: Duration::from_secs(600), poll: Duration::from_secs(600) };
+    let config = story.dir.path().join("ringway.yaml");
+    story.running.drain();
+    eventually("the end", || story.running.thread.as_ref().is_none_or(thread::JoinHandle::is_finished));
+    let patience = Patience { pace: quiet, ..Patience::default() };
+    story.running = start(&Options { patience, ..options(&config) }).unwrap();
+
+    story.write(&text(5).replace("weight: 95", "weigth: 95"));
+    let refused = client::reload(&story.running.admin, PATIENCE).unwrap_err();
+    assert_eq!(refused.exit_code(), 1);
+    let ClientError::Refused { detail, text: report, answer } = refused else { panic!("{refused}") };
+    assert!(detail.contains("ringway.yaml:7:17: RW0014"), "{detail}");
+    assert!(report.contains("did you mean") || report.contains("weight"), "{report}");
+    assert_eq!((&answer["status"], &answer["diagnostics"][0]["code"]), (&422.into(), &"RW0014".into()));
+
+    story.write(&text(7));
+    let Ok(Reloaded::Applied { rev, previous_rev, .. }) = client::reload(&story.running.admin, PATIENCE) else {
+        panic!()
+    };
+    assert_ne!(rev, previous_rev);
+    assert_eq!(story.weight(), 7.0);
+
+    story.write(&text(8).replace("telemetry: { address: 127.0.0.1:0 }", "telemetry: { address: 127.0.0.1:9 }"));
+    let Some(ReloadResult::Applied(applied)) = story.running.reload() else { panic!() };
+    assert_eq!(applied.warnings.len(), 1);
+    assert!(applied.warnings[0].contains("telemetry.address takes effect at a restart"), "{:?}", applied.warnings);
+}
+
+#[test]
+fn listeners_come_and_go_and_a_taken_address_changes_nothing() {
+    let story = Story::begin();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    story.write(&text_at(&taken.local_addr().unwrap().to_string(), 50));
+    let Some(ReloadResult::Rejected(rejected)) = story.running.reload() else { panic!() };
+    assert!(matches!(&*rejected, Rejected::Bind { .. }), "{rejected}");
+    assert_eq!((story.weight(), story.ask().is_ok()), (5.0, true));
+
+    let free = taken.local_addr().unwrap();
+    drop(taken);
+    story.write(&text_at(&free.to_string(), 60));
+    eventually("the other listener", || story.weight() == 60.0 && ask(free).is_ok());
+    eventually("the end of the first listener", || story.ask().is_err());
+    assert_eq!(story.running.handle().in_force().listeners, BTreeMap::from([(free, free)]));
+}
+
+#[test]
+fn a_start_that_fails_says_why_and_opens_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("a.yaml");
+    let refuse = |text: &str| {
+        std::fs::write(&config, text).unwrap();
+        let Err(error) = start(&options(&config)) else { panic!("it started") };
+        (error.exit_code(), error.to_string())
+    };
+    assert_eq!(refuse("listeners: 1").0, 2);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, text_of) = refuse(&text_at(&address, 5));
+    assert_eq!((code, text_of.contains("another process listens there")), (2, true), "{text_of}");
+    let (code, text_of) = refuse(
+        &text(5).replace("telemetry: { address: 127.0.0.1:0 }", &format!("telemetry: {{ address: \"{address}\" }}")),
+    );
+    assert_eq!((code, text_of.contains(&address)), (2, true), "{text_of}");
+    std::fs::write(dir.path().join("admin.sock"), "a file").unwrap();
+    let (code, text_of) = refuse(&text(5));
+    assert_eq!((code, text_of.contains("no socket")), (2, true), "{text_of}");
+}
