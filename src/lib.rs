@@ -13,7 +13,6 @@ pub mod admin;
 pub mod config;
 pub mod control;
 pub mod model;
-#[path = "proxy_interim.rs"]
 pub mod proxy;
 pub mod routing;
 pub mod server;
