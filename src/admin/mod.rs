@@ -65,3 +65,6 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, route
     // Who breaks off or takes too long has nobody to be told.
     let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
 }
+
+#[cfg(test)]
+mod tests;

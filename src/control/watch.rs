@@ -175,3 +175,152 @@ fn is_about_reading(kind: EventKind) -> bool {
 fn identity(path: &Path) -> Option<(u64, u64)> {
     path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
+
+    /// Long enough for a busy machine, and never waited for when all is well.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    fn pace(poll: Duration) -> Pace {
+        Pace { debounce: Duration::from_millis(10), poll }
+    }
+
+    fn watch(config: &Path, named: &[&Path], poll: Duration) -> Watch {
+        let files = Files { config: config.to_owned(), named: named.iter().map(|path| path.to_path_buf()).collect() };
+        let seen = files.fingerprint();
+        Watch::start(files, seen, pace(poll))
+    }
+
+    async fn expect_change(watch: &mut Watch, story: &str) {
+        assert!(tokio::time::timeout(PATIENCE, watch.changed()).await.is_ok(), "{story}: no change was told");
+    }
+
+    /// A watch that looks when it is told to, without events.
+    fn still(files: &Files, poll: Duration) -> (watch::Sender<(Files, Fingerprint)>, Watching) {
+        let (follow, followed) = watch::channel((files.clone(), files.fingerprint()));
+        let mut watching = Watching::new(followed, files.fingerprint(), pace(poll));
+        watching.notifier = None;
+        (follow, watching)
+    }
+
+    fn config(dir: &TempDir) -> PathBuf {
+        let path = dir.path().join("ringway.yaml");
+        fs::write(&path, "one").unwrap();
+        path
+    }
+
+    #[tokio::test]
+    async fn every_way_to_save_a_file_is_seen_without_polling() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = config(&dir);
+        let mut watch = watch(&path, &[], NEVER);
+        // the watch is at work once it has told something
+        fs::write(&path, "two").unwrap();
+        expect_change(&mut watch, "written in place").await;
+        fs::write(dir.path().join("new"), "three").unwrap();
+        fs::rename(dir.path().join("new"), &path).unwrap();
+        expect_change(&mut watch, "renamed over, as vim and sed do").await;
+        fs::remove_file(&path).unwrap();
+        expect_change(&mut watch, "removed").await;
+        fs::write(&path, "four").unwrap();
+        expect_change(&mut watch, "made again").await;
+    }
+
+    #[tokio::test]
+    async fn the_same_content_is_no_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = config(&dir);
+        let (_follow, mut watching) = still(&Files { config: path.clone(), ..Files::default() }, NEVER);
+        assert_eq!(watching.look().await, None);
+        fs::write(&path, "one").unwrap();
+        fs::write(dir.path().join(".ringway.yaml.swp"), "x").unwrap();
+        assert_eq!(watching.look().await, None, "the same again, and a swap file");
+        fs::write(&path, "two").unwrap();
+        assert!(watching.look().await.is_some());
+        assert_eq!(watching.look().await, None, "told once");
+    }
+
+    /// What kubelet does to a mounted ConfigMap: a new directory, and a link that is renamed over the old one.
+    #[tokio::test]
+    async fn a_config_map_is_seen_when_its_link_is_swapped() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |generation: &str, content: &str| {
+            fs::create_dir(dir.path().join(generation)).unwrap();
+            fs::write(dir.path().join(generation).join("ringway.yaml"), content).unwrap();
+            symlink(generation, dir.path().join("..data_tmp")).unwrap();
+            fs::rename(dir.path().join("..data_tmp"), dir.path().join("..data")).unwrap();
+        };
+        put("..2024_1", "one");
+        symlink("..data/ringway.yaml", dir.path().join("ringway.yaml")).unwrap();
+        for config in [dir.path().join("ringway.yaml"), dir.path().to_owned()] {
+            let mut watch = watch(&config, &[], NEVER);
+            for generation in 2..5 {
+                let name = format!("..2024_{generation}_{}", config.is_dir());
+                put(&name, &format!("{name} of {}", config.display()));
+                expect_change(&mut watch, &name).await;
+            }
+        }
+        fs::remove_dir_all(dir.path().join("..2024_1")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_named_file_elsewhere_is_watched_too() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let list = elsewhere.path().join("beta.txt");
+        let path = config(&dir);
+        let mut watch = watch(&path, &[], NEVER);
+        let files = Files { config: path.clone(), named: [list.clone()].into() };
+        watch.follow(files.clone(), files.fingerprint());
+        fs::write(&list, "u-1").unwrap();
+        expect_change(&mut watch, "it appeared").await;
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_vanishes_and_returns_is_watched_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (conf, old) = (dir.path().join("conf"), dir.path().join("old"));
+        let path = conf.join("ringway.yaml");
+        fs::create_dir(&conf).unwrap();
+        fs::write(&path, "one").unwrap();
+        let mut watch = watch(&path, &[], Duration::from_millis(50));
+        fs::rename(&conf, &old).unwrap();
+        expect_change(&mut watch, "moved away").await;
+        fs::create_dir(&conf).unwrap();
+        fs::write(&path, "two").unwrap();
+        expect_change(&mut watch, "another one in its place").await;
+        fs::write(&path, "three").unwrap();
+        expect_change(&mut watch, "edited there").await;
+    }
+
+    #[tokio::test]
+    async fn what_events_miss_the_poll_finds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = config(&dir);
+        let files = Files { config: path.clone(), ..Files::default() };
+        let (_follow, watching) = still(&files, Duration::from_millis(10));
+        let (tell, mut changes) = watch::channel(None);
+        let task = tokio::spawn(run(watching, tell));
+        fs::write(&path, "two").unwrap();
+        assert!(tokio::time::timeout(PATIENCE, changes.changed()).await.is_ok());
+        task.abort();
+    }
+
+    #[test]
+    fn our_own_reading_is_no_event() {
+        let cases = [
+            (EventKind::Access(AccessKind::Open(AccessMode::Any)), true),
+            (EventKind::Access(AccessKind::Close(AccessMode::Read)), true),
+            (EventKind::Access(AccessKind::Close(AccessMode::Write)), false),
+            (EventKind::Any, false),
+        ];
+        for (kind, expected) in cases {
+            assert_eq!(is_about_reading(kind), expected, "{kind:?}");
+        }
+    }
+}
