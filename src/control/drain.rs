@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn every_way_out() {
-        let stories: &[(&str, &[(Happened, u64)], &[Effect])] = &[
+        type Story<'s> = (&'s str, &'s [(Happened, u64)], &'s [Effect]);
+        let stories: &[Story<'_>] = &[
             ("quiet", &[(BUSY, 0), (BUSY, 100)], &[]),
             ("clean", &[(Happened::Stop, 0), (BUSY, 29), (DONE, 29)], &[Effect::Begin, Effect::Leave(Ended::Clean)]),
             (
