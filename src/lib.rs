@@ -9,10 +9,13 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod model;
 pub mod proxy;
 pub mod routing;
+pub mod server;
 pub mod telemetry;
 pub mod upstream;

@@ -10,6 +10,7 @@ use super::source::{Source, Span};
 use super::tree::Node;
 use super::{merge, parse, read, shape};
 use aws_lc_rs::digest::{SHA256, digest};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The largest file, in bytes.
@@ -56,6 +57,17 @@ impl Loaded {
     /// The span to show for a place.
     pub fn span_of(&self, place: &Place) -> Span {
         span_of(&self.tree, &self.sources, place)
+    }
+
+    /// The files that it names, whether they are there or not.
+    pub fn named_files(&self) -> BTreeSet<PathBuf> {
+        let mut paths = BTreeSet::new();
+        each_path(&mut self.file.clone(), &mut |place, path| {
+            if place != Place::root().key("stateDir") {
+                paths.insert(path.clone());
+            }
+        });
+        paths
     }
 
     /// What the readers of referenced files found, as diagnostics.

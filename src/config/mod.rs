@@ -32,6 +32,7 @@ pub use codes::{Code, Severity};
 pub use diagnostic::{ConfigErrors, Diagnostic, Label};
 pub use load::{FILE_BYTES_MAX, Loaded, TestFailure, load, load_texts};
 pub use place::{Place, Step};
+pub(crate) use read::files_of;
 pub use source::{Position, Source, Span};
 
 /// A configuration to start from, with a comment for everything that most people need.

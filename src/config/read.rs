@@ -110,7 +110,7 @@ fn bounded(from: impl Read) -> io::Result<Vec<u8>> {
 
 /// The files of a directory by name. Names that begin with a dot are passed over: editors' swap files, and the
 /// `..data` entries by which Kubernetes swaps a ConfigMap.
-fn files_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn files_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();

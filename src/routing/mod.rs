@@ -27,6 +27,7 @@ pub mod view;
 
 pub use assign::Assignment;
 pub use compile::{CompileError, Foundation, compile};
+pub use prepare::{Prepared, prepare};
 pub use snapshot::Snapshot;
 pub use test::Test;
 pub use view::{RequestView, Trust};

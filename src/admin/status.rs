@@ -1,0 +1,67 @@
+//! `ringway.status/v1`: what is in force, and what came of it in the last minute.
+
+use crate::control::Handle;
+use crate::model::BUCKETS;
+use crate::routing::snapshot::{Cohort, Service};
+use crate::telemetry::windows::{WindowStats, Windows};
+use serde_json::{Value, json};
+
+/// How far back the figures reach.
+const WINDOW_SECONDS: u64 = 60;
+
+/// Latencies are in milliseconds, shares between 0 and 1, `share` as measured (null without a request).
+pub(super) fn status(handle: &Handle) -> Value {
+    let snapshot = handle.snapshot();
+    let health = handle.health();
+    let services: Vec<Value> =
+        handle.with_windows(|windows| snapshot.services.iter().map(|of| service(of, windows)).collect());
+    json!({
+        "schema": "ringway.status/v1",
+        "rev": &*snapshot.rev,
+        "phase": if health.is_draining() { "draining" } else { "serving" },
+        "problem": health.reloads().problem,
+        "loadedUnixSeconds": handle.in_force().since_unix_seconds,
+        "windowSeconds": handle.with_windows(|windows| windows.covered_seconds(WINDOW_SECONDS)),
+        "services": services,
+    })
+}
+
+fn service(service: &Service, windows: &Windows) -> Value {
+    let cohorts: Vec<Value> = service.cohorts.iter().map(|of| cohort(of, service, windows)).collect();
+    json!({ "name": &*service.name, "phase": "idle", "cohorts": cohorts })
+}
+
+fn cohort(cohort: &Cohort, service: &Service, windows: &Windows) -> Value {
+    let stats: Vec<WindowStats> = cohort.slots.iter().map(|slot| windows.stats(*slot, WINDOW_SECONDS)).collect();
+    let all: u64 = stats.iter().map(|stats| stats.requests).sum();
+    let variants: Vec<Value> = (service.variants.iter().zip(&cohort.weights).zip(&stats).enumerate())
+        .map(|(position, ((variant, weight), stats))| {
+            let latency = |of: fn(&crate::telemetry::windows::Quantiles) -> u64| {
+                stats.latency.as_ref().map(|quantiles| of(quantiles) as f64 / 1000.0)
+            };
+            json!({
+                "name": &*variant.name,
+                "version": variant.version,
+                "weight": weight.as_f64(),
+                "source": "file",
+                "configuredShare": f64::from(cohort.layout.width_of(position)) / f64::from(BUCKETS),
+                "share": (all > 0).then(|| stats.requests as f64 / all as f64),
+                "rps": stats.rps,
+                "requests": stats.requests,
+                "errors": errors(stats),
+                "p50": latency(|quantiles| quantiles.p50),
+                "p95": latency(|quantiles| quantiles.p95),
+                "p99": latency(|quantiles| quantiles.p99),
+            })
+        })
+        .collect();
+    json!({ "name": &*cohort.name, "variants": variants })
+}
+
+/// Requests that failed, and not by the client's fault; those that a fallback had to serve count too.
+fn errors(stats: &WindowStats) -> u64 {
+    use crate::model::{Fault, Outcome};
+    let is_ours = |outcome: &&Outcome| matches!(outcome.fault(), Some(Fault::Upstream | Fault::Ours));
+    let failed: u64 = Outcome::ALL.iter().filter(is_ours).map(|outcome| stats.outcomes[outcome.index()]).sum();
+    failed + stats.fallbacks
+}

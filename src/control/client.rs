@@ -1,0 +1,225 @@
+//! The other end of the doors: what `ringway reload`, `drain` and `healthcheck` do.
+
+use super::{AdminAddress, reachable};
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+/// What came of `ringway reload`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reloaded {
+    /// The files are in force.
+    Applied {
+        /// The revision in force.
+        rev: String,
+        /// The one before.
+        previous_rev: String,
+        /// From the start of the reload until it was in force, in milliseconds.
+        took_ms: f64,
+        /// What looks wrong but can be used, one line each.
+        warnings: Vec<String>,
+    },
+    /// The files were in force already.
+    Unchanged {
+        /// The revision in force.
+        rev: String,
+    },
+}
+
+/// Why there was no good answer.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answers, or not as Ringway would.
+    #[error("cannot reach {door}: {reason}")]
+    Unreachable {
+        /// Where.
+        door: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// The answer took too long.
+    #[error("{door} gave no answer within {} s", .patience.as_secs_f64())]
+    TimedOut {
+        /// Where.
+        door: String,
+        /// How long it may take.
+        patience: Duration,
+    },
+    /// The answer is no.
+    #[error("{detail}")]
+    Refused {
+        /// One line.
+        detail: String,
+        /// The report for people, as `check` writes it; empty when there is none.
+        text: String,
+        /// The whole answer: `application/problem+json` of the admin door, or the probe's text.
+        answer: Value,
+    },
+}
+
+/// The largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Reloads and waits for the result. Blocks; not for async code.
+pub fn reload(door: &AdminAddress, patience: Duration) -> Result<Reloaded, ClientError> {
+    let value = within(door.to_string(), patience, change(door, "/api/v1/reload"))?;
+    let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    match value["result"].as_str() {
+        Some("applied") => {
+            let warnings = value["warnings"].as_array().into_iter().flatten();
+            Ok(Reloaded::Applied {
+                rev: text("rev"),
+                previous_rev: text("previousRev"),
+                took_ms: value["tookMs"].as_f64().unwrap_or_default(),
+                warnings: warnings.filter_map(|warning| warning.as_str().map(str::to_owned)).collect(),
+            })
+        }
+        Some("unchanged") => Ok(Reloaded::Unchanged { rev: text("rev") }),
+        _ => Err(stranger(&door.to_string())),
+    }
+}
+
+/// Lets the process finish what is in flight and end; does not wait for the end. Blocks; not for async code.
+pub fn drain(door: &AdminAddress, patience: Duration) -> Result<(), ClientError> {
+    within(door.to_string(), patience, change(door, "/api/v1/drain")).map(drop)
+}
+
+/// `ringway.status/v1`. Blocks; not for async code.
+pub fn status(door: &AdminAddress, patience: Duration) -> Result<Value, ClientError> {
+    within(door.to_string(), patience, show(door, "/api/v1/status"))
+}
+
+/// Whether the process welcomes new requests, as its telemetry door says. Blocks; not for async code.
+pub fn ready(telemetry: SocketAddr, patience: Duration) -> Result<(), ClientError> {
+    let at = reachable(telemetry);
+    within(at.to_string(), patience, async {
+        let request = request(Method::GET, &at.to_string(), "/readyz?verbose");
+        let (status, text) = tcp(at, request).await?;
+        let text = String::from_utf8_lossy(&text).trim_end().to_owned();
+        match status {
+            StatusCode::OK => Ok(()),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                let answer = Value::String(text.clone());
+                Err(ClientError::Refused { detail: "not ready".to_owned(), text, answer })
+            }
+            _ => Err(stranger(&at.to_string())),
+        }
+    })
+}
+
+impl ClientError {
+    /// The exit code of the contract.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            ClientError::Unreachable { .. } => 3,
+            ClientError::TimedOut { .. } => 4,
+            ClientError::Refused { .. } => 1,
+        }
+    }
+}
+
+async fn change(door: &AdminAddress, path: &str) -> Result<Value, ClientError> {
+    exchange(door, Method::POST, path).await
+}
+
+async fn show(door: &AdminAddress, path: &str) -> Result<Value, ClientError> {
+    exchange(door, Method::GET, path).await
+}
+
+async fn exchange(door: &AdminAddress, method: Method, path: &str) -> Result<Value, ClientError> {
+    let (status, body) = match door {
+        AdminAddress::Tcp(address) => tcp(*address, request(method, &address.to_string(), path)).await?,
+        AdminAddress::Unix(socket) => {
+            let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(&door.to_string(), &error))?;
+            send(stream, request(method, "localhost", path))
+                .await
+                .map_err(|error| unreachable(&door.to_string(), &error))?
+        }
+    };
+    let Ok(value) = serde_json::from_slice::<Value>(&body) else { return Err(stranger(&door.to_string())) };
+    if status.is_success() {
+        return Ok(value);
+    }
+    let text = |name: &str| value[name].as_str().map(str::to_owned);
+    let Some(detail) = text("detail") else { return Err(stranger(&door.to_string())) };
+    Err(ClientError::Refused { detail, text: text("text").unwrap_or_default(), answer: value })
+}
+
+fn request(method: Method, host: &str, path: &str) -> Request<Full<Bytes>> {
+    let body = if method == Method::POST { "{}" } else { "" };
+    let mut request = Request::new(Full::new(Bytes::from_static(body.as_bytes())));
+    *request.method_mut() = method;
+    // both come from this file and from addresses, so they are valid; were they not, the door would say so
+    *request.uri_mut() = path.parse().unwrap_or_default();
+    let headers = request.headers_mut();
+    if let Ok(host) = host.parse() {
+        headers.insert(header::HOST, host);
+    }
+    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    headers.insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+    request
+}
+
+async fn tcp(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {
+    let stream = TcpStream::connect(address).await.map_err(|error| unreachable(&address.to_string(), &error))?;
+    send(stream, request).await.map_err(|error| unreachable(&address.to_string(), &error))
+}
+
+type Problem = Box<dyn std::error::Error + Send + Sync>;
+
+async fn send(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, Bytes), std::io::Error> {
+    let broken = |error: Problem| std::io::Error::other(error);
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.into()))?;
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await?;
+        Ok::<_, Problem>((status, body.to_bytes()))
+    };
+    tokio::pin!(connection, answer);
+    tokio::select! {
+        biased;
+        answer = &mut answer => return answer.map_err(broken),
+        ended = &mut connection => ended.map_err(|error| broken(error.into()))?,
+    }
+    // the connection has ended in peace: what it brought is there
+    answer.await.map_err(broken)
+}
+
+fn within<T>(
+    door: String,
+    patience: Duration,
+    work: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| unreachable(&door, &error))?;
+    let done = runtime.block_on(async { tokio::time::timeout(patience, work).await });
+    done.unwrap_or(Err(ClientError::TimedOut { door, patience }))
+}
+
+fn unreachable(door: &str, error: &std::io::Error) -> ClientError {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+    let reason = match error.kind() {
+        ConnectionRefused | NotFound => {
+            "nobody listens there; is Ringway running, and is this the address of its file?".to_owned()
+        }
+        PermissionDenied => "the socket belongs to another user; use the account that Ringway runs under".to_owned(),
+        _ => error.to_string(),
+    };
+    ClientError::Unreachable { door: door.to_owned(), reason }
+}
+
+fn stranger(door: &str) -> ClientError {
+    let reason = "whoever listens there is not Ringway, or another version of it".to_owned();
+    ClientError::Unreachable { door: door.to_owned(), reason }
+}

@@ -1,0 +1,106 @@
+use super::reload::{Cause, Common, InForce, ReloadResult};
+use crate::routing::Snapshot;
+use crate::telemetry::health::Health;
+use crate::telemetry::windows::{WindowStats, Windows};
+use crate::telemetry::{Registry, Slot};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+
+/// What the control thread can be asked, and what can be read of it. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    common: Common,
+    windows: Arc<Mutex<Windows>>,
+}
+
+/// The control thread's end of all handles.
+pub struct Requests {
+    waiting: mpsc::Receiver<Request>,
+    handle: Handle,
+}
+
+/// Something asked of the control thread.
+pub enum Request {
+    /// Load the files again.
+    Reload(Cause, oneshot::Sender<ReloadResult>),
+    /// Finish what is in flight and end; a second one: end at once.
+    Drain,
+}
+
+/// Requests that may wait for the control thread; further ones are refused.
+const WAITING_MAX: usize = 64;
+
+/// The control thread takes no request: it has ended, or too many wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the control thread takes no more requests")]
+pub struct Busy;
+
+impl Requests {
+    /// The control thread's end, and with it the first handle.
+    pub fn new(common: Common, registry: &Arc<Registry>) -> Requests {
+        let (requests, waiting) = mpsc::channel(WAITING_MAX);
+        let windows = Arc::new(Mutex::new(Windows::new(Arc::clone(registry))));
+        Requests { waiting, handle: Handle { requests, common, windows } }
+    }
+
+    /// Another handle.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The next request. Never ends, as there is always a handle.
+    pub(super) async fn next(&mut self) -> Request {
+        match self.waiting.recv().await {
+            Some(request) => request,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Handle {
+    /// Reloads; the answer comes when it is done.
+    pub fn reload(&self, cause: Cause) -> Result<oneshot::Receiver<ReloadResult>, Busy> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Reload(cause, answer))?;
+        Ok(answered)
+    }
+
+    /// Finishes what is in flight and ends; the second time it ends at once.
+    pub fn drain(&self) -> Result<(), Busy> {
+        self.ask(Request::Drain)
+    }
+
+    /// The snapshot in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.common.snapshot.load_full()
+    }
+
+    /// What else is in force.
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.common.in_force.load_full()
+    }
+
+    /// How the process is.
+    pub fn health(&self) -> &Health {
+        &self.common.health
+    }
+
+    /// What happened to a slot in the last seconds, up to the last full one.
+    pub fn stats(&self, slot: Slot, last_seconds: u64) -> WindowStats {
+        self.with_windows(|windows| windows.stats(slot, last_seconds))
+    }
+
+    /// Reads many slots of the same second.
+    pub fn with_windows<T>(&self, read: impl FnOnce(&Windows) -> T) -> T {
+        read(&self.windows.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn tick(&self, now_seconds: u64) {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner).tick(now_seconds);
+    }
+
+    fn ask(&self, request: Request) -> Result<(), Busy> {
+        self.requests.try_send(request).map_err(|_| Busy)
+    }
+}

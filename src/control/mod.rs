@@ -1,0 +1,157 @@
+//! The hands: one thread that watches files, reloads, looks up names, and keeps the clock.
+//!
+//! ```text
+//! watch ──changed──▶ ┌──────────────┐ ──publish──▶ snapshot ◀── the next request loads it
+//! admin, signals ──▶ │ control loop │ ──listen, close, drain──▶ workers
+//! one second ──────▶ └──────────────┘ ──▶ windows, metrics
+//! ```
+//!
+//! Requests never wait for it: with this thread gone, the workers serve their last snapshot.
+
+mod address;
+pub mod client;
+mod drain;
+mod facts;
+mod files;
+mod handle;
+mod mount;
+mod plane;
+pub mod reload;
+mod resolve;
+mod watch;
+
+pub use address::{ADMIN_DEFAULT, AdminAddress, TELEMETRY_DEFAULT, reachable, telemetry_address};
+pub use drain::Ended;
+pub use files::{Digests, Files, Fingerprint};
+pub use handle::{Handle, Request, Requests};
+pub use plane::DataPlane;
+pub use reload::{Applied, Cause, Common, InForce, Rejected, ReloadResult, State};
+pub use watch::{Pace, Watch};
+
+use drain::{Drain, Effect, Happened};
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How long the loop may wait before it looks whether all workers have ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// How patient the control thread is.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Of the watch.
+    pub pace: Pace,
+    /// What is in flight may take at most this long once the process drains.
+    pub drain: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { pace: Pace::default(), drain: Duration::from_secs(30) }
+    }
+}
+
+/// Runs the control loop until the process ends. Calls `started` when all listeners accept connections.
+///
+/// Must be called within a Tokio runtime whose blocking pool has some 60 threads: look-ups of names that nobody
+/// answers hold theirs for the system's own patience.
+pub async fn run(
+    mut state: State,
+    sockets: BTreeMap<SocketAddr, Vec<TcpListener>>,
+    mut requests: Requests,
+    patience: Patience,
+    started: impl FnOnce(),
+) -> Ended {
+    // 1. names first: a request that comes before them would find no endpoint
+    let unresolved = resolve::unresolved(&state.common.upstreams);
+    let failures = resolve::resolve_within(unresolved, resolve::FIRST_TIME_MAX).await;
+    tokio::spawn(resolve::resolve_forever(Arc::clone(&state.common.upstreams), failures));
+
+    // 2. the clock of the windows
+    let clock = tokio::spawn(tick_windows(requests.handle()));
+
+    // 3. connections
+    for (address, sockets) in sockets {
+        state.plane.listen(address, sockets);
+    }
+    state.common.health.start();
+    started();
+
+    // 4. whatever comes
+    if let Some(warning) = mount::warning(&state.common.config) {
+        tracing::warn!("{warning}");
+    }
+    let ended = serve(&mut state, &mut requests, patience).await;
+    clock.abort();
+    ended
+}
+
+async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -> Ended {
+    let mut watch = Watch::start(state.files.clone(), state.looked_at, patience.pace);
+    let mut drain = Drain::default();
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = interval(DRAIN_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let happened = tokio::select! {
+            biased;
+            request = requests.next() => match request {
+                Request::Drain => Happened::Stop,
+                Request::Reload(cause, answer) => {
+                    let result = reload::reload(state, cause).await;
+                    watch.follow(state.files.clone(), state.looked_at);
+                    // whoever asked may have gone
+                    let _ = answer.send(result);
+                    continue;
+                }
+            },
+            () = watch.changed(), if !drain.has_begun() => {
+                reload::reload(state, Cause::Changed).await;
+                watch.follow(state.files.clone(), state.looked_at);
+                continue;
+            }
+            _ = second.tick() => {
+                state.tell_metrics();
+                passed(state)
+            }
+            _ = look.tick(), if drain.has_begun() => passed(state),
+        };
+        match drain.step(happened, Instant::now(), patience.drain) {
+            Some(Effect::Begin) => begin_drain(state, patience.drain),
+            Some(Effect::Leave(ended)) => return ended,
+            None => {}
+        }
+    }
+}
+
+fn begin_drain(state: &mut State, timeout: Duration) {
+    tracing::info!(timeout_s = timeout.as_secs(), "draining: no new connections, finishing what is in flight");
+    state.common.health.drain();
+    state.plane.drain();
+}
+
+fn passed(state: &State) -> Happened {
+    let (_, at_work) = state.plane.workers();
+    Happened::Passed { all_ended: at_work == 0 }
+}
+
+/// A task of its own, so that seconds are counted while a reload is under way.
+async fn tick_windows(handle: Handle) {
+    let began = Instant::now();
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        second.tick().await;
+        // the first tick has second 1: the windows know of no time before
+        handle.tick(began.elapsed().as_secs() + 1);
+    }
+}
+
+/// The files that a process with this configuration depends on, as far as is known before it is read.
+pub fn files_of(config: &Path) -> Files {
+    Files { config: config.to_owned(), named: Default::default() }
+}

@@ -1,0 +1,351 @@
+//! The composition root: everything is made here, in order, and given to those who need it.
+//!
+//! ```text
+//! start:  limits → load → prepare → workers → doors → control thread → names → listen → ready
+//! stop:   readiness fails → workers stop to accept → requests in flight end → workers end
+//!         → doors close → access log is written → exit
+//! ```
+//!
+//! The doors of telemetry and admin stay open while the process drains, so that it can be watched.
+
+mod limits;
+mod logs;
+mod run;
+mod workers;
+
+pub use logs::{LOG_VARIABLE, LogFormat};
+pub use run::run;
+
+use crate::admin;
+use crate::config::ConfigErrors;
+use crate::control::reload::{bound_address, load_files, reason, unix_seconds};
+use crate::control::{self, telemetry_address};
+use crate::control::{
+    AdminAddress, Cause, Common, DataPlane, Digests, Ended, Handle, InForce, Patience, ReloadResult, Requests, State,
+};
+use crate::proxy::{Shared, ViaName};
+use crate::routing::{Prepared, Snapshot, prepare};
+use crate::telemetry::access_log::{AccessLog, Target};
+use crate::telemetry::door;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::windows::{WindowStats, Windows};
+use crate::telemetry::{Registry, Slot};
+use crate::upstream::Upstreams;
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::{io, thread};
+use tokio::sync::oneshot;
+use workers::Workers;
+
+/// How a process is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The file or directory; `-` for standard input, which cannot be reloaded.
+    pub config: PathBuf,
+    /// Threads for requests. Default: as many as the process may run on.
+    pub workers: Option<usize>,
+    /// How patient the control thread is.
+    pub patience: Patience,
+    /// How log lines are written. Default: text on a terminal, JSON elsewhere.
+    pub log_format: Option<LogFormat>,
+}
+
+/// A process that serves. Dropping it drains in the background; [`Running::wait`] waits for the end.
+pub struct Running {
+    /// The address of the file, and where the listener really is: another one for port 0.
+    pub listeners: Vec<(SocketAddr, SocketAddr)>,
+    /// Where the telemetry door really is.
+    pub telemetry: SocketAddr,
+    /// Where the admin door really is.
+    pub admin: AdminAddress,
+    /// The threads that serve requests.
+    pub workers: usize,
+    handle: Handle,
+    ended: oneshot::Receiver<Ended>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// Why a process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The files have errors.
+    #[error("{0}")]
+    Config(ConfigErrors),
+    /// A door cannot be opened.
+    #[error("cannot listen on {address}: {reason}")]
+    Bind {
+        /// Where.
+        address: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// The access log cannot be written.
+    #[error("cannot write the access log {path}: {error}")]
+    AccessLog {
+        /// Where.
+        path: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The system refuses a thread or a runtime, or there is a bug.
+    #[error("cannot start: {0}")]
+    System(String),
+}
+
+/// Series of `/metrics`, when the file does not say.
+const SERIES_DEFAULT: u32 = 10_000;
+/// The most worker threads.
+const WORKERS_MAX: usize = 1024;
+/// Threads for look-ups of names and for scrapes; they are made when needed. See [`control::run`].
+const BLOCKING_THREADS_MAX: usize = 64;
+
+/// Starts everything, and returns when all listeners accept connections.
+pub fn start(options: &Options) -> Result<Running, StartError> {
+    // 1. what the system grants
+    let connections_max = limits::connections_max();
+    let workers = options.workers.unwrap_or_else(limits::workers_default).clamp(1, WORKERS_MAX);
+
+    // 2. the files: all errors at once, before anything is opened
+    let (loaded, files, fingerprint) = load_files(control::files_of(&options.config), &mut Digests::default());
+    let loaded = loaded.map_err(StartError::Config)?;
+    let telemetry = loaded.file.telemetry.clone().unwrap_or_default();
+    let upstreams = Arc::new(Upstreams::default());
+    let registry = Registry::new(workers, telemetry.max_series.unwrap_or(SERIES_DEFAULT));
+    let Prepared { snapshot, loaded, .. } = prepare(loaded, &upstreams, &registry).map_err(StartError::Config)?;
+
+    // 3. the workers, without work
+    let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+    let log = telemetry.access_log.map(|log| start_log(&log.path)).transpose()?;
+    let counters = log.as_ref().map(AccessLog::counters);
+    let shared = Arc::new(Shared {
+        snapshot: Arc::clone(&snapshot),
+        registry: Arc::clone(&registry),
+        connections: AtomicUsize::new(0),
+        connections_max,
+        via: ViaName::random(),
+    });
+    let plane = Workers::start(workers, &shared, log).map_err(system)?;
+
+    // 4. the doors: all of them, or none
+    let sockets = bind_listeners(&plane, &snapshot.load())?;
+    let bound = sockets.iter().filter_map(|(address, sockets)| bound_address(sockets).map(|at| (*address, at)));
+    let bound: BTreeMap<SocketAddr, SocketAddr> = bound.collect();
+    let doors = Doors {
+        telemetry: bind_tcp(telemetry_address(&loaded.file))?,
+        admin: AdminAddress::of(&loaded.file).map_err(StartError::System)?,
+    };
+
+    // 5. what tells how it goes
+    let health = Health::new();
+    let metrics = Metrics::new(Arc::clone(&registry), Arc::clone(&health), counters).map_err(system)?;
+    let named = files.named.clone();
+    let in_force = InForce { loaded, named, since_unix_seconds: unix_seconds(), listeners: bound.clone() };
+    let common = Common {
+        config: options.config.clone(),
+        snapshot,
+        upstreams,
+        registry: Arc::clone(&registry),
+        health,
+        metrics: Arc::new(metrics),
+        in_force: Arc::new(ArcSwap::from_pointee(in_force)),
+    };
+
+    // 6. the control thread, which opens the listeners once names are known
+    let requests = Requests::new(common.clone(), &registry);
+    let handle = requests.handle();
+    let state = State::new(common, Box::new(plane), files, fingerprint);
+    let control = Control { state, sockets, requests, doors, patience: options.patience };
+    let (tell_end, ended) = oneshot::channel();
+    let (tell_start, started) = std::sync::mpsc::channel();
+    let run = move || {
+        if let Some(end) = control.run(&tell_start) {
+            let _ = tell_end.send(end);
+        }
+    };
+    let thread = thread::Builder::new().name("control".into()).spawn(run).map_err(system)?;
+    let broken = || StartError::System("the control thread broke off".to_owned());
+    let (telemetry, admin) = started.recv().map_err(|_| broken())??;
+    Ok(Running {
+        listeners: bound.into_iter().collect(),
+        telemetry,
+        admin,
+        workers,
+        handle,
+        ended,
+        thread: Some(thread),
+    })
+}
+
+impl Options {
+    /// The defaults for a file or directory.
+    pub fn new(config: impl Into<PathBuf>) -> Options {
+        Options { config: config.into(), workers: None, patience: Patience::default(), log_format: None }
+    }
+}
+
+impl Running {
+    /// The snapshot in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.handle.snapshot()
+    }
+
+    /// What happened to a slot in the last seconds, up to the last full one.
+    pub fn stats(&self, slot: Slot, last_seconds: u64) -> WindowStats {
+        self.handle.stats(slot, last_seconds)
+    }
+
+    /// Reads many slots of the same second.
+    pub fn with_windows<T>(&self, read: impl FnOnce(&Windows) -> T) -> T {
+        self.handle.with_windows(read)
+    }
+
+    /// How the process is: started, draining, and what came of the last reload.
+    pub fn health(&self) -> &Health {
+        self.handle.health()
+    }
+
+    /// The control thread, for others that live in this process.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Loads the files again and waits for the result. `None` when the process is ending. Not for async code.
+    pub fn reload(&self) -> Option<ReloadResult> {
+        self.handle.reload(Cause::Asked).ok()?.blocking_recv().ok()
+    }
+
+    /// Stops to accept connections, and ends when what is in flight has finished. A second time: ends at once.
+    pub fn drain(&self) {
+        // a control thread that takes no requests is ending already
+        let _ = self.handle.drain();
+    }
+
+    /// Waits for the end, which somebody has to ask for. `None`: the control thread broke off. Not for async code.
+    pub fn wait(mut self) -> Option<Ended> {
+        let thread = self.thread.take()?;
+        let joined = thread.join();
+        joined.ok()?;
+        self.ended.try_recv().ok()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.drain();
+        }
+    }
+}
+
+impl StartError {
+    /// The exit code of the contract.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Config(_) | StartError::Bind { .. } | StartError::AccessLog { .. } => 2,
+            StartError::System(_) => 70,
+        }
+    }
+}
+
+/// The doors that are not for requests.
+struct Doors {
+    telemetry: TcpListener,
+    admin: AdminAddress,
+}
+
+/// All that the control thread owns.
+struct Control {
+    state: State,
+    sockets: BTreeMap<SocketAddr, Vec<TcpListener>>,
+    requests: Requests,
+    doors: Doors,
+    patience: Patience,
+}
+
+type Started = Result<(SocketAddr, AdminAddress), StartError>;
+
+impl Control {
+    /// The control thread, from its first moment to its last.
+    fn run(self, started: &std::sync::mpsc::Sender<Started>) -> Option<Ended> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .thread_name("control-blocking")
+            .build();
+        let result = match runtime {
+            Ok(runtime) => {
+                let result = runtime.block_on(self.serve(started));
+                // a look-up that nobody answers must not hold up the end
+                runtime.shutdown_background();
+                result
+            }
+            Err(error) => Err(system(error)),
+        };
+        match result {
+            Ok(ended) => Some(ended),
+            Err(error) => {
+                let _ = started.send(Err(error));
+                None
+            }
+        }
+    }
+
+    async fn serve(self, started: &std::sync::mpsc::Sender<Started>) -> Result<Ended, StartError> {
+        let Control { state, sockets, requests, doors, patience } = self;
+        let telemetry = tokio::net::TcpListener::from_std(doors.telemetry).map_err(system)?;
+        let telemetry_at = telemetry.local_addr().map_err(system)?;
+        let admin = admin::bind(&doors.admin)
+            .map_err(|error| StartError::Bind { address: doors.admin.to_string(), reason: reason(&error) })?;
+        let admin_at = admin.address().clone();
+        let (close, closed) = oneshot::channel::<()>();
+        let telling = tokio::spawn(door::serve(telemetry, state.telemetry_door(), async {
+            let _ = closed.await;
+        }));
+        let admin = tokio::spawn(admin::serve(admin, requests.handle()));
+        let tell_started = || {
+            let _ = started.send(Ok((telemetry_at, admin_at)));
+        };
+        let ended = control::run(state, sockets, requests, patience, tell_started).await;
+        admin.abort();
+        let _ = close.send(());
+        // both end within a second; a panic of theirs is in the log already
+        let _ = admin.await;
+        let _ = telling.await;
+        Ok(ended)
+    }
+}
+
+fn start_log(path: &str) -> Result<AccessLog, StartError> {
+    AccessLog::start(Target::of(path)).map_err(|error| StartError::AccessLog { path: path.to_owned(), error })
+}
+
+fn bind_listeners(
+    plane: &dyn DataPlane,
+    snapshot: &Snapshot,
+) -> Result<BTreeMap<SocketAddr, Vec<TcpListener>>, StartError> {
+    let bind = |address: &SocketAddr| match plane.bind(*address) {
+        Ok(sockets) => Ok((*address, sockets)),
+        Err(error) => Err(StartError::Bind { address: address.to_string(), reason: reason(&error) }),
+    };
+    snapshot.listeners.keys().map(bind).collect()
+}
+
+fn bind_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bound = TcpListener::bind(address).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    });
+    bound.map_err(|error| StartError::Bind { address: address.to_string(), reason: reason(&error) })
+}
+
+fn system(error: impl std::fmt::Display) -> StartError {
+    StartError::System(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! What the process says about itself, on standard error.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tracing_subscriber::EnvFilter;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The variable that chooses what is logged, such as `debug` or `ringway=debug,hyper=info`.
+pub const LOG_VARIABLE: &str = "RINGWAY_LOG";
+
+/// Panics of any thread since the start: each is a bug.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Starts logging; without a wish, text on a terminal and JSON elsewhere. Does nothing when there is a log already.
+pub(super) fn start(format: Option<LogFormat>) {
+    let is_terminal = std::io::stderr().is_terminal();
+    let text = std::env::var(LOG_VARIABLE).unwrap_or_default();
+    let parsed = if text.is_empty() { Ok(EnvFilter::new("info")) } else { EnvFilter::try_new(&text) };
+    let (filter, problem) = match parsed {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new("info"), Some(error.to_string())),
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format.unwrap_or(if is_terminal { LogFormat::Text } else { LogFormat::Json }) {
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            let has_colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            lines.with_target(false).with_ansi(has_colour).try_init()
+        }
+    };
+    if let (Ok(()), Some(problem)) = (started, problem) {
+        tracing::warn!(problem, "{LOG_VARIABLE} cannot be read, so it is `info`; write it like debug or ringway=debug");
+    }
+}
+
+/// Writes panics to the log, one line each, rather than to standard error as they come.
+pub(super) fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let count = PANICS.fetch_add(1, Ordering::Relaxed) + 1;
+        let payload = panic.payload();
+        let said = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+        tracing::error!(count, thread, place, said = said.unwrap_or("nothing"), "panic: this is a bug of Ringway");
+    }));
+}

@@ -1,0 +1,135 @@
+//! `ringway run`: a process in the foreground, with signals and exit codes.
+
+use super::{Options, Running, StartError, logs, start};
+use crate::config::render::{Format, Report};
+use crate::control::{Cause, Ended, Handle, ReloadResult};
+use std::io::IsTerminal;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Serves until it is told to stop, and returns the exit code: 0 when all requests in flight were finished or the
+/// drain timeout was over, 1 after a second signal, 2 when it cannot start as it is configured, 70 for a bug.
+///
+/// SIGTERM and SIGINT drain, the second one ends at once; SIGHUP reloads.
+pub fn run(options: &Options) -> u8 {
+    logs::start(options.log_format);
+    logs::log_panics();
+    // The signals are awaited here, apart from the control thread: were that gone, they would still end the process.
+    let signals = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let running = signals.map_err(super::system).and_then(|signals| Ok((start(options)?, signals)));
+    let (running, signals) = match running {
+        Ok(running) => running,
+        Err(error) => return refuse(&error),
+    };
+    tell_doors(&running);
+    let code = signals.block_on(serve(running));
+    signals.shutdown_timeout(Duration::ZERO);
+    code
+}
+
+/// Says why there is no start: errors of the files as `check` says them.
+fn refuse(error: &StartError) -> u8 {
+    match error {
+        StartError::Config(errors) => {
+            let has_colour =
+                std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            eprint!("{}", Report::from(errors).render(Format::Text, has_colour));
+        }
+        StartError::Bind { .. } | StartError::AccessLog { .. } | StartError::System(_) => eprintln!("error: {error}"),
+    }
+    error.exit_code()
+}
+
+fn tell_doors(running: &Running) {
+    let snapshot = running.snapshot();
+    for (address, bound) in &running.listeners {
+        let name = snapshot.rules(address).map_or_else(String::new, |rules| rules.name.to_string());
+        tracing::info!(address = %bound, name, "listening");
+    }
+    tracing::info!(address = %running.telemetry, "telemetry door: /metrics, /livez, /readyz, /startupz");
+    tracing::info!(address = %running.admin, "admin door: this machine only");
+    let (services, workers) = (snapshot.services.len(), running.workers);
+    let in_force = running.handle().in_force();
+    for warning in crate::control::reload::warnings(&in_force.loaded) {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), rev = &*snapshot.rev, services, workers, "ready");
+}
+
+async fn serve(running: Running) -> u8 {
+    let handle = running.handle();
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        tracing::error!("signals cannot be awaited");
+        return 70;
+    };
+    let mut end = tokio::task::spawn_blocking(move || running.wait());
+    let mut has_lost_control = false;
+    let mut stops = 0;
+    loop {
+        let stop = tokio::select! {
+            ended = &mut end, if !has_lost_control => match ended.ok().flatten() {
+                Some(ended) => return exit_code(ended),
+                None => {
+                    has_lost_control = true;
+                    tracing::error!("the control thread broke off: requests are served, but nothing can be changed; restart");
+                    false
+                }
+            },
+            _ = hangup.recv() => {
+                tokio::spawn(reload(handle.clone()));
+                false
+            }
+            stop = either(&mut terminate, &mut interrupt) => stop,
+        };
+        if stop && has_lost_control {
+            return 70;
+        }
+        if stop {
+            stops += 1;
+            if handle.drain().is_err() && stops > 1 {
+                return exit_code(Ended::Interrupted);
+            }
+        }
+    }
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> bool {
+    tokio::select! {
+        stop = terminate.recv() => stop.is_some(),
+        stop = interrupt.recv() => stop.is_some(),
+    }
+}
+
+/// The result is in the log; only what never got that far is told here.
+async fn reload(handle: Handle) {
+    let asked = handle.reload(Cause::Signal);
+    let result: Option<ReloadResult> = match asked {
+        Ok(answered) => answered.await.ok(),
+        Err(_) => None,
+    };
+    if result.is_none() {
+        tracing::warn!("not reloaded: the process is ending");
+    }
+}
+
+fn exit_code(ended: Ended) -> u8 {
+    match ended {
+        Ended::Clean => {
+            tracing::info!("stopped: everything in flight was finished");
+            0
+        }
+        Ended::TimedOut => {
+            tracing::warn!("stopped: the drain timeout is over, requests in flight were cut");
+            0
+        }
+        Ended::Interrupted => {
+            tracing::warn!("stopped at once: requests in flight were cut");
+            1
+        }
+        Ended::Broken => {
+            tracing::error!("stopped: the workers ended by themselves");
+            70
+        }
+    }
+}
