@@ -11,7 +11,7 @@
 
 pub mod config;
 pub mod model;
-// pub mod proxy;
+pub mod proxy;
 pub mod routing;
 pub mod telemetry;
 pub mod upstream;

@@ -17,10 +17,6 @@ pub enum ProxyError {
     BadPath,
     /// The body's framing is not plain `chunked` (RFC 9112 §6.1).
     BadTransferEncoding,
-    /// A field that routing relies on has bytes that are not text.
-    BadField,
-    /// An upgrade that cannot be one.
-    BadUpgrade,
     /// CONNECT and TRACE are not served.
     MethodNotAllowed,
     /// The target is longer than the listener allows.
@@ -58,8 +54,6 @@ impl ProxyError {
             | ProxyError::BadTarget
             | ProxyError::BadPath
             | ProxyError::BadTransferEncoding
-            | ProxyError::BadField
-            | ProxyError::BadUpgrade
             | ProxyError::ClientAborted => StatusCode::BAD_REQUEST,
             ProxyError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ProxyError::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -87,8 +81,6 @@ impl ProxyError {
             ProxyError::BadTarget => "invalid request target",
             ProxyError::BadPath => "ambiguous path",
             ProxyError::BadTransferEncoding => "invalid transfer-encoding",
-            ProxyError::BadField => "invalid header field",
-            ProxyError::BadUpgrade => "invalid upgrade",
             ProxyError::MethodNotAllowed => "method not allowed",
             ProxyError::TargetTooLong => "request target too long",
             ProxyError::TooManyFields => "too many header fields",
@@ -116,8 +108,6 @@ impl ProxyError {
             | ProxyError::BadTarget
             | ProxyError::BadPath
             | ProxyError::BadTransferEncoding
-            | ProxyError::BadField
-            | ProxyError::BadUpgrade
             | ProxyError::MethodNotAllowed
             | ProxyError::TargetTooLong
             | ProxyError::TooManyFields
@@ -144,8 +134,6 @@ impl ProxyError {
             | ProxyError::BadTarget
             | ProxyError::BadPath
             | ProxyError::BadTransferEncoding
-            | ProxyError::BadField
-            | ProxyError::BadUpgrade
             | ProxyError::MethodNotAllowed
             | ProxyError::TargetTooLong
             | ProxyError::TooManyFields

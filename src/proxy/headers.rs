@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use std::net::IpAddr;
 
 use super::error::ProxyError;
+use crate::routing::forged::{KEPT_FROM_CONNECTION, is_ours};
 
 /// `x-ringway-service`, `x-ringway-cohort` and `x-ringway-variant`: what was decided.
 pub const X_RINGWAY_SERVICE: HeaderName = HeaderName::from_static("x-ringway-service");
@@ -25,33 +26,6 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// Fields that say where a request came from. From a peer that is not trusted they say nothing.
-const ORIGIN_FIELDS: [&str; 8] = [
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-real-ip",
-    "forwarded",
-];
-
-/// Fields that a `Connection` header cannot take away: they belong to the request, not to the connection.
-const KEPT_FROM_CONNECTION: [&str; 11] = [
-    "host",
-    "content-length",
-    "content-type",
-    "authorization",
-    "cookie",
-    "set-cookie",
-    "cache-control",
-    "via",
-    "forwarded",
-    "traceparent",
-    "x-request-id",
-];
-
 /// What a request asks of the connection itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HopByHop {
@@ -59,40 +33,6 @@ pub struct HopByHop {
     pub wants_websocket: bool,
     /// It takes trailer fields.
     pub takes_trailers: bool,
-}
-
-/// Removes what a peer must not tell: fields of ours, origins from peers that are not trusted, and other spellings
-/// (`x_user`, `x.user`) of names that rules rely on, which many services cannot tell apart from the real ones.
-pub fn strip_forged(headers: &mut HeaderMap, peer_trusted: bool, geo_header: Option<&HeaderName>, relied_on: &[HeaderName]) {
-    let mut forged: SmallVec<[HeaderName; 4]> = SmallVec::new();
-    for name in headers.keys() {
-        let text = name.as_str();
-        let is_origin = !peer_trusted && (ORIGIN_FIELDS.contains(&text) || geo_header == Some(name));
-        if is_ours(text) || is_origin || is_alias(text, relied_on) {
-            forged.push(name.clone());
-        }
-    }
-    for name in forged {
-        headers.remove(name);
-    }
-}
-
-/// True for names that only Ringway sets.
-pub fn is_ours(name: &str) -> bool {
-    name.starts_with("x-ringway-")
-}
-
-/// True for another spelling of a name that something relies on.
-fn is_alias(name: &str, relied_on: &[HeaderName]) -> bool {
-    if !name.bytes().any(|byte| byte == b'_' || byte == b'.') {
-        return false;
-    }
-    let plain = name.replace(['_', '.'], "-");
-    is_ours(&plain)
-        || ORIGIN_FIELDS.contains(&plain.as_str())
-        || KEPT_FROM_CONNECTION.contains(&plain.as_str())
-        || plain == "transfer-encoding"
-        || relied_on.iter().any(|relied| relied.as_str().replace(['_', '.'], "-") == plain && relied.as_str() != name)
 }
 
 /// Removes the fields that end at this hop (RFC 9110 §7.6.1) and says what they asked for.
@@ -113,8 +53,8 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, relied_on: &[HeaderName]) -> Ho
     if has_upgrade_token {
         let mut upgrades = headers.get_all(header::UPGRADE).iter();
         let first = upgrades.next();
-        asked.wants_websocket = first.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
-            && upgrades.next().is_none();
+        asked.wants_websocket =
+            first.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")) && upgrades.next().is_none();
     }
     if let Some(te) = headers.get(header::TE) {
         let tokens = te.as_bytes().split(|byte| *byte == b',');
@@ -123,8 +63,15 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, relied_on: &[HeaderName]) -> Ho
     for name in named {
         headers.remove(name);
     }
-    for name in [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS]
-    {
+    for name in [
+        header::CONNECTION,
+        header::TE,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        HTTP2_SETTINGS,
+    ] {
         headers.remove(name);
     }
     asked
@@ -195,9 +142,20 @@ impl ViaName {
     }
 }
 
+/// Joins the crumbs of a cookie, which HTTP/2 may split, into one line (RFC 9113 §8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
 /// Says where the request came from. What a trusted peer said is kept and continued.
 pub fn add_forwarded(headers: &mut HeaderMap, peer: IpAddr, scheme: &'static str, host: Option<&HeaderValue>) {
-    let mut text = smallstr();
+    let mut text = String::with_capacity(48);
     let line = {
         use std::fmt::Write;
         let before = headers.get_all(X_FORWARDED_FOR);
@@ -218,10 +176,6 @@ pub fn add_forwarded(headers: &mut HeaderMap, peer: IpAddr, scheme: &'static str
     {
         headers.insert(X_FORWARDED_HOST, host.clone());
     }
-}
-
-fn smallstr() -> String {
-    String::with_capacity(48)
 }
 
 /// Gives the request an id, unless a trusted peer did. At most 128 visible ASCII characters are believed.
@@ -351,27 +305,9 @@ mod tests {
     }
 
     #[test]
-    fn forged_fields_and_their_other_spellings_are_removed() {
-        let mut lines = headers(&[
-            ("x-ringway-cohort", "staff"),
-            ("X_Ringway_Variant", "canary"),
-            ("x.ringway.cohort", "staff"),
-            ("x_employee", "1"),
-            ("x-employee", "1"),
-            ("x-forwarded-for", "1.2.3.4"),
-            ("x_real_ip", "1.2.3.4"),
-            ("cf-ipcountry", "NO"),
-            ("x_other", "kept"),
-        ]);
-        let relied_on = [HeaderName::from_static("x-employee"), HeaderName::from_static("cf-ipcountry")];
-        strip_forged(&mut lines, false, Some(&relied_on[1]), &relied_on);
-        assert_eq!(names(&lines), ["x-employee", "x_other"]);
-    }
-
-    #[test]
     fn a_trusted_peer_may_say_where_a_request_came_from() {
         let mut lines = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-ringway-cohort", "staff")]);
-        strip_forged(&mut lines, true, None, &[]);
+        crate::routing::forged::strip_forged(&mut lines, true, None, &[]);
         add_forwarded(&mut lines, "10.0.0.1".parse().unwrap(), "http", None);
         assert_eq!(lines["x-forwarded-for"], "1.2.3.4, 10.0.0.1");
         assert!(!lines.contains_key("x-ringway-cohort"));
@@ -423,7 +359,13 @@ mod tests {
 
     #[test]
     fn an_answer_cannot_speak_in_our_name() {
-        let mut lines = headers(&[("connection", "close, x-hop"), ("x-hop", "1"), ("x-ringway-variant", "no"), ("set-cookie", "a"), ("set-cookie", "b")]);
+        let mut lines = headers(&[
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("x-ringway-variant", "no"),
+            ("set-cookie", "a"),
+            ("set-cookie", "b"),
+        ]);
         strip_answer(&mut lines);
         assert_eq!(names(&lines), ["set-cookie"]);
         assert_eq!(lines.get_all("set-cookie").iter().count(), 2);

@@ -60,7 +60,12 @@ pub(super) fn start(worker: Rc<Worker>, address: SocketAddr, socket: std::net::T
     Ok(Listening { _stop: stop })
 }
 
-async fn accept_all(worker: Rc<Worker>, address: SocketAddr, listener: TcpListener, mut stopped: oneshot::Receiver<()>) {
+async fn accept_all(
+    worker: Rc<Worker>,
+    address: SocketAddr,
+    listener: TcpListener,
+    mut stopped: oneshot::Receiver<()>,
+) {
     loop {
         let accepted = tokio::select! {
             biased;

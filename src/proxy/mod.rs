@@ -1,5 +1,5 @@
 //! The data plane. The files stand in the order in which a request meets them:
-//! listener → connection → request → headers → forward → record, and `tunnel` for upgraded connections.
+//! listener → connection → request → headers → forward → send → answer, with `record` all along, and `tunnel` for upgraded connections.
 //!
 //! It knows nothing of files, reloads and rollouts: with all of that gone, it serves its last snapshot.
 
@@ -11,10 +11,12 @@ mod headers;
 mod listener;
 mod record;
 mod request;
+mod send;
 mod socket;
 mod tunnel;
 mod worker;
 
 pub use error::ProxyError;
+pub use headers::ViaName;
 pub use listener::bind;
 pub use worker::{Command, Shared, Worker, WorkerHandle, start};

@@ -346,7 +346,7 @@ fn compile_routes(file: &schema::File, services: &[Service]) -> Result<RouteTabl
             name: route.name.clone().unwrap_or_else(|| format!("routes[{at}]")).into(),
             service,
             timeouts: Timeouts {
-                request: route.timeouts.request.map_or(default.request, |given| given.0),
+                request: route.timeouts.request.map(|given| given.0),
                 connect: route.timeouts.connect.map_or(default.connect, |given| given.0),
                 idle: route.timeouts.idle.map(|given| given.0),
             },

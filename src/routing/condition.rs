@@ -1,3 +1,5 @@
+//! Conditions on a request.
+
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Hosts as routes and conditions name them.
+
 use std::fmt;
 
 /// A host as it is written in routes and conditions: exact, or everything below a domain.

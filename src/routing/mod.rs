@@ -9,6 +9,7 @@ mod compile;
 pub mod condition;
 pub mod cookies;
 pub mod device;
+pub mod forged;
 pub mod host;
 pub mod host_pattern;
 pub mod path;

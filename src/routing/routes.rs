@@ -1,3 +1,5 @@
+//! Which request goes to which service.
+
 use http::{HeaderName, Method};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -35,8 +37,8 @@ pub struct Route {
 /// How long a service may take on a route; zero is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From the whole request to the answer's head.
-    pub request: Duration,
+    /// From the whole request to the answer's head. `None`: 30 s, and no limit for gRPC and WebSockets.
+    pub request: Option<Duration>,
     /// To open a connection.
     pub connect: Duration,
     /// Without progress of a body. `None`: the listener's.

@@ -1,3 +1,5 @@
+//! What a file is compiled into.
+
 use http::{HeaderName, HeaderValue};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -149,6 +151,14 @@ impl Snapshot {
         self.services.iter().find(|service| &*service.name == name)
     }
 
+    /// The header that says a client's place, if one does.
+    pub fn geo_header(&self) -> Option<&HeaderName> {
+        match self.geo.as_deref() {
+            Some(Geo::Header(name)) => Some(name),
+            Some(Geo::Mmdb(_) | Geo::Table(_)) | None => None,
+        }
+    }
+
     /// The rules of a listener. `None` once the listener is gone from the file.
     pub fn rules(&self, address: &SocketAddr) -> Option<&Arc<ListenerRules>> {
         self.listeners.get(address)
@@ -159,6 +169,13 @@ impl Service {
     /// The variant that an override asks for with `always`: the first that is not the remainder.
     pub fn newcomer(&self) -> Option<usize> {
         (0..self.variants.len()).find(|variant| *variant != self.remainder)
+    }
+}
+
+impl Default for ListenerRules {
+    fn default() -> ListenerRules {
+        let (limits, timeouts) = (ListenerLimits::default(), ListenerTimeouts::default());
+        ListenerRules { name: "".into(), trust: Trust::default(), limits, timeouts }
     }
 }
 
@@ -187,10 +204,10 @@ impl Default for ListenerTimeouts {
     }
 }
 
-/// The default of a route: 30 s for the answer's head, 2 s to connect.
+/// The default of a route: 2 s to connect.
 impl Default for super::routes::Timeouts {
     fn default() -> super::routes::Timeouts {
-        super::routes::Timeouts { request: Duration::from_secs(30), connect: Duration::from_secs(2), idle: None }
+        super::routes::Timeouts { request: None, connect: Duration::from_secs(2), idle: None }
     }
 }
 

@@ -1,3 +1,5 @@
+//! The value that stays with one variant.
+
 use http::HeaderName;
 use std::borrow::Cow;
 use std::io::Write;

@@ -1,3 +1,5 @@
+//! A request as routing sees it.
+
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
 use std::cell::OnceCell;

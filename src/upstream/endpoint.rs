@@ -62,6 +62,7 @@ pub struct Upstream {
 pub struct Endpoint {
     id: u32,
     address: SocketAddr,
+    text: Box<str>,
     /// Milliseconds since [`epoch`] until which the endpoint is left alone; 0 when it is in use.
     ejected_until: AtomicU64,
     failures_in_a_row: AtomicU32,
@@ -133,6 +134,7 @@ impl Endpoint {
         Endpoint {
             id: NEXT_ID.fetch_add(1, Relaxed),
             address,
+            text: address.to_string().into(),
             ejected_until: AtomicU64::new(0),
             failures_in_a_row: AtomicU32::new(0),
         }
@@ -146,6 +148,11 @@ impl Endpoint {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens, as text.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// True while the endpoint is left alone because connections to it failed.

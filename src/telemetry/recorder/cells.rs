@@ -42,9 +42,13 @@ impl SlotCells {
         add(&self.in_flight, 1);
     }
 
-    pub(super) fn finish(&self, finished: &Finished) {
+    pub(super) fn abandon(&self) {
         let in_flight = self.in_flight.load(Ordering::Relaxed);
         self.in_flight.store(in_flight.saturating_sub(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn finish(&self, finished: &Finished) {
+        self.abandon();
         self.codes[finished.reason.index()].get_or_init(Box::default).count(finished.status);
         self.latencies[finished.outcome.index()].get_or_init(Box::default).record(finished.latency_us);
         self.expose(finished.user, finished.outcome == Outcome::Error);

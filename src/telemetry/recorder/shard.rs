@@ -60,6 +60,13 @@ impl Shard {
         }
     }
 
+    /// A request that was begun here goes on with another slot: its variant could not serve it.
+    pub fn abandon(&self, slot: Slot) {
+        if let Some(cells) = self.cells(slot) {
+            cells.abandon();
+        }
+    }
+
     /// A request has ended, in whatever way.
     pub fn finish(&self, slot: Slot, finished: &Finished) {
         if let Some(cells) = self.cells(slot) {

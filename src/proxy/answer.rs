@@ -1,0 +1,138 @@
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use hyper::body::{Body, Frame, SizeHint};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+
+use super::error::ProxyError;
+use super::record::Record;
+use crate::model::Outcome;
+use crate::upstream::{Deadline, UpstreamBody};
+
+/// The body of an answer on its way to the client. It carries the record of its request, which ends with it.
+pub(super) struct AnswerBody {
+    source: Source,
+    record: Record,
+    deadline: Rc<Deadline>,
+    idle: Duration,
+}
+
+/// The methods that are served, among others.
+pub(super) const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+enum Source {
+    Local(Option<Bytes>),
+    Upstream(Box<UpstreamBody>),
+}
+
+/// Why an answer breaks off in the middle. The client sees a broken connection or stream: the only honest end of an
+/// answer whose head is out already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum AnswerError {
+    #[error("the endpoint broke off its answer")]
+    Broken,
+    #[error("the endpoint's answer made no progress")]
+    Stalled,
+}
+
+impl AnswerBody {
+    /// The answer of an endpoint.
+    pub(super) fn upstream(body: UpstreamBody, record: Record, deadline: Rc<Deadline>, idle: Duration) -> AnswerBody {
+        let mut answer = AnswerBody { source: Source::Upstream(Box::new(body)), record, deadline, idle };
+        if answer.is_end_stream() {
+            answer.record.finish();
+        }
+        answer
+    }
+
+    /// An answer without a body: all of it is in the head.
+    pub(super) fn empty(mut record: Record, deadline: Rc<Deadline>) -> AnswerBody {
+        record.finish();
+        AnswerBody { source: Source::Local(None), record, deadline, idle: Duration::ZERO }
+    }
+
+    fn note(&mut self, frame: &Frame<Bytes>) {
+        self.deadline.set(Instant::now(), self.idle);
+        if let Some(data) = frame.data_ref() {
+            self.record.bytes_out += data.len() as u64;
+        }
+    }
+}
+
+/// An answer of our own, with a short reason.
+pub(super) fn local(
+    error: ProxyError,
+    mut record: Record,
+    deadline: Rc<Deadline>,
+    is_head: bool,
+) -> Response<AnswerBody> {
+    let text = format!("{} {}\n", error.status().as_u16(), error.reason());
+    record.fail(error);
+    record.bytes_out = text.len() as u64;
+    record.finish();
+    let length = HeaderValue::from(text.len());
+    let body = (!is_head).then(|| Bytes::from(text));
+    let mut response =
+        Response::new(AnswerBody { source: Source::Local(body), record, deadline, idle: Duration::ZERO });
+    *response.status_mut() = error.status();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if error == ProxyError::MethodNotAllowed {
+        headers.insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
+    }
+    response
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = AnswerError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        let answer = &mut *self;
+        let polled = match &mut answer.source {
+            Source::Local(body) => return Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Upstream(body) => Pin::new(&mut **body).poll_frame(cx),
+        };
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                answer.note(&frame);
+                if answer.is_end_stream() {
+                    answer.record.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                answer.record.finish();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(_))) => {
+                answer.record.end_with(Outcome::Error, "UC");
+                Poll::Ready(Some(Err(AnswerError::Broken)))
+            }
+            Poll::Pending if answer.deadline.poll_passed(cx).is_ready() => {
+                answer.record.end_with(Outcome::Error, "SI");
+                Poll::Ready(Some(Err(AnswerError::Stalled)))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Local(body) => body.is_none(),
+            Source::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Local(body) => SizeHint::with_exact(body.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Source::Upstream(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+use http::{HeaderMap, HeaderValue, Method, Version, header};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::connection::Connection;
+use super::error::ProxyError;
+use super::headers::{TRACEPARENT, X_REQUEST_ID};
+use super::worker::Current;
+use crate::model::{Outcome, Reason};
+use crate::routing::snapshot::Service;
+use crate::telemetry::access_log::Entry;
+use crate::telemetry::{Finished, Slot};
+use crate::upstream::Endpoint;
+
+/// What becomes of a request. It is recorded exactly once: when the answer is complete, when it breaks off, or, when
+/// the client goes away and everything about the request is dropped, by that drop.
+pub(super) struct Record {
+    connection: Rc<Connection>,
+    started: Instant,
+    assigned: Option<Assigned>,
+    overhead_us: Option<u64>,
+    status: u16,
+    /// How it ends when it is complete.
+    outcome: Outcome,
+    flags: &'static str,
+    is_finished: bool,
+    log: Option<Box<LogFields>>,
+    pub(super) bytes_out: u64,
+}
+
+/// Whom the request counts for.
+struct Assigned {
+    slot: Slot,
+    reason: Reason,
+    user: Option<u64>,
+}
+
+/// What the access log says beyond the numbers. Gathered only when there is an access log.
+struct LogFields {
+    unix_ms: u64,
+    method: Method,
+    version: Version,
+    host: String,
+    path: String,
+    client: IpAddr,
+    user_agent: Option<HeaderValue>,
+    request_id: Option<HeaderValue>,
+    traceparent: Option<HeaderValue>,
+    current: Option<Rc<Current>>,
+    route: Option<Box<str>>,
+    decided: Option<Decided>,
+    endpoint: Option<Arc<Endpoint>>,
+    upstream_us: Option<u64>,
+    body: Option<Rc<crate::upstream::BodyWatch>>,
+}
+
+struct Decided {
+    service: Arc<str>,
+    cohort: Arc<str>,
+    variant: Arc<str>,
+    bucket: u32,
+}
+
+impl Record {
+    /// A request has come.
+    pub(super) fn begin(connection: Rc<Connection>, started: Instant) -> Record {
+        Record {
+            connection,
+            started,
+            assigned: None,
+            overhead_us: None,
+            status: 0,
+            outcome: Outcome::Internal,
+            flags: "",
+            is_finished: false,
+            log: None,
+            bytes_out: 0,
+        }
+    }
+
+    /// Gathers what the access log tells of a request, if there is an access log.
+    pub(super) fn describe(&mut self, method: &Method, uri: &http::Uri, version: Version, headers: &HeaderMap) {
+        if self.connection.worker.log.is_none() {
+            return;
+        }
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
+        self.log = Some(Box::new(LogFields {
+            unix_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+            method: method.clone(),
+            version,
+            host: host.to_owned(),
+            path: uri.path().to_owned(),
+            client: self.connection.peer.ip(),
+            user_agent: headers.get(header::USER_AGENT).cloned(),
+            request_id: None,
+            traceparent: None,
+            current: None,
+            route: None,
+            decided: None,
+            endpoint: None,
+            upstream_us: None,
+            body: None,
+        }));
+    }
+
+    /// The client behind trusted proxies is known.
+    pub(super) fn client(&mut self, client: IpAddr) {
+        if let Some(log) = &mut self.log {
+            log.client = client;
+        }
+    }
+
+    /// The request got a variant. From here on it counts for it.
+    pub(super) fn assign(
+        &mut self,
+        service: &Service,
+        cohort: usize,
+        variant: usize,
+        reason: Reason,
+        bucket: u32,
+        user: Option<u64>,
+    ) {
+        let slot = service.cohorts[cohort].slots[variant];
+        let shard = &self.connection.worker.shard;
+        if let Some(before) = self.assigned.take() {
+            // a fallback: the request counts for whom it ends up with
+            shard.abandon(before.slot);
+        }
+        shard.begin(slot);
+        self.assigned = Some(Assigned { slot, reason, user });
+        if let Some(log) = &mut self.log {
+            let (cohort, variant) = (&service.cohorts[cohort].name, &service.variants[variant].name);
+            log.decided = Some(Decided {
+                service: service.name.clone(),
+                cohort: cohort.clone(),
+                variant: variant.clone(),
+                bucket,
+            });
+        }
+    }
+
+    /// What the access log says of the way that the request takes.
+    pub(super) fn route(&mut self, name: &str, current: &Rc<Current>) {
+        if let Some(log) = &mut self.log {
+            log.route = Some(name.into());
+            log.current = Some(current.clone());
+        }
+    }
+
+    /// The request is about to be sent to an endpoint.
+    pub(super) fn send(
+        &mut self,
+        headers: &HeaderMap,
+        endpoint: &Arc<Endpoint>,
+        body: Option<Rc<crate::upstream::BodyWatch>>,
+    ) {
+        if self.overhead_us.is_none() {
+            self.overhead_us = Some(microseconds(self.started));
+        }
+        if let Some(log) = &mut self.log {
+            log.request_id = headers.get(&X_REQUEST_ID).cloned();
+            log.traceparent = headers.get(&TRACEPARENT).cloned();
+            log.endpoint = Some(endpoint.clone());
+            log.body = body;
+        }
+    }
+
+    /// The endpoint's answer has begun.
+    pub(super) fn answer(&mut self, status: u16) {
+        self.status = status;
+        self.outcome = Outcome::of_status(status);
+        let (overhead, started) = (self.overhead_us.unwrap_or(0), self.started);
+        if let Some(log) = &mut self.log {
+            log.upstream_us = Some(microseconds(started).saturating_sub(overhead));
+        }
+    }
+
+    /// The request is answered by us.
+    pub(super) fn fail(&mut self, error: ProxyError) {
+        self.status = error.status().as_u16();
+        self.outcome = error.outcome();
+        self.flags = error.flag();
+    }
+
+    /// The answer is complete.
+    pub(super) fn finish(&mut self) {
+        self.end_with(self.outcome, self.flags);
+    }
+
+    /// The request ends here, in this way.
+    pub(super) fn end_with(&mut self, outcome: Outcome, flags: &'static str) {
+        if std::mem::replace(&mut self.is_finished, true) {
+            return;
+        }
+        let now = Instant::now();
+        let latency_us = now.saturating_duration_since(self.started).as_micros() as u64;
+        let worker = &self.connection.worker;
+        match &self.assigned {
+            Some(Assigned { slot, reason, user }) => {
+                let (reason, user) = (*reason, *user);
+                let overhead_us = self.overhead_us;
+                worker
+                    .shard
+                    .finish(*slot, &Finished { reason, status: self.status, outcome, latency_us, overhead_us, user });
+            }
+            None => worker.shard.unrouted(self.status),
+        }
+        if let (Some(shard), Some(fields)) = (&worker.log, &self.log) {
+            shard.write(&self.entry(fields, latency_us, flags));
+        }
+        self.connection.request_ended(now);
+    }
+
+    fn entry<'e>(&'e self, fields: &'e LogFields, duration_us: u64, flags: &'e str) -> Entry<'e> {
+        let decided = fields.decided.as_ref();
+        let bytes = |value: &'e Option<HeaderValue>| value.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+        Entry {
+            unix_ms: fields.unix_ms,
+            listener: &self.connection.rules.name,
+            client: Some(fields.client),
+            method: fields.method.as_str(),
+            host: fields.host.as_bytes(),
+            path: &fields.path,
+            route: fields.route.as_deref().unwrap_or_default(),
+            service: decided.map_or("", |decided| &decided.service),
+            cohort: decided.map_or("", |decided| &decided.cohort),
+            variant: decided.map_or("", |decided| &decided.variant),
+            reason: self.assigned.as_ref().map(|assigned| assigned.reason),
+            bucket: decided.map(|decided| decided.bucket),
+            rev: fields.current.as_ref().map_or("", |current| &current.snapshot.rev),
+            status: self.status,
+            flags,
+            duration_us,
+            upstream_us: fields.upstream_us,
+            bytes_in: fields.body.as_ref().map_or(0, |body| body.bytes.get()),
+            bytes_out: self.bytes_out,
+            protocol: protocol(fields.version),
+            request_id: bytes(&fields.request_id),
+            trace_id: bytes(&fields.traceparent).get(3..35).unwrap_or_default(),
+            endpoint: fields.endpoint.as_ref().map_or("", |endpoint| endpoint.text()),
+            user_agent: bytes(&fields.user_agent),
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        // whoever has not said how it ended was interrupted: the client is gone
+        let outcome = if std::thread::panicking() { Outcome::Internal } else { Outcome::Cancelled };
+        self.end_with(outcome, "DC");
+    }
+}
+
+fn microseconds(since: Instant) -> u64 {
+    since.elapsed().as_micros() as u64
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}

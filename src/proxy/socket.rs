@@ -1,0 +1,75 @@
+use bytes::Bytes;
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A client's socket, with what was read of it before anybody knew what to do with it.
+pub(super) struct Socket {
+    stream: TcpStream,
+    before: Bytes,
+    /// The last write has to wait for the client. Shared with whoever watches the connection.
+    is_write_blocked: Rc<Cell<bool>>,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, before: Bytes, is_write_blocked: Rc<Cell<bool>>) -> Socket {
+        Socket { stream, before, is_write_blocked }
+    }
+
+    /// The socket, and what was not read again.
+    pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
+        (self.stream, self.before)
+    }
+
+    fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.is_write_blocked.set(polled.is_pending());
+        polled
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.before.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let count = self.before.len().min(buffer.remaining());
+        buffer.put_slice(&self.before.split_to(count));
+        if self.before.is_empty() {
+            self.before = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Nothing: whether to close at once, to linger, or to go on as a tunnel is for the connection to decide.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

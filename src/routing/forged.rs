@@ -1,0 +1,107 @@
+//! Header fields that a peer must not tell. They are removed before anything is decided, in the proxy and in
+//! `explain` alike.
+
+use http::header::{HeaderMap, HeaderName};
+use smallvec::SmallVec;
+
+/// Fields that say where a request came from. From a peer that is not trusted they say nothing.
+const ORIGIN_FIELDS: [&str; 8] = [
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+    "forwarded",
+];
+
+/// Fields that a `Connection` header cannot take away: they belong to the request, not to the connection.
+pub const KEPT_FROM_CONNECTION: [&str; 11] = [
+    "host",
+    "content-length",
+    "content-type",
+    "authorization",
+    "cookie",
+    "set-cookie",
+    "cache-control",
+    "via",
+    "forwarded",
+    "traceparent",
+    "x-request-id",
+];
+
+/// Removes what a peer must not tell: fields of ours, origins from peers that are not trusted, and other spellings
+/// (`x_user`, `x.user`) of names that rules rely on, which many services cannot tell apart from the real ones.
+pub fn strip_forged(
+    headers: &mut HeaderMap,
+    peer_trusted: bool,
+    geo_header: Option<&HeaderName>,
+    relied_on: &[HeaderName],
+) {
+    let mut forged: SmallVec<[HeaderName; 4]> = SmallVec::new();
+    for name in headers.keys() {
+        let text = name.as_str();
+        let is_origin = !peer_trusted && (ORIGIN_FIELDS.contains(&text) || geo_header == Some(name));
+        if is_ours(text) || is_origin || is_alias(text, relied_on) {
+            forged.push(name.clone());
+        }
+    }
+    for name in forged {
+        headers.remove(name);
+    }
+}
+
+/// True for names that only Ringway sets.
+pub fn is_ours(name: &str) -> bool {
+    name.starts_with("x-ringway-")
+}
+
+/// True for another spelling of a name that something relies on.
+fn is_alias(name: &str, relied_on: &[HeaderName]) -> bool {
+    if !name.bytes().any(|byte| byte == b'_' || byte == b'.') {
+        return false;
+    }
+    let plain = name.replace(['_', '.'], "-");
+    is_ours(&plain)
+        || ORIGIN_FIELDS.contains(&plain.as_str())
+        || KEPT_FROM_CONNECTION.contains(&plain.as_str())
+        || plain == "transfer-encoding"
+        || relied_on.iter().any(|relied| relied.as_str().replace(['_', '.'], "-") == plain && relied.as_str() != name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        headers.keys().map(HeaderName::as_str).collect()
+    }
+
+    #[test]
+    fn forged_fields_and_their_other_spellings_are_removed() {
+        let mut lines = headers(&[
+            ("x-ringway-cohort", "staff"),
+            ("X_Ringway_Variant", "canary"),
+            ("x.ringway.cohort", "staff"),
+            ("x_employee", "1"),
+            ("x-employee", "1"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x_real_ip", "1.2.3.4"),
+            ("cf-ipcountry", "NO"),
+            ("x_other", "kept"),
+        ]);
+        let relied_on = [HeaderName::from_static("x-employee"), HeaderName::from_static("cf-ipcountry")];
+        strip_forged(&mut lines, false, Some(&relied_on[1]), &relied_on);
+        assert_eq!(names(&lines), ["x-employee", "x_other"]);
+    }
+}
