@@ -25,6 +25,7 @@ export RINGWAY_REQUIRE_TOOLS=1
 
 main() {
     find_cargo
+    tree_before=$(tree_state)
     step "tools" install_tools
     step "dependencies" cargo fetch --locked
     step "formatting" cargo fmt --check
@@ -63,9 +64,10 @@ cleanup() {
 }
 
 find_cargo() {
-    if ! command -v cargo >/dev/null && [ -f "${CARGO_HOME:-$HOME/.cargo}/env" ]; then
-        # shellcheck disable=SC1091
-        . "${CARGO_HOME:-$HOME/.cargo}/env"
+    local environment="${CARGO_HOME:-${HOME:-}/.cargo}/env"
+    if ! command -v cargo >/dev/null && [ -f "$environment" ]; then
+        # shellcheck disable=SC1090
+        . "$environment"
     fi
     if ! command -v cargo >/dev/null; then
         echo "cargo is not installed; see https://rustup.rs" >&2
@@ -193,15 +195,19 @@ check_package() {
 
 # A check that changes the tree (a lock file, a generated page) would pass here and fail for the next person.
 check_tree() {
-    if [ -n "${CI:-}" ] && git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
-        local changed
-        changed=$(git status --porcelain)
-        if [ -n "$changed" ]; then
-            printf 'the checks have changed the tree:\n%s\n' "$changed" >&2
-            return 1
-        fi
+    local now
+    now=$(tree_state)
+    if [ "$now" != "$tree_before" ]; then
+        printf 'the checks have changed the tree; before:\n%s\nnow:\n%s\n' "$tree_before" "$now" >&2
+        return 1
     fi
-    echo "clean"
+    echo "as before"
+}
+
+# What git sees as changed, by name and content; nothing where there is no git.
+tree_state() {
+    git status --porcelain 2>/dev/null || true
+    git diff 2>/dev/null | cksum
 }
 
 trap cleanup EXIT

@@ -3,6 +3,9 @@
 use serde_json::Value;
 use std::fmt::Write;
 
+/// Types of other crates, described better than by their own schema.
+const FOREIGN: [(&str, &str); 1] = [("IpNet", "network such as `10.0.0.0/8`")];
+
 /// One section for each type of the schema, the whole file first, then in the order in which they are met.
 pub fn page(generated: &str, schema: &Value) -> String {
     let mut page = format!(
@@ -70,6 +73,9 @@ fn word(choice: &Value) -> String {
 
 fn kind(value: &Value) -> String {
     if let Some(name) = value["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
+        if let Some((_, known)) = FOREIGN.iter().find(|(foreign, _)| *foreign == name) {
+            return (*known).to_owned();
+        }
         return format!("[{name}](#{})", name.to_lowercase());
     }
     for alternatives in [&value["anyOf"], &value["oneOf"], &value["allOf"]] {
@@ -102,7 +108,11 @@ fn references(value: &Value, is_whole: bool, met: &mut Vec<String>) {
         Value::Object(fields) => {
             for (key, inner) in fields {
                 match inner.as_str().filter(|_| key == "$ref") {
-                    Some(path) => met.extend(path.rsplit('/').next().map(str::to_owned)),
+                    Some(path) => {
+                        let name =
+                            path.rsplit('/').next().filter(|name| FOREIGN.iter().all(|(known, _)| known != name));
+                        met.extend(name.map(str::to_owned));
+                    }
                     None if is_whole && key == "$defs" => {}
                     None => references(inner, false, met),
                 }
