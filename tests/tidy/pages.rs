@@ -171,7 +171,10 @@ fn compare(path: &str, page: &str) {
     let file = root().join(path);
     if std::env::var_os("UPDATE").is_some() {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(&file, page).unwrap();
+        // in one go, as the tests beside this one read the pages at the same time
+        let new = file.with_extension("new");
+        std::fs::write(&new, page).unwrap();
+        std::fs::rename(&new, &file).unwrap();
         return;
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
