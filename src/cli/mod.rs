@@ -6,12 +6,16 @@ mod check;
 mod completions;
 mod curl_line;
 mod diff;
+mod door;
+mod drain;
 mod explain;
 mod healthcheck;
 mod init;
 mod man;
 mod out;
 mod prepared;
+mod reload;
+mod run;
 mod schema;
 mod test;
 mod token;
@@ -29,16 +33,19 @@ struct Cli {
     command: Command,
 }
 
-const AFTER_HELP: &str = "Exit codes: 0 yes, 1 the answer is no, 2 usage or input, 3 cannot reach, 70 a bug.\n\
+const AFTER_HELP: &str = "Exit codes: 0 yes, 1 the answer is no, 2 usage or input, 3 cannot reach, 4 timed out, 70 a bug.\n\
     The file is ringway.yaml in the working directory, unless -c or the variable RINGWAY_CONFIG names another.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
     Init(init::Args),
     Check(check::Args),
     Test(test::Args),
     Explain(explain::Args),
     Diff(diff::Args),
+    Reload(reload::Args),
+    Drain(drain::Args),
     Schema(schema::Args),
     Token(token::Args),
     Healthcheck(healthcheck::Args),
@@ -58,8 +65,24 @@ pub enum Exit {
     Input = 2,
     /// Nobody is there, or nobody who lets us in.
     Unreachable = 3,
+    /// No answer in time.
+    TimedOut = 4,
     /// A bug in ringway.
     Bug = 70,
+}
+
+impl Exit {
+    /// The end that an exit code of the contract means.
+    fn of_code(code: u8) -> Exit {
+        match code {
+            0 => Exit::Yes,
+            1 => Exit::No,
+            2 => Exit::Input,
+            3 => Exit::Unreachable,
+            4 => Exit::TimedOut,
+            _ => Exit::Bug,
+        }
+    }
 }
 
 /// Runs the command that the process was started with.
@@ -83,6 +106,9 @@ pub fn main() -> ExitCode {
 impl Command {
     fn run(self) -> anyhow::Result<Exit> {
         match self {
+            Command::Run(args) => args.run(),
+            Command::Reload(args) => args.run(),
+            Command::Drain(args) => args.run(),
             Command::Init(args) => args.run(),
             Command::Check(args) => args.run(),
             Command::Test(args) => args.run(),

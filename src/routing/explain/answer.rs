@@ -227,7 +227,8 @@ fn timeouts(route: &Route) -> Step {
     let shown = |time: Duration| if time.is_zero() { "none".to_owned() } else { format!("{time:?}") };
     let timeouts = &route.timeouts;
     let idle = timeouts.idle.map_or("the listener's".to_owned(), shown);
-    let (request, connect) = (shown(timeouts.request), shown(timeouts.connect));
+    let request = timeouts.request.map_or("30s (none for gRPC and WebSockets)".to_owned(), shown);
+    let connect = shown(timeouts.connect);
     Step::new("timeouts", format!("request {request}, connect {connect}, idle {idle}"))
 }
 

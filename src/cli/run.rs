@@ -1,0 +1,30 @@
+use std::num::NonZeroUsize;
+
+use super::Exit;
+use super::prepared::ConfigPath;
+use crate::server::{self, LogFormat, Options};
+
+/// Serve requests.
+///
+/// The files are watched: an edit that passes `check` is in force within a second. SIGTERM finishes what is in flight
+/// and ends, a second one ends at once; SIGHUP reloads.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigPath,
+    /// Threads for requests [default: as many as the process may run on]
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZeroUsize>,
+    /// How log lines are written [default: text on a terminal, json elsewhere]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let mut options = Options::new(self.config.path());
+        options.workers = self.workers.map(NonZeroUsize::get);
+        options.log_format = self.log_format;
+        Ok(Exit::of_code(server::run(&options)))
+    }
+}
