@@ -1,5 +1,6 @@
 //! The commands as people type them, on the real binary.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #[path = "cli/support.rs"]
 mod support;
 

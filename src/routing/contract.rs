@@ -35,6 +35,7 @@ mod tests {
         let file: Value = serde_json::from_str(include_str!("../../tests/vectors/assignment.json")).unwrap();
         let vectors = file["vectors"].as_array().unwrap();
         assert!(vectors.len() >= 200);
+        let mut checked = 0;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         for (at, layout) in file["layouts"].as_array().unwrap().iter().enumerate() {
             let shares = layout.as_array().unwrap().iter();
@@ -44,6 +45,7 @@ mod tests {
                 let service = service(salt, &weights);
                 let of_service = |vector: &&Value| vector["layout"] == at && vector["salt"] == salt;
                 for vector in vectors.iter().filter(of_service) {
+                    checked += 1;
                     let answer = answer(&service, &text(&vector["user"]));
                     assert_eq!(
                         (&answer.bucket.into(), &answer.variant.into()),
@@ -52,6 +54,7 @@ mod tests {
                 }
             }
         }
+        assert_eq!(checked, vectors.len());
     }
 
     proptest! {

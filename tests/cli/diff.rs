@@ -36,7 +36,7 @@ fn an_edit_of_weights_moves_just_so_many_from_stable_to_canary() {
 #[test]
 fn a_list_of_users_is_followed_by_name() {
     let desk = desk(|text| {
-        text.replace("weights: { canary: 100 }", "weights: { canary: 100 }").replace(
+        text.replace(
             "    cohorts:\n",
             "    cohorts:\n      - { name: beta, when: { userList: { file: beta.txt } }, weights: { canary: 100 } }\n",
         )

@@ -230,4 +230,14 @@ routes:
         let text = explained.to_text();
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_request_is_explained(url in "(https?://)?[ -~\u{7f}-\u{ff}]{0,60}", cookie in "[ -~]{0,60}") {
+            let explained = ask(&url, &[("cookie", &cookie), ("x-forwarded-for", &cookie)]);
+            proptest::prop_assert!(explained.to_text().lines().count() > 2);
+            explained.to_json();
+        }
+    }
 }
