@@ -1,2 +1,5 @@
 //! Ringway's executable.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    ringway::cli::main()
+}

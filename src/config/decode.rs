@@ -1,6 +1,6 @@
 //! From the tree to the types of the schema, by serde, with the place of whatever does not fit.
 
-use super::place::{Place, Step};
+use super::place::Place;
 use super::tree::{self, Entry, Kind, Node};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -409,23 +409,6 @@ impl fmt::Display for DecodeError {
 }
 
 impl std::error::Error for DecodeError {}
-
-impl Place {
-    /// True when `self` lies below `other`.
-    pub(crate) fn is_below(&self, other: &Place) -> bool {
-        self.steps().len() > other.steps().len() && self.steps().starts_with(other.steps())
-    }
-
-    /// The place without its last step.
-    pub(crate) fn parent(&self) -> Place {
-        let (_, above) = self.steps().split_last().unzip();
-        let above: &[Step] = above.unwrap_or_default();
-        above.iter().fold(Place::root(), |place, step| match step {
-            Step::Key(key) => place.key(key.as_str()),
-            Step::Index(index) => place.index(*index),
-        })
-    }
-}
 
 #[cfg(test)]
 mod tests {

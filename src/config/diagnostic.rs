@@ -97,6 +97,6 @@ impl std::error::Error for ConfigErrors {}
 
 /// Puts diagnostics into the order of the text, and cuts repetitions.
 pub(crate) fn sort(diagnostics: &mut Vec<Diagnostic>) {
-    diagnostics.sort_by(|a, b| (a.span, a.code).cmp(&(b.span, b.code)));
+    diagnostics.sort_by_key(|found| (found.span, found.code));
     diagnostics.dedup();
 }

@@ -276,6 +276,13 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_and_windows_line_ends_are_passed_over() {
+        let text = format!("\u{feff}{LISTENER}{SHOP}    salt: a\n    bogus: b\n").replace('\n', "\r\n");
+        let errors = load_texts(vec![Source::new("a.yaml", text)]).unwrap_err();
+        assert_eq!(errors.to_string(), "a.yaml:6:5: RW0014: there is no key `bogus` here");
+    }
+
+    #[test]
     fn all_errors_are_found_at_once() {
         let text = "listeners: [{ addres: 127.0.0.1:8080, trustedProxies: [10.0.0.0/99] }]\n\
             services:\n  shop:\n    fallback: nowhere\n    variants:\n      stable: { weigth: 5, endpoints: [a:b] }\n\

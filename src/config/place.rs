@@ -34,6 +34,16 @@ impl Place {
         &self.0
     }
 
+    /// The place without its last step.
+    pub fn parent(&self) -> Place {
+        Place(self.0.split_last().map_or(Vec::new(), |(_, above)| above.to_vec()))
+    }
+
+    /// True when this place lies below another one.
+    pub fn is_below(&self, other: &Place) -> bool {
+        self.0.len() > other.0.len() && self.0.starts_with(&other.0)
+    }
+
     fn then(&self, step: Step) -> Place {
         let mut steps = self.0.clone();
         steps.push(step);

@@ -45,10 +45,11 @@ pub(crate) fn shape(root: &mut Node) -> Shaped {
             }
             shaped.problems.push(describe(root, &error, &place));
         }
-        if shaped.problems.len() >= MISMATCHES_MAX || !root.remove(&place) {
+        let is_left = root.remove(&place);
+        shaped.pruned.push(place);
+        if shaped.problems.len() >= MISMATCHES_MAX || !is_left {
             return shaped;
         }
-        shaped.pruned.push(place);
     }
 }
 
@@ -84,6 +85,8 @@ fn describe(root: &Node, error: &DecodeError, place: &Place) -> Diagnostic {
         Step::Key(key) => Some(key.as_str()),
         Step::Index(_) => None,
     });
+    let is_item = matches!(place.steps().last(), Some(Step::Index(_)));
+    let name = name.map(|name| if is_item { format!("an item of `{name}`") } else { format!("`{name}`") });
     let found = root.nearest(place);
     let at_key = found.key.unwrap_or(found.node.span);
     let at_value = if found.node.span.start < found.node.span.end { found.node.span } else { at_key };
@@ -101,16 +104,17 @@ fn describe(root: &Node, error: &DecodeError, place: &Place) -> Diagnostic {
             found.help(suggestion(value, expected))
         }
         Mismatch::MissingKey(key) => {
-            let whose = name.map_or(String::new(), |name| format!(" of `{name}`"));
+            let whose = name.map_or(String::new(), |name| format!(" of {name}"));
             let at = if found.key.is_some() { at_key } else { first_key(found.node).unwrap_or(at_value) };
             Diagnostic::new(Code::MissingKey, format!("the key `{key}`{whose} is missing")).at(at)
         }
         Mismatch::WrongType { expected, found } => {
-            let whose = name.map_or(String::new(), |name| format!("`{name}`: "));
+            let whose = name.map_or(String::new(), |name| format!("{name}: "));
             let message = format!("{whose}expected {}, found {found}", plainly(expected));
             let diagnostic = Diagnostic::new(Code::WrongType, message).at(at_value);
             match (plainly(expected), *found) {
                 ("a list", "a text" | "a number") => diagnostic.help("a list of one is written `[value]`"),
+                ("a choice", _) => diagnostic.help("write a map with one key, the choice"),
                 ("a list", "a map") => diagnostic.help("begin each item of a list with `- `"),
                 (expected, "a text") if expected.contains("number") => {
                     diagnostic.help("write the number without quotes")
@@ -130,7 +134,7 @@ fn describe(root: &Node, error: &DecodeError, place: &Place) -> Diagnostic {
             }
         }
         Mismatch::NoValue => {
-            let whose = name.map_or("this".to_owned(), |name| format!("`{name}`"));
+            let whose = name.unwrap_or_else(|| "this".to_owned());
             let found = Diagnostic::new(Code::NoValue, format!("{whose} has no value")).at(at_key);
             found.help("give it a value, or remove the key")
         }
@@ -167,10 +171,12 @@ fn unsupported(what: &str, instead: &str) -> Diagnostic {
 
 /// What the file format foresees but this version cannot do, by the key and the end of the place.
 fn planned_key(key: &str, place: &Place) -> Option<&'static str> {
-    let name = |step| match step {
-        &Step::Key(ref key) => Some(key.as_str()),
-        Step::Index(_) => None,
-    };
+    fn name(step: &Step) -> Option<&str> {
+        match step {
+            Step::Key(key) => Some(key),
+            Step::Index(_) => None,
+        }
+    }
     let keys: Vec<&str> = place.steps().iter().filter_map(name).collect();
     Some(match (keys.as_slice(), key) {
         (["listeners", _], "tls") => "terminate TLS in front of ringway, and remove the key",

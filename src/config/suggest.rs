@@ -1,10 +1,14 @@
 //! Did you mean.
 
+/// The most candidates that are compared with a word.
+const CANDIDATES_MAX: usize = 1_000;
+
 /// The candidate that a misspelt word most likely meant.
 pub(crate) fn closest<'c>(given: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let lower = given.to_lowercase();
     candidates
         .into_iter()
+        .take(CANDIDATES_MAX)
         .map(|candidate| {
             let other = candidate.to_lowercase();
             let likeness = strsim::jaro_winkler(&lower, &other);

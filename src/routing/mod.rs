@@ -7,13 +7,17 @@ mod assign;
 pub mod client;
 mod compile;
 pub mod condition;
+#[cfg(test)]
+mod contract;
 pub mod cookies;
 pub mod device;
+pub mod expect;
+pub mod explain;
 pub mod forged;
 pub mod host;
 pub mod host_pattern;
 pub mod path;
-mod prepare;
+pub mod prepare;
 pub mod query;
 pub mod routes;
 pub mod snapshot;

@@ -225,11 +225,12 @@ fn check_addresses(file: &File, admin: Option<SocketAddr>, problems: &mut Proble
         let others = by_port.entry(address.port()).or_default();
         let clash = others.iter().map(|other| &doors[*other]).find(|other| do_clash(*address, other.0));
         if let Some((first, first_place, first_word)) = clash.filter(|_| address.port() != 0) {
-            // The place of a default is the listener that stands in its way.
-            let (place, other) = if word.contains("default") { (first_place, place) } else { (place, first_place) };
             let message = format!("{word} at {address} and {first_word} at {first} have the same address");
-            let last = problems.at(Code::AddressClash, place, message);
-            last.also(other, "the other one").help("give one of them another port");
+            let is_default = word.contains("default");
+            // A default stands nowhere: what stands in its way is shown alone.
+            let last = problems.at(Code::AddressClash, if is_default { first_place } else { place }, message);
+            let last = if is_default { last } else { last.also(first_place, "the other one") };
+            last.help("give one of them another port");
         }
         others.push(at);
     }

@@ -41,6 +41,9 @@ pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
         check_reached(route, place, &mut seen, problems);
     }
     let used: HashSet<&str> = file.routes.iter().map(|route| route.service.as_str()).collect();
+    if used.iter().any(|name| !file.services.contains_key(*name)) {
+        return; // a misspelt name most likely meant one of the services that seem to be left out
+    }
     for name in file.services.keys().filter(|name| !used.contains(name.as_str())) {
         let place = Place::root().key("services").key(name.as_str());
         let last = problems.at_key(Code::ServiceUnreached, &place, format!("no route leads to the service `{name}`"));
@@ -52,7 +55,7 @@ fn check_route(file: &File, route: &Route, place: &Place, problems: &mut Problem
     if !file.services.contains_key(&route.service) {
         let message = format!("the service `{}` does not exist", route.service);
         let last = problems.at(Code::UnknownService, &place.key("service"), message);
-        last.help(known(&route.service, "services", file.services.keys().map(String::as_str)));
+        last.help_with(|| known(&route.service, "services", file.services.keys().map(String::as_str)));
     }
     for (index, host) in route.hostnames.iter().enumerate() {
         check_host(host, &place.key("hostnames").index(index), problems);

@@ -11,6 +11,9 @@ use crate::config::schema::{File, Override, Service, Variant};
 use crate::config::suggest::known;
 use std::collections::HashMap;
 
+/// The endpoints and headers of a variant, sorted: two variants with the same ones are one version.
+type Destination<'s> = (Vec<&'s String>, Vec<(&'s String, &'s String)>);
+
 pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
     let root = Place::root().key("services");
     if file.services.is_empty() {
@@ -43,8 +46,9 @@ fn check_service(file: &File, service: &Service, place: &Place, problems: &mut P
         && !service.variants.contains_key(fallback)
     {
         let message = format!("`fallback` names the variant `{fallback}`, which does not exist");
-        let help = known(fallback, "variants", service.variants.keys().map(String::as_str).chain(["none"]));
-        problems.at(Code::UnknownVariant, &place.key("fallback"), message).help(help);
+        let names = service.variants.keys().map(String::as_str).chain(["none"]);
+        let last = problems.at(Code::UnknownVariant, &place.key("fallback"), message);
+        last.help_with(|| known(fallback, "variants", names));
     }
 }
 
@@ -55,7 +59,7 @@ fn check_variants(service: &Service, place: &Place, problems: &mut Problems<'_>)
     }
     let names = service.variants.keys().map(|name| (name.as_str(), place.key(name.as_str())));
     names::check_similar(names, "variant", problems);
-    let mut seen: HashMap<(Vec<&String>, Vec<(&String, &String)>), Place> = HashMap::new();
+    let mut seen: HashMap<Destination<'_>, Place> = HashMap::new();
     for (name, variant) in &service.variants {
         let place = place.key(name.as_str());
         names::check_key(name, "variant", &place, problems);

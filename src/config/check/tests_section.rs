@@ -4,15 +4,21 @@ use super::problems::Problems;
 use super::texts::{check_header_value, check_method};
 use crate::config::codes::Code;
 use crate::config::place::Place;
-use crate::config::schema::{File, Service, Test, TestExpect};
+use crate::config::schema::{File, Route, Test, TestExpect};
 use crate::config::suggest::known;
 use crate::model::{EVERYONE, Reason};
+use std::collections::BTreeSet;
+
+/// The most names that are looked through for the one that was meant.
+const NAMES_MAX: usize = 200;
 
 pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
+    let unnamed = |(index, route): (usize, &Route)| route.name.clone().unwrap_or_else(|| format!("routes[{index}]"));
+    let routes: Vec<String> = file.routes.iter().enumerate().map(unnamed).collect();
     for (index, test) in file.tests.iter().enumerate() {
         let place = Place::root().key("tests").index(index);
         check_request(test, &place.key("request"), problems);
-        check_expect(file, &test.expect, &place.key("expect"), problems);
+        check_expect(file, &routes, &test.expect, &place.key("expect"), problems);
     }
 }
 
@@ -38,43 +44,44 @@ fn check_request(test: &Test, place: &Place, problems: &mut Problems<'_>) {
     }
 }
 
-fn check_expect(file: &File, expect: &TestExpect, place: &Place, problems: &mut Problems<'_>) {
+fn check_expect(file: &File, routes: &[String], expect: &TestExpect, place: &Place, problems: &mut Problems<'_>) {
     if *expect == TestExpect::default() {
         let last = problems.at(Code::EmptyExpectation, place, "the test expects nothing");
         last.help("add one of route, service, cohort, variant and reason");
     }
-    if let Some(name) = &expect.service {
-        check_name(name, "service", file.services.keys().map(String::as_str).collect(), place, problems);
-    }
+    let mut check = |what: &str, expected: &Option<String>, names: &mut dyn Iterator<Item = &str>| {
+        if let Some(name) = expected {
+            check_name(name, what, names, place, problems);
+        }
+    };
     let named = expect.service.as_ref().and_then(|name| file.services.get(name));
-    let services: Vec<&Service> = named.map_or_else(|| file.services.values().collect(), |service| vec![service]);
-    if let Some(name) = &expect.cohort {
-        let cohorts = services.iter().flat_map(|service| &service.cohorts).map(|cohort| cohort.name.as_str());
-        check_name(name, "cohort", cohorts.chain([EVERYONE]).collect(), place, problems);
-    }
-    if let Some(name) = &expect.variant {
-        let variants = services.iter().flat_map(|service| service.variants.keys()).map(String::as_str);
-        check_name(name, "variant", variants.collect(), place, problems);
-    }
-    if let Some(name) = &expect.reason {
-        check_name(name, "reason", Reason::ALL.iter().map(|reason| reason.as_str()).collect(), place, problems);
-    }
-    if let Some(name) = &expect.route {
-        let unnamed = |(index, route): (usize, &crate::config::schema::Route)| {
-            route.name.clone().unwrap_or_else(|| format!("routes[{index}]"))
-        };
-        let routes: Vec<String> = file.routes.iter().enumerate().map(unnamed).collect();
-        check_name(name, "route", routes.iter().map(String::as_str).collect(), place, problems);
-    }
+    let services = || file.services.values().filter(|service| named.is_none_or(|named| std::ptr::eq(named, *service)));
+    let cohorts = services().flat_map(|service| &service.cohorts).map(|cohort| cohort.name.as_str());
+    let variants = services().flat_map(|service| service.variants.keys()).map(String::as_str);
+    check("service", &expect.service, &mut file.services.keys().map(String::as_str));
+    check("cohort", &expect.cohort, &mut [EVERYONE].into_iter().chain(cohorts));
+    check("variant", &expect.variant, &mut variants.into_iter());
+    check("reason", &expect.reason, &mut Reason::ALL.iter().map(|reason| reason.as_str()));
+    check("route", &expect.route, &mut routes.iter().map(String::as_str));
 }
 
-fn check_name(name: &str, what: &str, names: Vec<&str>, place: &Place, problems: &mut Problems<'_>) {
-    if !names.contains(&name) {
-        let message = format!("the test expects the {what} `{name}`, which does not exist");
-        let last = problems.at(Code::UnknownExpectation, &place.key(what), message);
-        let mut names = names;
-        names.sort_unstable();
-        names.dedup();
-        last.help(known(name, &format!("{what}s"), names));
+fn check_name(
+    name: &str,
+    what: &str,
+    names: &mut dyn Iterator<Item = &str>,
+    place: &Place,
+    problems: &mut Problems<'_>,
+) {
+    let mut others = BTreeSet::new();
+    for known in names {
+        if known == name {
+            return;
+        }
+        if others.len() < NAMES_MAX {
+            others.insert(known);
+        }
     }
+    let message = format!("the test expects the {what} `{name}`, which does not exist");
+    let last = problems.at(Code::UnknownExpectation, &place.key(what), message);
+    last.help_with(|| known(name, &format!("{what}s"), others));
 }

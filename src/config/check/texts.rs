@@ -100,6 +100,9 @@ pub(super) fn endpoint_error(endpoint: &str) -> Option<String> {
         let host = rest.split('/').next().unwrap_or_default();
         return Some(format!("write it without scheme and path: `{host}`"));
     }
+    if endpoint.is_empty() {
+        return Some("write it like 127.0.0.1:3001 or shop:8080".to_owned());
+    }
     if endpoint.contains('/') {
         return Some("write host and port only, without a path".to_owned());
     }

@@ -6,6 +6,7 @@ use super::texts::{check_cookie_name, check_header_name};
 use crate::config::codes::Code;
 use crate::config::place::Place;
 use crate::config::schema::{File, KeySource, Service};
+use std::collections::{HashMap, HashSet};
 
 /// Headers whose value is another one with each request: everyone would be reassigned all the time.
 const PER_REQUEST: [&str; 16] = [
@@ -33,28 +34,30 @@ pub(super) fn check(file: &File, service: &Service, place: &Place, problems: &mu
         let last = problems.at(Code::EmptyHashOn, place, "`hashOn` is empty: there is nothing to tell users apart");
         last.help("write `hashOn: [{ cookie: uid }, clientIP]`, or remove the key for `[clientIP]`");
     }
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut repeated = HashSet::new();
     for (index, source) in sources.iter().enumerate() {
-        let place = place.index(index);
-        check_source(file, source, &place, problems);
-        if let Some(first) = sources[..index].iter().position(|earlier| is_same(earlier, source)) {
-            let last = problems.at(Code::RepeatedKeySource, &place, "this source stands in the list before");
-            last.also(&self::sibling(&place, first), "first here").help("remove one of the two");
+        let at = place.index(index);
+        check_source(file, source, &at, problems);
+        if let Some(first) = seen.get(&identity(source)) {
+            repeated.insert(index);
+            let last = problems.at(Code::RepeatedKeySource, &at, "this source stands in the list before");
+            last.also(&place.index(*first), "first here").help("remove one of the two");
+        } else {
+            seen.insert(identity(source), index);
         }
     }
-    // Every request has an address, and whoever has no cookie is issued one: nothing is read after these.
+    // Every request has an address, and whoever has no cookie is issued one: nothing is read after these. The
+    // address right after a cookie is harmless: it says what becomes of clients that refuse cookies.
     let ends = |source: &KeySource| matches!(source, KeySource::ClientIp | KeySource::IssueCookie(_));
-    if let Some(end) = sources.iter().position(ends) {
-        let is_fallback = |at: usize| at == end + 1 && matches!(sources[end], KeySource::IssueCookie(_));
-        for at in end + 1..sources.len() {
-            let is_useful = is_fallback(at) && matches!(sources[at], KeySource::ClientIp);
-            if !is_useful && !sources[..at].iter().any(|earlier| is_same(earlier, &sources[at])) {
-                let last = problems.at(
-                    Code::KeySourceUnreached,
-                    &place.index(at),
-                    "this source is never reached: the one before it always has a value",
-                );
-                last.also(&place.index(end), "always has a value").help("put the most specific source first");
-            }
+    let Some(end) = sources.iter().position(ends) else { return };
+    for at in end + 1..sources.len() {
+        let is_harmless =
+            at == end + 1 && matches!((&sources[end], &sources[at]), (KeySource::IssueCookie(_), KeySource::ClientIp));
+        if !is_harmless && !repeated.contains(&at) {
+            let message = "this source is never reached: one before it always has a value";
+            let last = problems.at(Code::KeySourceUnreached, &place.index(at), message);
+            last.also(&place.index(end), "always has a value").help("put the most specific source first");
         }
     }
 }
@@ -107,13 +110,10 @@ pub(super) fn check_not_stripped(name: &str, place: &Place, problems: &mut Probl
     }
 }
 
-fn is_same(a: &KeySource, b: &KeySource) -> bool {
-    match (a, b) {
-        (KeySource::Header(a), KeySource::Header(b)) => a.eq_ignore_ascii_case(b),
-        _ => a == b,
+/// Equal for sources that read the same: names of headers have no case.
+fn identity(source: &KeySource) -> String {
+    match source {
+        KeySource::Header(name) => format!("header {}", name.to_ascii_lowercase()),
+        other => format!("{other:?}"),
     }
-}
-
-fn sibling(place: &Place, index: usize) -> Place {
-    place.parent().index(index)
 }

@@ -16,7 +16,7 @@ pub(super) fn check(service: &Service, place: &Place, problems: &mut Problems<'_
             let message =
                 format!("cohort `{}` gives weight to the variant `{name}`, which does not exist", cohort.name);
             let last = problems.at_key(Code::UnknownVariant, &place.key(name.as_str()), message);
-            last.help(known(name, "variants", service.variants.keys().map(String::as_str)));
+            last.help_with(|| known(name, "variants", service.variants.keys().map(String::as_str)));
         }
         if weights.values().all(|weight| weight.0.is_zero()) {
             let message =

@@ -1,0 +1,193 @@
+use anyhow::{Context, anyhow, bail};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::Exit;
+use super::curl_line::{self, CurlLine};
+use super::out::{Output, print, print_json, say};
+use super::prepared::ConfigPath;
+use crate::config::schema::File;
+use crate::routing::explain::{ImaginedRequest, explain};
+use crate::routing::prepare::Prepared;
+use crate::routing::user_key::KeySource;
+
+/// Tell what a request gets and why.
+///
+/// Nothing is sent: the answer comes from the file alone, by the code that serves requests. Exit code 1 when the
+/// request would be refused.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  ringway explain https://shop.example.com/cart --cookie uid=u-1842\n  \
+    ringway explain -- curl -H 'x-employee: 1' https://shop.example.com/\n  pbpaste | ringway explain -")]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigPath,
+    /// The URL, or `-` for a URL or curl line on standard input
+    #[arg(value_name = "URL")]
+    url: Option<String>,
+    /// The method
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    method: Option<String>,
+    /// A header field, such as 'x-employee: 1'
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// A cookie, such as uid=u-1842
+    #[arg(long = "cookie", value_name = "NAME=VALUE")]
+    cookies: Vec<String>,
+    /// The address that the request comes from
+    #[arg(long, value_name = "IP")]
+    client_ip: Option<IpAddr>,
+    /// A user key, put where the service reads it first
+    #[arg(long, value_name = "KEY")]
+    user: Option<String>,
+    /// The listener that it comes to, by name or address [default: the one with the URL's port, else the first]
+    #[arg(long, value_name = "LISTENER")]
+    listener: Option<String>,
+    /// A whole curl line
+    #[arg(long, value_name = "LINE", conflicts_with = "url")]
+    curl: Option<String>,
+    /// How the answer is written
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Output,
+    /// The words of a curl line
+    #[arg(last = true, value_name = "CURL", conflicts_with_all = ["url", "curl"])]
+    words: Vec<String>,
+}
+
+/// The most bytes that are read from standard input.
+const INPUT_BYTES_MAX: u64 = 256 * 1024;
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let line = self.line()?;
+        line.notes.iter().for_each(|note| say(&format!("note: {note}")));
+        let Some(prepared) = self.config.assemble_or_tell() else { return Ok(Exit::Input) };
+        let mut request = self.request(&prepared.loaded.file, line)?;
+        if let Some(user) = &self.user {
+            feed(&prepared, &mut request, user)?;
+        }
+        let explanation = explain(&prepared.loaded.file, &prepared.snapshot, &request);
+        match self.output {
+            Output::Text => print(&explanation.to_text())?,
+            Output::Json => print_json(&explanation.to_json())?,
+        }
+        Ok(if explanation.outcome.is_ok() { Exit::Yes } else { Exit::No })
+    }
+
+    /// The request as it was given, before the options that add to it.
+    fn line(&self) -> anyhow::Result<CurlLine> {
+        let parsed = match (&self.url, &self.curl) {
+            _ if !self.words.is_empty() => curl_line::parse_words(&self.words),
+            (_, Some(curl)) => curl_line::parse(curl),
+            (Some(dash), None) if dash == "-" => {
+                let mut text = String::new();
+                std::io::stdin().take(INPUT_BYTES_MAX).read_to_string(&mut text).context("cannot read the request")?;
+                let is_url = text.split_whitespace().count() == 1 && text.trim() != "curl";
+                if is_url { Ok(of_url(text.trim())) } else { curl_line::parse(&text) }
+            }
+            (Some(url), None) => Ok(of_url(url)),
+            (None, None) => {
+                bail!("which request? type: ringway explain https://HOST/PATH, or ringway explain -- curl ..")
+            }
+        };
+        parsed.map_err(|message| anyhow!(message))
+    }
+
+    fn request(&self, file: &File, line: CurlLine) -> anyhow::Result<ImaginedRequest> {
+        let method = self.method.as_deref().unwrap_or(&line.method);
+        let mut headers = HeaderMap::new();
+        for (name, value) in &line.headers {
+            add_header(&mut headers, name, value)?;
+        }
+        for header in &self.headers {
+            let (name, value) = header.split_once(':').with_context(|| format!("`{header}` is not `name: value`"))?;
+            add_header(&mut headers, name.trim(), value.trim())?;
+        }
+        for cookie in &self.cookies {
+            if !cookie.contains('=') {
+                bail!("`{cookie}` is not name=value");
+            }
+            add_cookie(&mut headers, cookie)?;
+        }
+        Ok(ImaginedRequest {
+            method: Method::from_bytes(method.as_bytes()).map_err(|_| anyhow!("`{method}` is not a method"))?,
+            url: line.url,
+            headers,
+            peer: self.client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            listener: self.listener.as_deref().map(|wanted| find_listener(file, wanted)).transpose()?,
+        })
+    }
+}
+
+fn of_url(url: &str) -> CurlLine {
+    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    CurlLine { method: "GET".to_owned(), url, ..CurlLine::default() }
+}
+
+fn add_header(headers: &mut HeaderMap, name: &str, value: &str) -> anyhow::Result<()> {
+    let field = HeaderName::from_bytes(name.as_bytes()).map_err(|_| anyhow!("`{name}` is not a header name"))?;
+    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| anyhow!("header {name} has a bad value"))?;
+    headers.try_append(field, value).context("too many header fields")?;
+    Ok(())
+}
+
+/// All cookies go on one line, as clients send them.
+fn add_cookie(headers: &mut HeaderMap, cookie: &str) -> anyhow::Result<()> {
+    let mut line = headers.get(header::COOKIE).map_or(Vec::new(), |line| [line.as_bytes(), b"; "].concat());
+    line.extend_from_slice(cookie.as_bytes());
+    headers.insert(header::COOKIE, HeaderValue::from_bytes(&line).context("the cookie has a bad value")?);
+    Ok(())
+}
+
+fn find_listener(file: &File, wanted: &str) -> anyhow::Result<SocketAddr> {
+    let is_wanted = |listener: &&crate::config::schema::Listener| {
+        listener.name.as_deref() == Some(wanted) || listener.address.to_string() == wanted
+    };
+    let found = file.listeners.iter().find(is_wanted).map(|listener| listener.address);
+    found.with_context(|| {
+        let name = |listener: &crate::config::schema::Listener| match &listener.name {
+            Some(name) => name.clone(),
+            None => listener.address.to_string(),
+        };
+        let known: Vec<String> = file.listeners.iter().map(name).collect();
+        format!("there is no listener `{wanted}`; there is {}", known.join(", "))
+    })
+}
+
+/// Puts a user key where the service that the request reaches reads it first.
+fn feed(prepared: &Prepared, request: &mut ImaginedRequest, user: &str) -> anyhow::Result<()> {
+    let Ok(answer) = explain(&prepared.loaded.file, &prepared.snapshot, request).outcome else { return Ok(()) };
+    let service = prepared.snapshot.service(&answer.service);
+    let sources = service.map_or(&[][..], |service| &service.key_sources);
+    let source = sources.iter().find(|source| !matches!(source, KeySource::JwtClaim(_)));
+    match source.context("the user key comes from a token only; give it with -H 'authorization: Bearer ..'")? {
+        KeySource::Header(name) => {
+            request
+                .headers
+                .insert(name, HeaderValue::from_bytes(user.as_bytes()).context("the user key is no header value")?);
+        }
+        KeySource::Cookie(name) | KeySource::IssueCookie(name) => {
+            // the first cookie of a name counts
+            let others =
+                request.headers.get(header::COOKIE).map_or(Vec::new(), |line| [b"; ", line.as_bytes()].concat());
+            let line = [format!("{name}={user}").as_bytes(), &others].concat();
+            request
+                .headers
+                .insert(header::COOKIE, HeaderValue::from_bytes(&line).context("the user key is no cookie value")?);
+        }
+        KeySource::Query(name) => {
+            let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            let at = request.url.find('#').unwrap_or(request.url.len());
+            let (before, _) = request.url.split_at(at);
+            let (path, query) = before.split_once('?').unwrap_or((before, ""));
+            request.url = format!("{path}?{}={}&{query}", encode(name), encode(user));
+        }
+        KeySource::ClientIp => {
+            request.peer =
+                user.parse().with_context(|| format!("users are told apart by address, and `{user}` is none"))?;
+        }
+        KeySource::JwtClaim(_) => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! The commands that people type. One file a command; each says what it did by its exit code (see [`Exit`]).
+//!
+//! Standard output is data, standard error is talk.
+
+mod check;
+mod completions;
+mod curl_line;
+mod diff;
+mod explain;
+mod healthcheck;
+mod init;
+mod man;
+mod out;
+mod prepared;
+mod schema;
+mod test;
+mod token;
+mod version;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+/// Splits traffic between versions of a service, by who the user is.
+#[derive(Debug, Parser)]
+#[command(name = "ringway", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Exit codes: 0 yes, 1 the answer is no, 2 usage or input, 3 cannot reach, 70 a bug.\n\
+    The file is ringway.yaml in the working directory, unless -c or the variable RINGWAY_CONFIG names another.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Args),
+    Check(check::Args),
+    Test(test::Args),
+    Explain(explain::Args),
+    Diff(diff::Args),
+    Schema(schema::Args),
+    Token(token::Args),
+    Healthcheck(healthcheck::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+    Version(version::Args),
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Yes, or done.
+    Yes = 0,
+    /// The answer is no.
+    No = 1,
+    /// Usage or input.
+    Input = 2,
+    /// Nobody is there, or nobody who lets us in.
+    Unreachable = 3,
+    /// A bug in ringway.
+    Bug = 70,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    // clap ends the process by itself on usage errors (2), and after --help and --version (0)
+    let cli = Cli::parse();
+    let exit = match catch_unwind(AssertUnwindSafe(|| cli.command.run())) {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(error)) => {
+            out::say(&format!("error: {error:#}"));
+            Exit::Input
+        }
+        Err(_) => {
+            out::say("this is a bug in ringway: please report it with the lines above");
+            Exit::Bug
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<Exit> {
+        match self {
+            Command::Init(args) => args.run(),
+            Command::Check(args) => args.run(),
+            Command::Test(args) => args.run(),
+            Command::Explain(args) => args.run(),
+            Command::Diff(args) => args.run(),
+            Command::Schema(args) => args.run(),
+            Command::Token(args) => args.run(),
+            Command::Healthcheck(args) => args.run(),
+            Command::Completions(args) => args.run(Cli::command()),
+            Command::Man(args) => args.run(Cli::command()),
+            Command::Version(args) => args.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_is_described() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} has no description", command.get_name());
+            for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                assert!(arg.get_help().is_some(), "{} {} has no description", command.get_name(), arg.get_id());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

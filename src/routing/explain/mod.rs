@@ -1,0 +1,233 @@
+//! Why a request gets what it gets: the same look-ups that the proxy does, with what each one saw.
+//!
+//! Only the trace is made here. Every decision comes from the code that serves real requests: `client_ip`,
+//! `strip_forged`, `RouteTable::find` and `Service::assign`.
+
+mod answer;
+mod conditions;
+mod read;
+mod render;
+mod trace;
+
+use http::{HeaderMap, Method};
+use std::net::{IpAddr, SocketAddr};
+
+use super::Snapshot;
+use super::client::client_ip;
+use super::forged::strip_forged;
+use super::snapshot::ListenerRules;
+use super::view::{RequestView, Trust};
+use crate::config::files::Geo;
+use crate::config::schema::File;
+pub use answer::{Answer, Share, UserKeyFacts};
+pub use trace::{Step, clean, quoted};
+
+/// A request that nobody sent.
+#[derive(Clone, Debug)]
+pub struct ImaginedRequest {
+    /// The method.
+    pub method: Method,
+    /// An absolute URL. The header `host`, where there is one, replaces its host.
+    pub url: String,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The other end of the connection.
+    pub peer: IpAddr,
+    /// The address of the listener that it comes to. `None`: the one with the URL's port, else the file's first.
+    pub listener: Option<SocketAddr>,
+}
+
+/// What a request gets, and every step on the way.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The revision of the configuration.
+    pub rev: String,
+    /// Method, host and path.
+    pub request: String,
+    /// The steps in their order.
+    pub trace: Vec<Step>,
+    /// What it gets.
+    pub outcome: Result<Answer, Refusal>,
+}
+
+/// Why a request gets nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status that the client gets.
+    pub status: u16,
+    /// Why.
+    pub message: String,
+}
+
+/// Explains a request. Pure but for the clock, which tells whether overrides and tokens have expired, and for the
+/// lot that is drawn for requests without a user key.
+pub fn explain(file: &File, snapshot: &Snapshot, request: &ImaginedRequest) -> Explanation {
+    let mut trace = Vec::new();
+    let outcome = explain_into(file, snapshot, request, &mut trace);
+    let request = clean(&format!("{} {}", request.method, request.url));
+    Explanation { rev: snapshot.rev.to_string(), request, trace, outcome }
+}
+
+fn explain_into(
+    file: &File,
+    snapshot: &Snapshot,
+    request: &ImaginedRequest,
+    trace: &mut Vec<Step>,
+) -> Result<Answer, Refusal> {
+    let rules = listener(file, snapshot, request, trace);
+    let default = ListenerRules::untrusting();
+    let rules = rules.unwrap_or(&default);
+    let target = read::read(request, &rules.limits)?;
+    let client = client_ip(request.peer, &rules.trust.proxies, &request.headers);
+    let headers = strip(snapshot, request, client.peer_trusted, trace);
+    let geo = snapshot.geo.as_deref();
+    let (host, path, query) = (&target.host, &target.path, target.query.as_deref());
+    let view = RequestView::new(&request.method, host, path, query, &headers, client, &rules.trust, geo);
+    trace.push(trace::client(&view, request.peer));
+    let route = snapshot.routes.find(&view).ok_or_else(|| Refusal {
+        status: 404,
+        message: clean(&format!("no route for {} {host}{path}", request.method)),
+    })?;
+    let service = &snapshot.services[route.service];
+    let described = format!("{} leads to service {} ({host}{path})", route.name, service.name);
+    trace.push(Step::new("route", described));
+    Ok(answer::answer(file, service, route, &view, trace))
+}
+
+/// The rules of the listener that the request comes to.
+fn listener<'s>(
+    file: &File,
+    snapshot: &'s Snapshot,
+    request: &ImaginedRequest,
+    trace: &mut Vec<Step>,
+) -> Option<&'s ListenerRules> {
+    let with_port = read::port(&request.url)
+        .and_then(|port| file.listeners.iter().map(|listener| listener.address).find(|address| address.port() == port));
+    let first = file.listeners.first().map(|listener| listener.address);
+    let address = request.listener.or(with_port).or(first)?;
+    let rules = snapshot.rules(&address)?;
+    if file.listeners.len() > 1 {
+        trace.push(Step::new("listener", format!("{} ({address})", rules.name)));
+    }
+    Some(rules)
+}
+
+/// The header fields that are left, as the proxy would leave them.
+fn strip(snapshot: &Snapshot, request: &ImaginedRequest, peer_trusted: bool, trace: &mut Vec<Step>) -> HeaderMap {
+    let geo_header = match snapshot.geo.as_deref() {
+        Some(Geo::Header(name)) => Some(name),
+        Some(Geo::Mmdb(_) | Geo::Table(_)) | None => None,
+    };
+    let mut headers = request.headers.clone();
+    strip_forged(&mut headers, peer_trusted, geo_header, &snapshot.relied_on);
+    let removed: Vec<&str> =
+        request.headers.keys().filter(|name| !headers.contains_key(*name)).map(|name| name.as_str()).collect();
+    if !removed.is_empty() {
+        let text = format!("removed before any rule reads them, as they may be forged: {}", removed.join(", "));
+        trace.push(Step::new("headers", text));
+    }
+    headers
+}
+
+impl ListenerRules {
+    /// What is believed and allowed where no listener says so: nobody, and the defaults.
+    fn untrusting() -> ListenerRules {
+        let (trust, limits, timeouts) = (Trust::default(), Default::default(), Default::default());
+        ListenerRules { name: "".into(), trust, limits, timeouts }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::super::prepare::assemble;
+    use super::Snapshot;
+    use crate::config::{Loaded, Source, load_texts};
+    use crate::telemetry::Registry;
+    use crate::upstream::Upstreams;
+
+    /// The snapshot of a text.
+    pub(in super::super) fn snapshot_of(text: &str) -> (Loaded, Snapshot) {
+        let loaded = load_texts(vec![Source::new("a.yaml", text)]).unwrap_or_else(|errors| panic!("{errors}"));
+        let prepared = assemble(loaded, &Upstreams::default(), &Registry::new(1, 10_000));
+        let prepared = prepared.unwrap_or_else(|errors| panic!("{errors}"));
+        (prepared.loaded, prepared.snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::snapshot_of;
+    use super::*;
+
+    const FILE: &str = r#"
+listeners: [{ address: 127.0.0.1:8080, trustedProxies: [10.0.0.0/8] }]
+services:
+  shop:
+    salt: shop-v42
+    hashOn: [{ header: x-user-id }, { cookie: uid }, clientIP]
+    variants:
+      stable: { weight: 50, endpoints: ["127.0.0.1:1"] }
+      canary: { weight: 50, endpoints: ["127.0.0.1:2", "shop.internal:80"] }
+    cohorts:
+      - name: staff
+        when: { any: [{ header: { name: x-employee, exact: "1" } }, { not: { clientIP: [0.0.0.0/0] } }] }
+        weights: { canary: 100 }
+      - { name: beta, when: { cookie: { name: beta, present: true } }, weights: { stable: 100 } }
+routes:
+  - { hostnames: [shop.example.com], service: shop, timeouts: { request: 15s } }
+"#;
+
+    fn ask(url: &str, lines: &[(&'static str, &str)]) -> Explanation {
+        let (loaded, snapshot) = snapshot_of(FILE);
+        let headers =
+            lines.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect();
+        let peer = "198.51.100.7".parse().unwrap();
+        let request = ImaginedRequest { method: Method::GET, url: url.to_owned(), headers, peer, listener: None };
+        explain(&loaded.file, &snapshot, &request)
+    }
+
+    #[test]
+    fn the_answer_is_the_one_that_the_contract_gives() {
+        let explained = ask("https://shop.example.com/cart?x=1", &[("x-user-id", "u-1842")]);
+        let answer = explained.outcome.unwrap();
+        assert_eq!((answer.service.as_str(), answer.cohort.as_deref()), ("shop", Some("everyone")));
+        assert_eq!((answer.bucket, answer.variant.as_deref()), (Some(161_139), Some("canary")));
+        assert_eq!(answer.user_key.from.as_deref(), Some("header x-user-id"));
+    }
+
+    #[test]
+    fn the_whole_trace_reads_like_this() {
+        let explained = ask(
+            "https://shop.example.com/cart",
+            &[("cookie", "uid=alice@example.com; secret=hidden; beta=yes"), ("x-ringway-cohort", "staff")],
+        );
+        insta::assert_snapshot!(explained.to_text());
+        let json = explained.to_json();
+        assert_eq!(json["schema"], "ringway.explain/v1");
+        assert_eq!(json["cohort"], "beta");
+        assert!(!json.to_string().contains("hidden"));
+    }
+
+    #[test]
+    fn a_refused_request_is_told_with_its_status() {
+        for (url, lines, status, message) in [
+            ("https://shop.example.com/a%2Fb", &[][..], 400, "the path has an encoded slash"),
+            ("https://shop_,example.com/", &[], 400, "the host has a character that no host has"),
+            ("https://other.example.com/", &[], 404, "no route for GET other.example.com/"),
+            ("https://shop.example.com/", &[("host", "nowhere")], 404, "no route for GET nowhere/"),
+            ("shop.example.com/", &[], 400, "`shop.example.com/` is not an absolute URL"),
+        ] {
+            let refusal = Refusal { status, message: message.to_owned() };
+            assert_eq!(ask(url, lines).outcome.unwrap_err(), refusal, "{url}");
+        }
+        let long = format!("http://shop.example.com/{}", "a".repeat(9_000));
+        assert_eq!(ask(&long, &[]).outcome.unwrap_err().status, 414);
+    }
+
+    #[test]
+    fn nothing_of_a_request_steers_the_terminal() {
+        let explained = ask("https://shop.example.com/\u{1b}[2J", &[("cookie", "beta=\t\u{202e}x")]);
+        let text = explained.to_text();
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    }
+}

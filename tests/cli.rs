@@ -1,0 +1,13 @@
+//! The commands as people type them, on the real binary.
+
+#[path = "cli/support.rs"]
+mod support;
+
+#[path = "cli/check.rs"]
+mod check;
+#[path = "cli/diff.rs"]
+mod diff;
+#[path = "cli/explain.rs"]
+mod explain;
+#[path = "cli/house.rs"]
+mod house;

@@ -1,0 +1,104 @@
+use crate::support::{Desk, SHOP};
+
+#[test]
+fn a_good_file_is_valid_in_one_line() {
+    let desk = Desk::new();
+    desk.write("ringway.yaml", SHOP);
+    let done = desk.run(&["check"]).ended_with(0);
+    let line = done.stdout.trim_end();
+    assert!(line.starts_with("ringway.yaml is valid: 1 service, 2 cohorts, 1 test passed (rev "), "{line}");
+    assert_eq!(line.lines().count(), 1);
+    assert_eq!(done.stderr, "");
+}
+
+#[test]
+fn the_exit_code_is_the_same_in_every_format() {
+    let desk = Desk::new();
+    desk.write("good.yaml", SHOP);
+    desk.write("bad.yaml", &SHOP.replace("weight: 95", "weigth: 95").replace("cookie: uid", "cooky: uid"));
+    desk.write("failing.yaml", &SHOP.replace("variant: canary }", "variant: stable }"));
+    for format in ["text", "json", "github", "sarif"] {
+        for (file, code) in [("good.yaml", 0), ("bad.yaml", 1), ("failing.yaml", 1), ("none.yaml", 1)] {
+            desk.run(&["check", "-c", file, "--output", format]).ended_with(code);
+        }
+        desk.run(&["check", "-c", "good.yaml", "-o", format, "--nonsense"]).ended_with(2);
+    }
+    desk.run(&["check", "-o", "xml"]).ended_with(2);
+}
+
+#[test]
+fn all_errors_are_shown_at_once_with_their_places() {
+    let desk = Desk::new();
+    desk.write("bad.yaml", &SHOP.replace("weight: 95", "weigth: 95").replace("cookie: uid", "cooky: uid"));
+    let done = desk.run(&["check", "-c", "bad.yaml", "-o", "json"]).ended_with(1);
+    let json = done.json();
+    assert_eq!((&json["schema"], &json["valid"]), (&"ringway.check/v1".into(), &false.into()));
+    let lines: Vec<u64> =
+        json["diagnostics"].as_array().unwrap().iter().filter_map(|found| found["line"].as_u64()).collect();
+    assert!(lines.contains(&5) && lines.contains(&8), "{json:#}");
+}
+
+#[test]
+fn a_failing_test_is_shown_where_it_expects() {
+    let desk = Desk::new();
+    desk.write("ringway.yaml", &SHOP.replace("variant: canary }", "variant: stable }"));
+    let done = desk.run(&["check"]).ended_with(1);
+    assert!(done.stdout.contains("RW0701") && done.stdout.contains("the variant is `canary`, not `stable`"));
+    let json = desk.run(&["check", "-o", "json"]).ended_with(1).json();
+    assert_eq!(json["tests"], serde_json::json!({ "passed": 0, "failed": 1 }));
+}
+
+#[test]
+fn a_file_can_come_from_a_directory_standard_input_and_the_variable() {
+    let desk = Desk::new();
+    std::fs::create_dir(desk.path("conf.d")).unwrap();
+    desk.write("conf.d/override.key", "open sesame");
+    desk.write("conf.d/10-shop.yaml", SHOP);
+    desk.run(&["check", "-c", "conf.d"]).ended_with(0);
+    desk.run_with(&["check", "-c", "-"], SHOP).ended_with(0);
+    desk.run_with(&["check", "-c", "-"], "services: [").ended_with(1);
+    let mut command = assert_cmd::Command::cargo_bin("ringway").unwrap();
+    command.current_dir(desk.directory()).env("RINGWAY_CONFIG", "conf.d").arg("check").assert().code(0);
+}
+
+#[test]
+fn a_missing_secret_is_an_error_at_its_field() {
+    let desk = Desk::new();
+    desk.write("ringway.yaml", &SHOP.replace("override.key", "nowhere.key"));
+    let json = desk.run(&["check", "-o", "json"]).ended_with(1).json();
+    assert_eq!((&json["diagnostics"][0]["code"], &json["diagnostics"][0]["line"]), (&"RW0601".into(), &6.into()));
+}
+
+#[test]
+fn warnings_are_denied_on_demand() {
+    let desk = Desk::new();
+    desk.write("ringway.yaml", &SHOP.replace("header: x-user-id", "header: x-request-id"));
+    assert!(desk.run(&["check"]).ended_with(0).stdout.contains("RW0117"));
+    desk.run(&["check", "--deny-warnings"]).ended_with(1);
+    desk.run(&["check", "--deny-warnings", "-o", "sarif"]).ended_with(1);
+}
+
+#[test]
+fn codes_are_explained() {
+    let desk = Desk::new();
+    let done = desk.run(&["check", "--explain", "rw0110"]).ended_with(0);
+    assert!(done.stdout.starts_with("RW0110 (error): the weights sum to 0"));
+    desk.run(&["check", "--explain", "RW9999"]).ended_with(2);
+}
+
+#[test]
+fn tests_are_run_one_line_each() {
+    let desk = Desk::new();
+    let more = "  - { request: { url: \"http://a/\", headers: { x-user-id: \"7\" } }, expect: { cohort: staff } }\n";
+    desk.write("good.yaml", SHOP);
+    desk.write("failing.yaml", &format!("{SHOP}{more}"));
+    let done = desk.run(&["test", "-c", "good.yaml"]).ended_with(0);
+    assert_eq!(done.stdout, "✔ pass  staff gets the canary\n");
+    let done = desk.run(&["test", "-c", "failing.yaml"]).ended_with(1);
+    assert!(done.stdout.contains("✗ fail  GET http://a/\n          tests[1].expect.cohort: the cohort is `everyone`"));
+    assert!(done.stderr.starts_with("1 test passed, 1 failed"), "{}", done.stderr);
+    let json = desk.run(&["test", "-c", "failing.yaml", "-o", "json"]).ended_with(1).json();
+    assert_eq!((&json["schema"], &json["passed"]), (&"ringway.test/v1".into(), &1.into()));
+    assert_eq!(json["tests"][1]["failures"][0]["place"], "tests[1].expect.cohort");
+    desk.run(&["test", "-c", "none.yaml"]).ended_with(2);
+}

@@ -1,0 +1,214 @@
+#!/usr/bin/env bash
+# Every check of the project: installs what it needs, then formatting, lints, tests, documents, examples and
+# packaging. The first check that fails ends the run with its exit code.
+#
+#   ./tests/run.sh            all of it
+#   ./tests/run.sh --quick    without the slow ones: documents of the API, real Prometheus, packaging
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+is_quick=false
+case "${1:-}" in
+    "") ;;
+    --quick) is_quick=true ;;
+    *)
+        echo "usage: tests/run.sh [--quick]" >&2
+        exit 2
+        ;;
+esac
+
+# Answers nothing and asks nothing: continuous integration has no terminal and no standard input.
+exec </dev/null
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}" CARGO_NET_RETRY="${CARGO_NET_RETRY:-5}"
+# Tests that need a tool skip without it, loudly. Here it is installed, so a missing tool is a failure.
+export RINGWAY_REQUIRE_TOOLS=1
+
+main() {
+    find_cargo
+    tree_before=$(tree_state)
+    step "tools" install_tools
+    step "dependencies" cargo fetch --locked
+    step "formatting" cargo fmt --check
+    step "lints" cargo clippy --all-targets --locked -- -D warnings
+    step "tests" cargo test --locked --lib --bins
+    step "integration tests" integration_tests
+    step "examples" check_examples
+    if ! "$is_quick"; then
+        step "documentation tests" cargo test --locked --doc
+        step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+        step "package" check_package
+    fi
+    step "clean tree" check_tree
+    echo
+    echo "all checks passed in ${SECONDS} s"
+}
+
+# step HEADLINE COMMAND...: runs the command in this shell, so that `set -e` holds inside of it, and says how long it
+# took. What failed is said by the trap below.
+current=""
+step() {
+    current=$1
+    local began=$SECONDS
+    shift
+    printf '\n== %s ==\n' "$current"
+    "$@"
+    printf '== %s: %s s ==\n' "$current" "$((SECONDS - began))"
+}
+
+cleanup() {
+    local code=$?
+    remove_start_guard
+    if [ "$code" -ne 0 ]; then
+        printf '\n%s failed after %s s (exit code %s)\n' "${current:-the start}" "$SECONDS" "$code" >&2
+    fi
+}
+
+find_cargo() {
+    local environment="${CARGO_HOME:-${HOME:-}/.cargo}/env"
+    if ! command -v cargo >/dev/null && [ -f "$environment" ]; then
+        # shellcheck disable=SC1090
+        . "$environment"
+    fi
+    if ! command -v cargo >/dev/null; then
+        echo "cargo is not installed; see https://rustup.rs" >&2
+        return 3
+    fi
+}
+
+# --- tools -----------------------------------------------------------------------------------------------------------
+
+# command and Debian package
+TOOLS="cc:build-essential curl:curl python3:python3 prometheus:prometheus promtool:prometheus nghttp:nghttp2-client"
+
+install_tools() {
+    install_components
+    local tool missing=()
+    for tool in $TOOLS; do
+        command -v "${tool%%:*}" >/dev/null || missing+=("${tool#*:}")
+    done
+    if [ "${#missing[@]}" -eq 0 ]; then
+        echo "nothing to install"
+        return
+    fi
+    install_packages "${missing[@]}"
+    for tool in $TOOLS; do
+        command -v "${tool%%:*}" >/dev/null || {
+            echo "\`${tool%%:*}\` is still missing after installing the package ${tool#*:}" >&2
+            return 3
+        }
+    done
+}
+
+install_components() {
+    cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+    cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+}
+
+install_packages() {
+    if ! command -v apt-get >/dev/null; then
+        echo "missing, and this is no Debian to install them on: $*" >&2
+        return 3
+    fi
+    if [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; then
+        echo "missing: $*; run this as root, or first: sudo apt-get install --no-install-recommends $*" >&2
+        return 3
+    fi
+    put_start_guard
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+    remove_start_guard
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+# The package of Prometheus starts it as a service, which is not ours to do on somebody's machine: Debian's
+# policy-rc.d forbids it (exit code 101) for as long as we install.
+START_GUARD=/usr/sbin/policy-rc.d
+has_put_start_guard=false
+
+put_start_guard() {
+    if [ ! -e "$START_GUARD" ]; then
+        has_put_start_guard=true
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$START_GUARD" >/dev/null
+        as_root chmod 755 "$START_GUARD"
+    fi
+}
+
+remove_start_guard() {
+    if "$has_put_start_guard"; then
+        has_put_start_guard=false
+        as_root rm -f "$START_GUARD"
+    fi
+}
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+# Every file and folder of tests/ that cargo takes for a test, so that a new one is not forgotten here.
+integration_tests() {
+    local arguments=() name
+    for name in tests/*.rs tests/*/main.rs; do
+        [ -e "$name" ] || continue
+        name=${name%/main.rs}
+        name=$(basename "$name" .rs)
+        if "$is_quick" && [ "$name" = prometheus ]; then
+            echo "skipped: the tests with a real Prometheus"
+            continue
+        fi
+        arguments+=(--test "$name")
+    done
+    cargo test --locked "${arguments[@]}"
+}
+
+# Through the program, as people do: a JSON report that says "valid" for each example.
+check_examples() {
+    cargo build --locked --quiet
+    local ringway="${CARGO_TARGET_DIR:-target}/debug/ringway" file
+    for file in config/*.yaml; do
+        "$ringway" check -c "$file" -o json | python3 -c '
+import json, sys
+report = json.load(sys.stdin)
+tests = report["tests"]
+ok = report["valid"] and tests["failed"] == 0 and tests["passed"] > 0
+print(sys.argv[1], "valid" if ok else "NOT VALID", tests, *report["diagnostics"])
+sys.exit(0 if ok else 1)' "$file"
+    done
+}
+
+# What would be published: the texts that a crate must carry, and none of the bulk that it must not.
+check_package() {
+    local list file
+    list=$(cargo package --locked --allow-dirty --list)
+    for file in LICENSE README.md CHANGELOG.md Cargo.lock src/main.rs src/lib.rs; do
+        grep -qx "$file" <<<"$list" || {
+            echo "the package has no $file" >&2
+            return 1
+        }
+    done
+    if grep -E '^(fuzz|target|\.ci)/' <<<"$list"; then
+        echo "the package holds files that belong to the repository only" >&2
+        return 1
+    fi
+    echo "$(wc -l <<<"$list") files"
+}
+
+# A check that changes the tree (a lock file, a generated page) would pass here and fail for the next person.
+check_tree() {
+    local now
+    now=$(tree_state)
+    if [ "$now" != "$tree_before" ]; then
+        printf 'the checks have changed the tree; before:\n%s\nnow:\n%s\n' "$tree_before" "$now" >&2
+        return 1
+    fi
+    echo "as before"
+}
+
+# What git sees as changed, by name and content; nothing where there is no git.
+tree_state() {
+    git status --porcelain 2>/dev/null || true
+    git diff 2>/dev/null | cksum
+}
+
+trap cleanup EXIT
+main
