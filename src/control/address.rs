@@ -1,7 +1,8 @@
+use crate::config::load;
 use crate::config::schema::File;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Where the admin door is when the file does not say.
@@ -28,6 +29,30 @@ impl AdminAddress {
 /// The telemetry address of a file, or the default.
 pub fn telemetry_address(file: &File) -> SocketAddr {
     file.telemetry.as_ref().and_then(|telemetry| telemetry.address).unwrap_or(TELEMETRY_DEFAULT)
+}
+
+/// Where the doors of a process are that runs with this file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doors {
+    /// The admin door.
+    pub admin: AdminAddress,
+    /// The telemetry door, as this machine reaches it.
+    pub telemetry: SocketAddr,
+    /// The file has errors, so these are the defaults: to be told when nobody answers there.
+    pub are_guessed: bool,
+}
+
+impl Doors {
+    /// The doors of a file or directory. One with errors must not keep anyone from asking the process that still
+    /// runs with the one before.
+    pub fn of(config: &Path) -> Doors {
+        match load(config).ok().and_then(|loaded| Some((AdminAddress::of(&loaded.file).ok()?, loaded))) {
+            Some((admin, loaded)) => {
+                Doors { admin, telemetry: reachable(telemetry_address(&loaded.file)), are_guessed: false }
+            }
+            None => Doors { admin: AdminAddress::Tcp(ADMIN_DEFAULT), telemetry: TELEMETRY_DEFAULT, are_guessed: true },
+        }
+    }
 }
 
 /// The address under which this machine reaches a door that is bound to `bound`.
@@ -83,6 +108,25 @@ mod tests {
         for text in ["", "unix:", "9901", "10.0.0.1:9901", "0.0.0.0:9901", "example.com:9901"] {
             assert!(text.parse::<AdminAddress>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn doors_are_those_of_the_file_or_the_defaults() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.yaml");
+        let shop = "listeners: [{ address: 127.0.0.1:81 }]\n\
+            services: { shop: { variants: { stable: { endpoints: [127.0.0.1:1] } } } }\n";
+        let doors = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let doors = Doors::of(&path);
+            (doors.admin.to_string(), doors.telemetry.to_string(), doors.are_guessed)
+        };
+        let expect = |admin: &str, telemetry: &str, guessed| (admin.to_owned(), telemetry.to_owned(), guessed);
+        assert_eq!(doors(shop), expect("127.0.0.1:9901", "127.0.0.1:9902", false));
+        let own = format!("{shop}admin: {{ address: \"unix:a.sock\" }}\ntelemetry: {{ address: 0.0.0.0:7 }}\n");
+        let socket = format!("unix:{}", dir.path().join("a.sock").display());
+        assert_eq!(doors(&own), expect(&socket, "127.0.0.1:7", false));
+        assert_eq!(doors("broken: ["), expect("127.0.0.1:9901", "127.0.0.1:9902", true));
     }
 
     #[test]

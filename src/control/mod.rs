@@ -20,7 +20,7 @@ pub mod reload;
 mod resolve;
 mod watch;
 
-pub use address::{ADMIN_DEFAULT, AdminAddress, TELEMETRY_DEFAULT, reachable, telemetry_address};
+pub use address::{ADMIN_DEFAULT, AdminAddress, Doors, TELEMETRY_DEFAULT, reachable, telemetry_address};
 pub use drain::Ended;
 pub use files::{Digests, Files, Fingerprint};
 pub use handle::{Handle, Request, Requests};
