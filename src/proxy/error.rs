@@ -149,6 +149,28 @@ impl ProxyError {
         }
     }
 
+    /// True when the endpoint was given the request: its body was asked for, and may be read to its end.
+    pub(super) fn comes_after_the_body(self) -> bool {
+        match self {
+            ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => true,
+            ProxyError::NoEndpoint(_) => false,
+            ProxyError::BadHost
+            | ProxyError::HostMismatch
+            | ProxyError::BadTarget
+            | ProxyError::BadPath
+            | ProxyError::BadTransferEncoding
+            | ProxyError::MethodNotAllowed
+            | ProxyError::TargetTooLong
+            | ProxyError::TooManyFields
+            | ProxyError::BodyTooLarge
+            | ProxyError::BadExpectation
+            | ProxyError::Loop
+            | ProxyError::NoRoute
+            | ProxyError::ClientTimeout
+            | ProxyError::ClientAborted => false,
+        }
+    }
+
     /// How a request that ended so is recorded for its variant.
     pub fn outcome(self) -> Outcome {
         match (self, self.fault()) {

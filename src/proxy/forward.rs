@@ -42,10 +42,13 @@ pub(super) async fn handle(
     let mut record = Record::begin(connection.clone(), started);
     record.describe(&method, request.uri(), version, request.headers());
     let has_body = !request.body().is_end_stream();
+    let mut stays_open = stays_open;
     let mut response = match forward(&connection, request, &mut record, &deadline, started).await {
         Ok(answer) => answer.into_response(record, deadline),
         Err(error) => {
             connection.has_unread_body.set(has_body);
+            // a client that is refused may leave its body out, or send it: what comes next could be read in two ways
+            stays_open &= !has_body || error.comes_after_the_body();
             deadline.set(tokio::time::Instant::now(), connection.rules.timeouts.idle);
             answer::local(error, record, deadline, method == Method::HEAD)
         }
@@ -103,6 +106,9 @@ async fn forward(
     let (mut head, body) = request.into_parts();
 
     let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, &rules.limits)?;
+    if rules.limits.body_bytes.is_some_and(|most| body.size_hint().lower() > most) {
+        return Err(ProxyError::BodyTooLarge);
+    }
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
     forged::strip_forged(&mut head.headers, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
