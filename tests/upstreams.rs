@@ -4,10 +4,14 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(dead_code)]
 
+#[path = "upstreams/balance.rs"]
+mod balance;
 #[path = "upstreams/behaviours.rs"]
 mod behaviours;
 #[path = "upstreams/client.rs"]
 mod client;
+#[path = "upstreams/fallback.rs"]
+mod fallback;
 #[path = "upstreams/hostile.rs"]
 mod hostile;
 #[path = "upstreams/service.rs"]

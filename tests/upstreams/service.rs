@@ -51,6 +51,20 @@ impl Service {
         Service { address, _kept: kept, state: Arc::default() }
     }
 
+    /// An address that takes no connection and refuses none: its queue is full, and nobody empties it.
+    pub fn black_hole() -> (Service, Vec<Socket>) {
+        let service = Service::absent();
+        service._kept.listen(0).unwrap();
+        let fill = |_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let _ = socket.connect(&service.address.into());
+            socket
+        };
+        let waiting = (0..8).map(fill).collect();
+        (service, waiting)
+    }
+
     /// Answers each request with its name and the path.
     pub fn named(name: &str) -> Service {
         let mut service = Service::absent();
