@@ -56,7 +56,7 @@ enum Ended {
 }
 
 /// How long an HTTP/1.1 connection may be silent before its buffers are given back. It stays open; see `serve`.
-const PARK_AFTER: Duration = Duration::from_secs(1);
+const PARK_AFTER: Duration = Duration::from_millis(200);
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The size of the first read.

@@ -194,6 +194,9 @@ fn finish(
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return switch_protocols(head, body, sent, connection, record);
     }
+    if !headers::has_one_framing(&head.headers, head.version) {
+        return Err(ProxyError::BadAnswer);
+    }
     record.answer(status.as_u16());
     headers::strip_answer(&mut head.headers);
     head.version = Version::HTTP_11;

@@ -1,5 +1,6 @@
 //! What header fields mean to a proxy: which end here, which are believed, and which are added.
 
+use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
@@ -251,6 +252,17 @@ fn write_uuid(random: u128, to: &mut [u8; 36]) {
         let part = &bytes[from];
         write_hex(part, &mut to[at..at + 2 * part.len()]);
     }
+}
+
+/// True when an answer's end can be told in one way only (RFC 9112 §6.3): by a length, by chunks, or by the close.
+/// Both together, another coding, or chunks in HTTP/1.0 would leave it to each reader where the answer ends.
+pub fn has_one_framing(headers: &HeaderMap, version: Version) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return true };
+    coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+        && codings.next().is_none()
+        && version == Version::HTTP_11
+        && !headers.contains_key(header::CONTENT_LENGTH)
 }
 
 /// Removes from an answer what ends at this hop, and names that only Ringway sets.

@@ -31,6 +31,8 @@ struct Pool {
     idle: RefCell<Vec<Idle>>,
     http2: tokio::sync::Mutex<Option<Http2>>,
     in_flight: Cell<u32>,
+    /// How the last attempt to connect failed.
+    last_failure: Cell<ConnectError>,
 }
 
 struct Idle {
@@ -112,10 +114,12 @@ impl Pools {
                 continue;
             }
             let pool = self.pool(endpoint);
+            let began = Instant::now();
             match self.open(&pool, wants_http2, connect_timeout).await {
                 Ok(lease) => return Ok(lease),
                 Err(error) => {
-                    endpoint.note_connect_failure(Instant::now());
+                    pool.last_failure.set(error);
+                    endpoint.note_connect_failure(began, Instant::now());
                     cause = match error {
                         ConnectError::Refused => FallbackCause::Connect,
                         ConnectError::TimedOut => FallbackCause::ConnectTimeout,
@@ -179,6 +183,7 @@ impl Pools {
                 idle: RefCell::default(),
                 http2: tokio::sync::Mutex::default(),
                 in_flight: Cell::new(0),
+                last_failure: Cell::new(ConnectError::Refused),
             })
         });
         pool.clone()
@@ -210,7 +215,12 @@ impl Pools {
 
     async fn open_http2(self: &Rc<Self>, pool: &Rc<Pool>, connect_timeout: Duration) -> Result<Lease, ConnectError> {
         // held while connecting, so that a burst of requests opens one connection and not one each
+        let failures = pool.endpoint.failures_in_a_row();
         let mut shared = pool.http2.lock().await;
+        if pool.endpoint.failures_in_a_row() != failures {
+            // what another request found out meanwhile: else each of a burst would wait for the timeout in its turn
+            return Err(pool.last_failure.get());
+        }
         if let Some(connection) = shared.as_ref().filter(|connection| connection.is_open()) {
             return Ok(self.lend(pool, Borrowed::Http2(connection.clone()), true, true));
         }
