@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::error::ProxyError;
 use super::record::Record;
 use crate::model::Outcome;
+use crate::routing::request::Refused;
 use crate::upstream::{Deadline, UpstreamBody};
 
 /// The body of an answer on its way to the client. It carries the record of its request, which ends with it.
@@ -82,7 +83,7 @@ pub(super) fn local(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::CONTENT_LENGTH, length);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if error == ProxyError::MethodNotAllowed {
+    if error == ProxyError::Refused(Refused::Method) {
         headers.insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
     }
     response

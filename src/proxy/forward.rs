@@ -14,10 +14,10 @@ use super::error::ProxyError;
 use super::fields::Fields;
 use super::headers;
 use super::record::Record;
-use super::request::{self as incoming, Destination};
 use super::send::{Outgoing, send};
 use super::tunnel::{self, Tunnel};
 use crate::model::Reason;
+use crate::routing::request::{self as incoming, Destination};
 use crate::routing::routes::Timeouts;
 use crate::routing::snapshot::Service;
 use crate::routing::user_key::{KeySource, UserKey};
@@ -124,7 +124,7 @@ async fn forward(
     let path = destination.matched_path.as_deref().unwrap_or_else(|| head.uri.path());
     let view = RequestView::new(
         &head.method,
-        &destination.host,
+        destination.host(),
         path,
         head.uri.query(),
         &head.headers,

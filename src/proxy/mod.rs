@@ -11,7 +11,6 @@ mod forward;
 mod headers;
 mod listener;
 mod record;
-mod request;
 mod send;
 mod socket;
 mod tunnel;

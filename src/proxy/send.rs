@@ -13,8 +13,8 @@ use super::error::ProxyError;
 use super::forward::Decision;
 use super::headers::{self, HopByHop};
 use super::record::Record;
-use super::request::Destination;
 use crate::model::Reason;
+use crate::routing::request::{Destination, Refused};
 use crate::upstream::{
     BodyWatch, Deadline, ExchangeError, Lease, PickError, Protocol, RequestBody, Upstream, UpstreamBody,
 };
@@ -161,7 +161,7 @@ fn address(
     is_http2: bool,
 ) -> Result<(), ProxyError> {
     let target = destination.target.as_ref().unwrap_or(&head.uri).path_and_query().cloned();
-    let target = target.ok_or(ProxyError::BadTarget)?;
+    let target = target.ok_or(Refused::Target)?;
     let lines = &mut head.headers;
     if asked.takes_trailers {
         lines.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -170,7 +170,7 @@ fn address(
         lines.remove(header::HOST);
         let authority = destination.authority.as_ref().map_or(&b"localhost"[..], HeaderValue::as_bytes);
         let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
-        head.uri = uri.map_err(|_| ProxyError::BadTarget)?;
+        head.uri = uri.map_err(|_| Refused::Target)?;
         head.version = Version::HTTP_2;
         return Ok(());
     }
