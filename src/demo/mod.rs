@@ -178,7 +178,7 @@ impl Demo {
 
     /// Draws the picture; where there is none, writes these lines.
     fn tell(&self, screen: &mut Screen, lines: &[Line]) -> io::Result<()> {
-        if screen.is_live() { screen.draw(&self.picture(screen.size().0)) } else { screen.say(lines) }
+        if screen.is_live() { screen.draw(&self.picture(screen.size())) } else { screen.say(lines) }
     }
 
     /// Where the first listener of the file really is.

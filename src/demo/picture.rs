@@ -14,40 +14,39 @@ const WINDOW_SECONDS_MAX: u64 = 60;
 const WIDE_COLUMNS: u16 = 96;
 
 impl Demo {
-    /// What stands at the top: where to look, and what to edit.
-    pub(super) fn places(&self) -> Vec<Line> {
-        let running = &self.running;
+    /// Where to look, and what to edit.
+    fn doors(&self) -> Vec<Line> {
         let line = |name: &str, text: String| (Look::Normal, format!("  {name:<8} {text}"));
-        vec![
+        let rev = self.handle.snapshot().rev.to_string();
+        let edit = format!("{}   (rev {rev}, loaded {} ago)", self.path(), span(self.story.since.elapsed()));
+        let mut lines = vec![
             line("open", self.url()),
-            line("edit", self.file.path.display().to_string()),
-            line("metrics", format!("http://{}/metrics", running.telemetry)),
-        ]
+            line("edit", edit),
+            line("metrics", format!("http://{}/metrics", self.running.telemetry)),
+        ];
+        lines.extend(self.file.notes.iter().map(|note| (Look::Quiet, format!("  note     {note}"))));
+        lines
     }
 
     /// What is said once, before anything happens.
     pub(super) fn greeting(&self) -> Vec<Line> {
-        let rev = self.handle.snapshot().rev.to_string();
-        let users = self.crowd.users.len();
-        let rate = self.options.rate;
-        let head = format!("ringway demo: {users} users, {rate} requests/s, two versions; rev {rev}");
-        let mut lines = vec![(Look::Title, head)];
-        lines.extend(self.places());
-        lines.extend(self.notes());
-        lines
+        let (users, rate) = (self.crowd.users.len(), self.options.rate);
+        let head = format!("ringway demo: {users} users, {rate} requests/s, Ctrl-C ends");
+        std::iter::once((Look::Title, head)).chain(self.doors()).collect()
     }
 
-    /// The whole picture, for a terminal of so many columns.
-    pub(super) fn picture(&self, columns: u16) -> Vec<Line> {
+    /// The whole picture, for a terminal of so many columns and rows.
+    pub(super) fn picture(&self, (columns, rows): (u16, u16)) -> Vec<Line> {
         let mut lines = vec![(Look::Title, self.headline(columns))];
-        lines.extend(self.places());
-        lines.extend(self.notes());
+        lines.extend(self.doors());
         lines.push(Line::default());
-        lines.extend(self.edit());
+        lines.extend(self.edit().into_iter().flat_map(|line| wrapped(line, columns)));
         lines.push(Line::default());
         lines.extend(self.table(columns));
-        lines.push(Line::default());
-        lines.extend(self.hints());
+        let hints = self.hints();
+        if lines.len() + hints.len() < usize::from(rows) {
+            lines.extend(hints);
+        }
         lines
     }
 
@@ -97,23 +96,18 @@ impl Demo {
             grouped(failed),
             self.dropped()
         );
-        let story = format!("{} edits taken, {} refused", self.story.taken, self.story.refused);
+        let story = format!("edits: {} taken, {} refused", self.story.taken, self.story.refused);
         let mut lines = vec![(Look::Title, head), (Look::Normal, story), Line::default()];
         lines.extend(self.table(columns));
-        let next = "your own service: ringway init, then docs/guides/first-split.md".to_owned();
+        let next = format!("for your own service: {} init, then docs/guides/first-split.md", self.program);
         lines.extend([Line::default(), (Look::Quiet, format!("the file stays: {}", self.path())), (Look::Quiet, next)]);
         lines
     }
 
     fn headline(&self, columns: u16) -> String {
-        let left = "ringway demo";
-        let rev = self.handle.snapshot().rev.to_string();
-        let right = format!(
-            "rev {rev}, loaded {} ago   {} requests, {} dropped",
-            span(self.story.since.elapsed()),
-            grouped(self.crowd.answered.load(Ordering::Relaxed)),
-            self.dropped()
-        );
+        let left = "ringway demo, Ctrl-C ends";
+        let requests = grouped(self.crowd.answered.load(Ordering::Relaxed));
+        let right = format!("{requests} requests, {} dropped", self.dropped());
         let width = usize::from(columns.min(WIDE_COLUMNS)).saturating_sub(left.len() + 2);
         format!("{left}  {right:>width$}")
     }
@@ -142,18 +136,13 @@ impl Demo {
 
     fn hints(&self) -> Vec<Line> {
         let (url, program, path) = (self.url(), &self.program, self.path());
-        let quiet = |text: String| (Look::Quiet, text);
         vec![
-            quiet("in another terminal:".to_owned()),
+            Line::default(),
+            (Look::Quiet, "in another terminal:".to_owned()),
             (Look::Normal, format!("  curl -i -H 'cookie: uid=alice' {url}")),
             (Look::Normal, format!("  curl -i -H 'x-forwarded-for: 203.0.113.9' {url}")),
             (Look::Normal, format!("  {program} explain -c {path} shop --user alice")),
-            quiet("Ctrl-C ends".to_owned()),
         ]
-    }
-
-    fn notes(&self) -> Vec<Line> {
-        self.file.notes.iter().map(|note| (Look::Quiet, format!("  note     {note}"))).collect()
     }
 
     fn url(&self) -> String {
@@ -174,5 +163,47 @@ fn span(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),
         seconds => format!("{}m {}s", seconds / 60, seconds % 60),
+    }
+}
+
+/// A line in pieces that fit, broken at blanks; what continues one is indented. A word that is too long stays whole.
+fn wrapped((look, text): Line, columns: u16) -> Vec<Line> {
+    let width = usize::from(columns);
+    let indent = " ".repeat(text.len() - text.trim_start().len());
+    let mut pieces = Vec::new();
+    let mut piece = indent.clone();
+    for word in text.split_whitespace() {
+        let is_empty = piece.len() == piece.chars().take_while(|c| *c == ' ').count();
+        if !is_empty && piece.chars().count() + 1 + word.chars().count() > width {
+            pieces.push((look, std::mem::replace(&mut piece, format!("{indent}  "))));
+        } else if !is_empty {
+            piece.push(' ');
+        }
+        piece += word;
+    }
+    pieces.push((look, piece));
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_break_at_blanks_and_keep_their_indentation() {
+        let wrap =
+            |text: &str| wrapped((Look::Bad, text.to_owned()), 12).into_iter().map(|line| line.1).collect::<Vec<_>>();
+        assert_eq!(wrap("  short"), ["  short"]);
+        assert_eq!(wrap("  one two three"), ["  one two", "    three"]);
+        assert_eq!(wrap("  averyveryverylongword b"), ["  averyveryverylongword", "    b"]);
+        assert_eq!(wrap(""), [""]);
+    }
+
+    #[test]
+    fn spans_are_short() {
+        assert_eq!(
+            (span(Duration::from_millis(7_900)), span(Duration::from_secs(125))),
+            ("7s".to_owned(), "2m 5s".to_owned())
+        );
     }
 }

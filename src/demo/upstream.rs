@@ -42,7 +42,7 @@ const SPREAD: f64 = 0.5;
 const MEDIAN_MS: f64 = 18.0;
 
 /// One answer in so many is an error, whichever the version: nothing real is without.
-const ONE_ERROR_IN: u32 = 1_000;
+const ONE_ERROR_IN: u32 = 2_000;
 
 impl Upstreams {
     /// Serves at the endpoints of a file that are on this machine. Where somebody listens already, that is what the
