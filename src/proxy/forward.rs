@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::answer::{self, AnswerBody};
 use super::connection::Connection;
 use super::error::ProxyError;
+use super::fields::Fields;
 use super::headers;
 use super::record::Record;
 use super::request::{self as incoming, Destination};
@@ -98,14 +99,15 @@ async fn forward(
 ) -> Result<Answer, ProxyError> {
     let current = connection.worker.current();
     let snapshot = &current.snapshot;
-    let rules = snapshot.rules(&connection.listener).unwrap_or(&connection.rules);
+    let rules = current.rules(&connection.listener).unwrap_or(&connection.rules);
     let (mut head, body) = request.into_parts();
 
     let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, &rules.limits)?;
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
     forged::strip_forged(&mut head.headers, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
-    let mut asked = headers::strip_hop_by_hop(&mut head.headers, &snapshot.relied_on);
+    let fields = Fields::of(&head.headers);
+    let mut asked = headers::strip_hop_by_hop(&mut head.headers, &snapshot.relied_on, fields);
     asked.wants_websocket &= head.method == Method::GET
         && head.version == Version::HTTP_11
         && head.headers.contains_key(header::SEC_WEBSOCKET_KEY);
@@ -141,7 +143,7 @@ async fn forward(
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
 
-    prepare(&mut head, &destination, connection, client.peer_trusted, &decision)?;
+    prepare(&mut head, fields, &destination, connection, client.peer_trusted, &decision)?;
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
     let is_streaming = asked.wants_websocket || is_grpc(&head.headers);
     let wait = route.timeouts.request.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
@@ -227,19 +229,26 @@ fn switch_protocols(
 /// Signs the request, says where it came from, and what was decided about it.
 fn prepare(
     head: &mut request::Parts,
+    fields: Fields,
     destination: &Destination,
     connection: &Connection,
     peer_trusted: bool,
     decision: &Decision<'_>,
 ) -> Result<(), ProxyError> {
     let lines = &mut head.headers;
-    headers::add_via(lines, head.version == Version::HTTP_2, &connection.worker.shared.via)?;
-    headers::add_forwarded(lines, connection.peer.ip(), "http", destination.authority.as_ref());
+    headers::add_via(lines, fields, head.version == Version::HTTP_2, &connection.worker.shared.via)?;
+    headers::add_forwarded(lines, fields, &connection.peer_text, "http", destination.authority.as_ref());
     headers::ensure_request_id(lines, peer_trusted);
-    headers::ensure_trace_context(lines);
-    headers::sanitize_trailer_names(lines);
-    headers::join_cookies(lines);
-    lines.remove(header::EXPECT);
+    headers::ensure_trace_context(lines, fields);
+    if fields.has(Fields::TRAILER) {
+        headers::sanitize_trailer_names(lines);
+    }
+    if head.version == Version::HTTP_2 {
+        headers::join_cookies(lines);
+    }
+    if fields.has(Fields::EXPECT) {
+        lines.remove(header::EXPECT);
+    }
     let service = decision.service;
     lines.insert(headers::X_RINGWAY_SERVICE, service.header.clone());
     lines.insert(headers::X_RINGWAY_COHORT, service.cohorts[decision.cohort].header.clone());

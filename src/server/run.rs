@@ -3,7 +3,7 @@
 use super::{Options, Running, StartError, logs, start};
 use crate::config::render::{Format, Report};
 use crate::control::{Cause, Ended, Handle, ReloadResult};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -29,14 +29,16 @@ pub fn run(options: &Options) -> u8 {
 
 /// Says why there is no start: errors of the files as `check` says them.
 fn refuse(error: &StartError) -> u8 {
-    match error {
+    let stderr = std::io::stderr();
+    let text = match error {
         StartError::Config(errors) => {
-            let has_colour =
-                std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            eprint!("{}", Report::from(errors).render(Format::Text, has_colour));
+            let has_colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            Report::from(errors).render(Format::Text, has_colour)
         }
-        StartError::Bind { .. } | StartError::AccessLog { .. } | StartError::System(_) => eprintln!("error: {error}"),
-    }
+        StartError::Bind { .. } | StartError::AccessLog { .. } | StartError::System(_) => format!("error: {error}\n"),
+    };
+    // whoever closed standard error does not want to know
+    let _ = stderr.lock().write_all(text.as_bytes());
     error.exit_code()
 }
 

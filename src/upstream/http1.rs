@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
 
-use super::RequestBody;
+use super::{RequestBody, Wire};
 
 /// An HTTP/1.1 connection to an endpoint, driven by whoever uses it.
 ///
@@ -16,7 +16,7 @@ use super::RequestBody;
 /// for. So an exchange costs no hand-over between tasks, and an idle connection costs nothing.
 pub(super) struct Http1 {
     sender: SendRequest<RequestBody>,
-    connection: Connection<TokioIo<TcpStream>, RequestBody>,
+    connection: Connection<TokioIo<Wire>, RequestBody>,
     has_ended: bool,
 }
 
@@ -49,7 +49,7 @@ impl Http1 {
             .max_headers(RESPONSE_FIELDS_MAX)
             .max_header_size(RESPONSE_HEAD_MAX)
             .max_buf_size(BUFFER_MAX)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Wire(stream)))
             .await?;
         Ok(Http1 { sender, connection, has_ended: false })
     }
@@ -84,11 +84,11 @@ impl Http1 {
     /// Takes the socket out after the endpoint has switched protocols.
     pub(super) fn into_tunnel(self) -> TunnelParts {
         let parts = self.connection.into_parts();
-        TunnelParts { stream: parts.io.into_inner(), read: parts.read_buf }
+        TunnelParts { stream: parts.io.into_inner().0, read: parts.read_buf }
     }
 }
 
-fn drive(connection: &mut Connection<TokioIo<TcpStream>, RequestBody>, has_ended: &mut bool, cx: &mut Context<'_>) {
+fn drive(connection: &mut Connection<TokioIo<Wire>, RequestBody>, has_ended: &mut bool, cx: &mut Context<'_>) {
     // an error reaches the request through its answer or its body; here it only ends the connection
     if !*has_ended && matches!(Pin::new(connection).poll_without_shutdown(cx), Poll::Ready(_)) {
         *has_ended = true;

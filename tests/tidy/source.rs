@@ -55,11 +55,17 @@ fn from_root(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "/")
 }
 
-/// The text without its unit tests: all from the first `#[cfg(test)]` of a module with a body.
+/// The text without its unit tests: all from the first `#[cfg(test)]` of a module; nothing of a file of tests, which
+/// says so by `#![cfg(test)]` after its first lines.
 ///
 /// Tests stand at the end of a file, as the house has it.
 pub fn without_tests(text: &str) -> &str {
-    let starts = ["\n#[cfg(test)]\nmod tests {", "\n#[cfg(test)]\nmod tests;", "\n#[cfg(test)]\npub mod tests"];
+    let starts = [
+        "\n#[cfg(test)]\nmod tests {",
+        "\n#[cfg(test)]\nmod tests;",
+        "\n#[cfg(test)]\npub mod tests",
+        "\n#![cfg(test)]",
+    ];
     starts.iter().filter_map(|start| text.find(start)).min().map_or(text, |at| &text[..at])
 }
 
