@@ -104,17 +104,9 @@ impl ProxyError {
     pub(super) fn comes_after_the_body(self) -> bool {
         match self {
             ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => true,
-            ProxyError::NoEndpoint(_) => false,
-            ProxyError::BadHost
-            | ProxyError::HostMismatch
-            | ProxyError::BadTarget
-            | ProxyError::BadPath
-            | ProxyError::BadTransferEncoding
-            | ProxyError::MethodNotAllowed
-            | ProxyError::TargetTooLong
-            | ProxyError::TooManyFields
+            ProxyError::Refused(_)
+            | ProxyError::NoEndpoint(_)
             | ProxyError::BodyTooLarge
-            | ProxyError::BadExpectation
             | ProxyError::Loop
             | ProxyError::NoRoute
             | ProxyError::ClientTimeout
