@@ -160,25 +160,10 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     let handle = requests.handle();
     let state = State::new(common, Box::new(plane), files, fingerprint);
     let control = Control { state, sockets, requests, doors, patience: options.patience };
-    let (tell_end, ended) = oneshot::channel();
-    let (tell_start, started) = std::sync::mpsc::channel();
-    let run = move || {
-        if let Some(end) = control.run(&tell_start) {
-            let _ = tell_end.send(end);
-        }
-    };
-    let thread = thread::Builder::new().name("control".into()).spawn(run).map_err(system)?;
-    let broken = || StartError::System("the control thread broke off".to_owned());
-    let (telemetry, admin) = started.recv().map_err(|_| broken())??;
-    Ok(Running {
-        listeners: bound.into_iter().collect(),
-        telemetry,
-        admin,
-        workers,
-        handle,
-        ended,
-        thread: Some(thread),
-    })
+    let (started, ended, thread) = control.start()?;
+    let (telemetry, admin) = started;
+    let (listeners, thread) = (bound.into_iter().collect(), Some(thread));
+    Ok(Running { listeners, telemetry, admin, workers, handle, ended, thread })
 }
 
 impl Options {
@@ -267,9 +252,26 @@ struct Control {
     patience: Patience,
 }
 
+/// Where the doors of telemetry and admin really are, or why there are none.
 type Started = Result<(SocketAddr, AdminAddress), StartError>;
+/// The same, with the thread and the way that it ended.
+type Thread = ((SocketAddr, AdminAddress), oneshot::Receiver<Ended>, thread::JoinHandle<()>);
 
 impl Control {
+    /// Starts the control thread, and returns when all listeners accept connections.
+    fn start(self) -> Result<Thread, StartError> {
+        let (tell_end, ended) = oneshot::channel();
+        let (tell_start, started) = std::sync::mpsc::channel();
+        let run = move || {
+            if let Some(end) = self.run(&tell_start) {
+                let _ = tell_end.send(end);
+            }
+        };
+        let thread = thread::Builder::new().name("control".into()).spawn(run).map_err(system)?;
+        let broken = || StartError::System("the control thread broke off".to_owned());
+        Ok((started.recv().map_err(|_| broken())??, ended, thread))
+    }
+
     /// The control thread, from its first moment to its last.
     fn run(self, started: &std::sync::mpsc::Sender<Started>) -> Option<Ended> {
         let runtime = tokio::runtime::Builder::new_current_thread()

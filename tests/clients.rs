@@ -5,5 +5,11 @@
 
 mod support;
 
+#[path = "clients/bodies.rs"]
+mod bodies;
+#[path = "clients/limits.rs"]
+mod limits;
+#[path = "clients/logs.rs"]
+mod logs;
 #[path = "clients/ordinary.rs"]
 mod ordinary;

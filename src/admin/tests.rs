@@ -1,5 +1,7 @@
 //! The door from outside, byte by byte.
 
+#![cfg(test)]
+
 use super::*;
 use crate::control::reload::load_files;
 use crate::control::{AdminAddress, Common, DataPlane, Digests, Files, InForce, Patience, Requests, State};

@@ -1,4 +1,5 @@
-use super::reload::{Cause, Common, InForce, ReloadResult};
+use super::outcome::{Cause, ReloadResult};
+use super::reload::{Common, InForce};
 use crate::routing::Snapshot;
 use crate::telemetry::health::Health;
 use crate::telemetry::windows::{WindowStats, Windows};

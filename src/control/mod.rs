@@ -15,6 +15,7 @@ mod facts;
 mod files;
 mod handle;
 mod mount;
+mod outcome;
 mod plane;
 pub mod reload;
 mod resolve;
@@ -24,8 +25,9 @@ pub use address::{ADMIN_DEFAULT, AdminAddress, Doors, TELEMETRY_DEFAULT, reachab
 pub use drain::Ended;
 pub use files::{Digests, Files, Fingerprint};
 pub use handle::{Handle, Request, Requests};
+pub use outcome::{Applied, Cause, Rejected, ReloadResult};
 pub use plane::DataPlane;
-pub use reload::{Applied, Cause, Common, InForce, Rejected, ReloadResult, State};
+pub use reload::{Common, InForce, State};
 pub use watch::{Pace, Watch};
 
 use drain::{Drain, Effect, Happened};

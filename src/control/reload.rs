@@ -5,6 +5,7 @@
 use crate::config::{ConfigErrors, Loaded, load};
 use crate::control::facts::{facts, slots};
 use crate::control::files::{Digests, Files, Fingerprint};
+use crate::control::outcome::{Applied, Cause, Rejected, ReloadResult};
 use crate::control::plane::DataPlane;
 use crate::control::resolve::{RELOAD_TIME_MAX, resolve_within, unresolved};
 use crate::control::{AdminAddress, telemetry_address};
@@ -20,62 +21,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use std::{fmt, io, thread};
+use std::{io, thread};
 use tokio::sync::oneshot;
-
-/// Why a reload was begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// A file has changed.
-    Changed,
-    /// SIGHUP.
-    Signal,
-    /// `ringway reload`, or whoever else uses the admin door.
-    Asked,
-}
-
-/// What came of a reload.
-#[derive(Clone, Debug)]
-pub enum ReloadResult {
-    /// The files are in force.
-    Applied(Applied),
-    /// The files are in force already.
-    Unchanged {
-        /// The revision in force.
-        rev: Arc<str>,
-    },
-    /// Nothing has changed.
-    Rejected(Arc<Rejected>),
-}
-
-/// A reload that was put in force.
-#[derive(Clone, Debug)]
-pub struct Applied {
-    /// The revision in force.
-    pub rev: Arc<str>,
-    /// The one before.
-    pub previous_rev: Arc<str>,
-    /// From the start of the reload until the snapshot was published.
-    pub took: Duration,
-    /// What looks wrong but can be used, and what takes effect at a restart; one line each.
-    pub warnings: Vec<String>,
-}
-
-/// Why a reload was rejected.
-#[derive(Clone, Debug)]
-pub enum Rejected {
-    /// The files have errors, or their tests fail.
-    Config(ConfigErrors),
-    /// A new listener cannot be opened.
-    Bind {
-        /// Its address.
-        address: SocketAddr,
-        /// Why not.
-        reason: String,
-    },
-    /// A bug: the reload itself broke.
-    Broken,
-}
 
 /// What is in force, for those who tell it.
 #[derive(Debug)]
@@ -169,7 +116,7 @@ async fn attempt(state: &mut State, cause: Cause, begun: Instant) -> ReloadResul
         Cause::Signal | Cause::Asked => (!state.has_problem()).then_some(state.fingerprint),
     };
     let Some(found) = on_a_thread(move || find(files, digests, known, &common)).await else {
-        return ReloadResult::Rejected(Arc::new(Rejected::Broken));
+        return reject(state, Rejected::Broken);
     };
     (state.files, state.digests, state.looked_at) = (found.files, found.digests, found.fingerprint);
     let rev = Arc::clone(&state.common.snapshot.load().rev);
@@ -186,12 +133,14 @@ async fn attempt(state: &mut State, cause: Cause, begun: Instant) -> ReloadResul
             state.fingerprint = found.fingerprint;
             ReloadResult::Applied(publish(state, prepared, bound, begun))
         }
-        Err(rejected) => {
-            // names that were made for the rejected files must not stay in metrics
-            state.common.registry.keep(&slots(&state.common.snapshot.load()));
-            ReloadResult::Rejected(Arc::new(rejected))
-        }
+        Err(rejected) => reject(state, rejected),
     }
+}
+
+/// Nothing has changed, and names that were made for the rejected files do not stay in metrics.
+fn reject(state: &State, rejected: Rejected) -> ReloadResult {
+    state.common.registry.keep(&slots(&state.common.snapshot.load()));
+    ReloadResult::Rejected(Arc::new(rejected))
 }
 
 /// What stands in the files.
@@ -317,36 +266,6 @@ fn tell(state: &State, cause: Cause, result: &ReloadResult) {
     }
 }
 
-impl Cause {
-    fn as_str(self) -> &'static str {
-        match self {
-            Cause::Changed => "file changed",
-            Cause::Signal => "SIGHUP",
-            Cause::Asked => "asked",
-        }
-    }
-}
-
-impl Rejected {
-    /// How many errors there are.
-    pub fn errors(&self) -> usize {
-        match self {
-            Rejected::Config(errors) => errors.diagnostics.iter().filter(|found| found.is_error()).count(),
-            Rejected::Bind { .. } | Rejected::Broken => 1,
-        }
-    }
-}
-
-impl fmt::Display for Rejected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Rejected::Config(errors) => errors.fmt(f),
-            Rejected::Bind { address, reason } => write!(f, "cannot listen on {address}: {reason}"),
-            Rejected::Broken => f.write_str("the reload broke off: a bug of Ringway"),
-        }
-    }
-}
-
 /// What looks wrong with a configuration that can be used, one line each.
 pub fn warnings(loaded: &Loaded) -> impl Iterator<Item = String> {
     loaded.warnings.iter().map(|found| match found.location(&loaded.sources) {
@@ -406,230 +325,4 @@ fn changed_until_restart<'f>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::cell::RefCell;
-    use std::path::Path;
-    use std::sync::Mutex;
-
-    /// Notes what it is asked, and binds nothing but port 0.
-    #[derive(Default)]
-    struct FakePlane {
-        asked: Arc<Mutex<Vec<String>>>,
-        refused: Option<u16>,
-    }
-
-    impl FakePlane {
-        fn note(&self, what: String) {
-            self.asked.lock().unwrap().push(what);
-        }
-    }
-
-    impl DataPlane for FakePlane {
-        fn bind(&self, address: SocketAddr) -> io::Result<Vec<TcpListener>> {
-            if self.refused == Some(address.port()) {
-                return Err(io::ErrorKind::AddrInUse.into());
-            }
-            TcpListener::bind("127.0.0.1:0").map(|socket| vec![socket])
-        }
-
-        fn listen(&mut self, address: SocketAddr, sockets: Vec<TcpListener>) {
-            self.note(format!("listen {} with {}", address.port(), sockets.len()));
-        }
-
-        fn close(&mut self, address: SocketAddr) {
-            self.note(format!("close {}", address.port()));
-        }
-
-        fn drain(&mut self) {
-            self.note("drain".to_owned());
-        }
-
-        fn workers(&self) -> (usize, usize) {
-            (1, 1)
-        }
-    }
-
-    struct Story {
-        dir: tempfile::TempDir,
-        state: RefCell<State>,
-        asked: Arc<Mutex<Vec<String>>>,
-    }
-
-    const SHOP: &str = "services:\n  shop:\n    variants:\n      stable: { weight: 9, endpoints: [127.0.0.1:1] }\n      \
-        canary: { weight: 1, endpoints: [127.0.0.1:2] }\n";
-
-    fn text(ports: &[u16]) -> String {
-        let listeners = ports.iter().map(|port| format!("  - address: 127.0.0.1:{port}\n"));
-        format!("listeners:\n{}{SHOP}", listeners.collect::<String>())
-    }
-
-    fn state(config: &Path, plane: FakePlane) -> State {
-        let files = Files { config: config.to_owned(), ..Files::default() };
-        let (loaded, files, fingerprint) = load_files(files, &mut Digests::default());
-        let (upstreams, registry) = (Arc::new(Upstreams::default()), Registry::new(1, 10_000));
-        let prepared = prepare(loaded.unwrap(), &upstreams, &registry).unwrap();
-        let listeners = prepared.snapshot.listeners.keys().map(|address| (*address, *address)).collect();
-        let health = Health::new();
-        let common = Common {
-            config: config.to_owned(),
-            snapshot: Arc::new(ArcSwap::from_pointee(prepared.snapshot)),
-            upstreams,
-            metrics: Arc::new(Metrics::new(Arc::clone(&registry), Arc::clone(&health), None).unwrap()),
-            registry,
-            health,
-            in_force: Arc::new(ArcSwap::from_pointee(InForce {
-                loaded: prepared.loaded,
-                named: BTreeSet::new(),
-                since_unix_seconds: 0,
-                listeners,
-            })),
-        };
-        State::new(common, Box::new(plane), files, fingerprint)
-    }
-
-    impl Story {
-        fn begin(text: &str, refused: Option<u16>) -> Story {
-            let dir = tempfile::tempdir().unwrap();
-            let config = dir.path().join("ringway.yaml");
-            std::fs::write(&config, text).unwrap();
-            let plane = FakePlane { refused, ..FakePlane::default() };
-            let asked = Arc::clone(&plane.asked);
-            Story { state: RefCell::new(state(&config, plane)), dir, asked }
-        }
-
-        fn write(&self, text: &str) {
-            std::fs::write(self.dir.path().join("ringway.yaml"), text).unwrap();
-        }
-
-        fn reload(&self, cause: Cause) -> ReloadResult {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(reload(&mut self.state.borrow_mut(), cause))
-        }
-
-        /// `applied`, `unchanged` or `rejected: why`.
-        fn result(&self, cause: Cause) -> String {
-            match self.reload(cause) {
-                ReloadResult::Applied(_) => "applied".to_owned(),
-                ReloadResult::Unchanged { .. } => "unchanged".to_owned(),
-                ReloadResult::Rejected(why) => format!("rejected: {why}"),
-            }
-        }
-
-        fn asked(&self) -> Vec<String> {
-            std::mem::take(&mut self.asked.lock().unwrap())
-        }
-
-        fn rev(&self) -> String {
-            self.state.borrow().common.snapshot.load().rev.to_string()
-        }
-
-        /// How many slots there are once the retired ones are gone.
-        fn slots(&self, now_seconds: u64) -> usize {
-            let registry = Arc::clone(&self.state.borrow().common.registry);
-            registry.sweep(now_seconds);
-            registry.slots().len() - 1
-        }
-    }
-
-    #[test]
-    fn a_listener_that_stays_is_never_touched() {
-        let story = Story::begin(&text(&[81, 82]), None);
-        story.write(&text(&[82, 83]));
-        assert_eq!(story.result(Cause::Changed), "applied");
-        assert_eq!(story.asked(), ["listen 83 with 1", "close 81"]);
-        story.write(&format!("{}# a word\n", text(&[82, 83])));
-        assert_eq!(story.result(Cause::Asked), "applied");
-        assert!(story.asked().is_empty());
-    }
-
-    #[test]
-    fn a_listener_that_cannot_open_rejects_the_whole() {
-        let story = Story::begin(&text(&[81]), Some(83));
-        let rev = story.rev();
-        story.write(&text(&[82, 83]));
-        let result = story.result(Cause::Changed);
-        assert_eq!(
-            result,
-            "rejected: cannot listen on 127.0.0.1:83: another process listens there; choose another port, or stop that one"
-        );
-        assert_eq!((story.asked(), story.rev()), (vec![], rev));
-    }
-
-    #[test]
-    fn a_rejected_file_changes_nothing_and_is_told_once_unless_somebody_asks() {
-        let story = Story::begin(&text(&[81]), None);
-        let (rev, slots) = (story.rev(), story.slots(1));
-        let broken = text(&[81]).replace("canary:", "other:").replace("weight: 9", "weight: 9, bogus: 1");
-        story.write(&broken);
-        assert!(story.result(Cause::Changed).contains("ringway.yaml:6:28: RW0014"), "{}", story.result(Cause::Asked));
-        assert_eq!(story.result(Cause::Changed), "unchanged");
-        assert!(story.result(Cause::Signal).starts_with("rejected"));
-        assert_eq!((story.rev(), story.slots(10_000)), (rev, slots));
-        let health = Arc::clone(&story.state.borrow().common.health);
-        assert!(health.reloads().problem.as_ref().is_some_and(|problem| problem.contains("RW0014")));
-
-        story.write(&text(&[81]));
-        assert_eq!(story.result(Cause::Changed), "applied", "what is in force is written again: the problem is over");
-        assert_eq!(health.reloads().problem, None);
-        assert_eq!(story.result(Cause::Asked), "unchanged");
-    }
-
-    #[test]
-    fn names_that_a_rejected_file_would_have_made_do_not_stay() {
-        let story = Story::begin(&text(&[81]), Some(83));
-        let slots = story.slots(1);
-        story.write(&text(&[83]).replace("canary:", "other:"));
-        assert!(story.result(Cause::Changed).starts_with("rejected"));
-        assert_eq!(story.slots(10_000), slots);
-    }
-
-    #[test]
-    fn a_named_file_that_is_missing_is_waited_for() {
-        let story = Story::begin(&text(&[81]), None);
-        story.write(&format!(
-            "{}    cohorts:\n      - {{ name: beta, when: {{ userList: {{ file: beta.txt }} }} }}\n",
-            text(&[81])
-        ));
-        assert!(story.result(Cause::Changed).contains("beta.txt"));
-        let watched = story.state.borrow().files.named.clone();
-        assert_eq!(watched, BTreeSet::from([story.dir.path().join("beta.txt")]));
-        std::fs::write(story.dir.path().join("beta.txt"), "u-1\n").unwrap();
-        assert_eq!(story.result(Cause::Changed), "applied");
-        std::fs::write(story.dir.path().join("beta.txt"), "u-2\n").unwrap();
-        assert_eq!(story.result(Cause::Changed), "applied", "a named file counts like the configuration");
-    }
-
-    #[test]
-    fn what_only_a_restart_can_change_is_said() {
-        let story = Story::begin(&text(&[81]), None);
-        story.write(&format!("{}telemetry: {{ address: 127.0.0.1:9, maxSeries: 500 }}\n", text(&[81])));
-        let ReloadResult::Applied(applied) = story.reload(Cause::Asked) else { panic!() };
-        assert_eq!(
-            applied.warnings,
-            [
-                "telemetry.address takes effect at a restart: 127.0.0.1:9902 until then, 127.0.0.1:9 after",
-                "telemetry.maxSeries takes effect at a restart: the default until then, 500 after",
-            ]
-        );
-        story.write(&text(&[81]));
-        let ReloadResult::Applied(applied) = story.reload(Cause::Asked) else { panic!() };
-        assert!(applied.warnings.is_empty(), "{:?}", applied.warnings);
-    }
-
-    #[test]
-    fn metrics_tell_the_weights_in_force() {
-        let story = Story::begin(&text(&[81]), None);
-        story.write(&text(&[81]).replace("weight: 1,", "weight: 27,"));
-        story.reload(Cause::Changed);
-        let metrics = Arc::clone(&story.state.borrow().common.metrics);
-        let metrics = String::from_utf8(metrics.text().unwrap()).unwrap();
-        for line in [
-            r#"ringway_variant_weight_ratio{service="shop",cohort="everyone",variant="canary"} 0.75"#,
-            r#"ringway_upstream_endpoints{service="shop",variant="canary",state="healthy"} 1"#,
-            &format!(r#"ringway_config_info{{rev="{}"}} 1"#, story.rev()),
-        ] {
-            assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
-        }
-    }
-}
+mod tests;

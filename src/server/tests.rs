@@ -1,5 +1,7 @@
 //! Whole processes on loopback, with real files.
 
+#![cfg(test)]
+
 use super::*;
 use crate::control::client::{self, ClientError, Reloaded};
 use crate::control::{Pace, Rejected};

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::RequestBody;
+use super::{RequestBody, Wire};
 
 /// An HTTP/1.1 connection to an endpoint, driven by whoever uses it.
 ///
@@ -29,7 +29,7 @@ pub(super) struct Http1 {
 /// The socket, which is read only so far without an answer: an endpoint that sends informational answers without end
 /// would keep its worker busy with nothing else.
 struct Source {
-    stream: TcpStream,
+    stream: Wire,
     /// Bytes that may still be read before the answer.
     unanswered_bytes: Rc<Cell<usize>>,
 }
@@ -63,7 +63,7 @@ pub(super) enum SendError {
 impl Http1 {
     pub(super) async fn handshake(stream: TcpStream) -> Result<Http1, hyper::Error> {
         let unanswered_bytes = Rc::new(Cell::new(UNANSWERED_MAX));
-        let source = Source { stream, unanswered_bytes: unanswered_bytes.clone() };
+        let source = Source { stream: Wire(stream), unanswered_bytes: unanswered_bytes.clone() };
         let (sender, connection) = Builder::new()
             .max_headers(RESPONSE_FIELDS_MAX)
             .max_header_size(RESPONSE_HEAD_MAX)
@@ -105,7 +105,7 @@ impl Http1 {
     /// Takes the socket out after the endpoint has switched protocols.
     pub(super) fn into_tunnel(self) -> TunnelParts {
         let parts = self.connection.into_parts();
-        TunnelParts { stream: parts.io.into_inner().stream, read: parts.read_buf }
+        TunnelParts { stream: parts.io.into_inner().stream.0, read: parts.read_buf }
     }
 }
 

@@ -47,6 +47,7 @@ pub struct Lease {
     pool: Rc<Pool>,
     connection: Option<Borrowed>,
     is_reused: bool,
+    may_be_stale: bool,
 }
 
 enum Borrowed {
@@ -76,6 +77,9 @@ pub struct UpstreamBody {
     lease: Option<Lease>,
 }
 
+/// A connection that waited no longer than this was just seen alive: an answer came on it. Keeping a copy of every
+/// request for the case that it dies in between would cost more than all of routing.
+const FRESH: Duration = Duration::from_millis(10);
 /// How long a connection waits for its next request.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 /// How many connections to one endpoint one worker keeps waiting.
@@ -198,13 +202,15 @@ impl Pools {
             let waiting = pool.idle.borrow_mut().pop();
             let Some(mut waiting) = waiting else { break };
             if waiting.connection.is_reusable() {
-                return Ok(self.lend(pool, Borrowed::Http1(waiting.connection), true));
+                let now = self.now.get().unwrap_or(waiting.since);
+                let may_be_stale = now.saturating_duration_since(waiting.since) > FRESH;
+                return Ok(self.lend(pool, Borrowed::Http1(waiting.connection), true, may_be_stale));
             }
         }
         let stream = connect(pool.endpoint.address(), connect_timeout).await?;
         let connection = Http1::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
         pool.endpoint.note_connected();
-        Ok(self.lend(pool, Borrowed::Http1(Box::new(connection)), false))
+        Ok(self.lend(pool, Borrowed::Http1(Box::new(connection)), false, false))
     }
 
     async fn open_http2(self: &Rc<Self>, pool: &Rc<Pool>, connect_timeout: Duration) -> Result<Lease, ConnectError> {
@@ -216,18 +222,18 @@ impl Pools {
             return Err(pool.last_failure.get());
         }
         if let Some(connection) = shared.as_ref().filter(|connection| connection.is_open()) {
-            return Ok(self.lend(pool, Borrowed::Http2(connection.clone()), true));
+            return Ok(self.lend(pool, Borrowed::Http2(connection.clone()), true, true));
         }
         let stream = connect(pool.endpoint.address(), connect_timeout).await?;
         let connection = Http2::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
         pool.endpoint.note_connected();
         *shared = Some(connection.clone());
-        Ok(self.lend(pool, Borrowed::Http2(connection), false))
+        Ok(self.lend(pool, Borrowed::Http2(connection), false, false))
     }
 
-    fn lend(self: &Rc<Self>, pool: &Rc<Pool>, connection: Borrowed, is_reused: bool) -> Lease {
+    fn lend(self: &Rc<Self>, pool: &Rc<Pool>, connection: Borrowed, is_reused: bool, may_be_stale: bool) -> Lease {
         pool.in_flight.set(pool.in_flight.get() + 1);
-        Lease { pools: self.clone(), pool: pool.clone(), connection: Some(connection), is_reused }
+        Lease { pools: self.clone(), pool: pool.clone(), connection: Some(connection), is_reused, may_be_stale }
     }
 }
 
@@ -240,6 +246,11 @@ impl Lease {
     /// True when the connection served requests before: it may have been closed by the endpoint meanwhile.
     pub fn is_reused(&self) -> bool {
         self.is_reused
+    }
+
+    /// True when the connection has waited so long that the endpoint may just be closing it.
+    pub fn may_be_stale(&self) -> bool {
+        self.may_be_stale
     }
 
     /// True for HTTP/2.

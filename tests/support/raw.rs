@@ -25,6 +25,8 @@ pub type Lines = Vec<(String, String)>;
 pub struct Response {
     /// The status of each informational answer before it.
     pub informational: Vec<u16>,
+    /// `HTTP/1.1`, or `HTTP/1.0` for those who speak no more.
+    pub version: String,
     pub status: u16,
     pub reason: String,
     pub headers: Lines,
@@ -237,7 +239,7 @@ impl Raw {
             return Err(ErrorKind::TimedOut.into());
         }
         self.stream.set_read_timeout(Some(rest))?;
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = [0; 64 * 1024];
         let count = self.stream.read(&mut buffer)?;
         self.read.extend_from_slice(&buffer[..count]);
         Ok(count)
@@ -298,9 +300,12 @@ fn parse_head(head: &[u8]) -> Result<Response, String> {
     let mut lines = head.split_inclusive(|byte| *byte == b'\n');
     let status_line = lines.next().and_then(|line| line.strip_suffix(b"\r\n")).ok_or("no status line")?;
     let status_line = std::str::from_utf8(status_line).map_err(|error| error.to_string())?;
-    let rest = status_line.strip_prefix("HTTP/1.1 ").ok_or_else(|| format!("status line {status_line:?}"))?;
+    let (version, rest) = status_line.split_once(' ').unwrap_or_default();
+    if !["HTTP/1.1", "HTTP/1.0"].contains(&version) {
+        return Err(format!("status line {status_line:?}"));
+    }
     let (status, reason) = rest.split_once(' ').unwrap_or((rest, ""));
-    let mut response = Response { reason: reason.to_owned(), ..Response::default() };
+    let mut response = Response { version: version.to_owned(), reason: reason.to_owned(), ..Response::default() };
     response.status = status.parse().map_err(|_| format!("status {status:?}"))?;
     for line in lines {
         let line = line.strip_suffix(b"\r\n").ok_or("a line without CRLF")?;

@@ -106,11 +106,6 @@ impl Recording {
         lock(&self.log.requests).clone()
     }
 
-    /// Takes the requests out of the log.
-    pub fn take(&self) -> Vec<Seen> {
-        std::mem::take(&mut *lock(&self.log.requests))
-    }
-
     pub fn count(&self) -> usize {
         lock(&self.log.requests).len()
     }
@@ -188,9 +183,7 @@ impl Exchange {
             lock(&self.log.violations).push(violation);
             false
         });
-        if let Some(kept) = lock(&self.log.requests).get_mut(self.number) {
-            kept.clone_from(&self.seen);
-        }
+        self.note();
         more
     }
 
@@ -239,6 +232,16 @@ impl Exchange {
         self.is_closed = true;
         self.seen.is_complete = true;
         (self.stream.try_clone().unwrap(), std::mem::take(&mut self.read))
+    }
+
+    /// Writes down what is new.
+    fn note(&self) {
+        if let Some(kept) = lock(&self.log.requests).get_mut(self.number) {
+            let known = kept.body.len();
+            kept.body.extend_from_slice(&self.seen.body[known..]);
+            kept.trailers.clone_from(&self.seen.trailers);
+            kept.is_complete = self.seen.is_complete;
+        }
     }
 
     /// The length of the body, or `None` when it is chunked.
@@ -380,7 +383,7 @@ fn begin(stream: &mut TcpStream, read: &mut Vec<u8>, connection: usize, log: &Ar
 }
 
 fn fill(stream: &mut TcpStream, read: &mut Vec<u8>, log: &Log, connection: usize) -> std::io::Result<usize> {
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = [0; 64 * 1024];
     let count = stream.read(&mut buffer)?;
     read.extend_from_slice(&buffer[..count]);
     lock(&log.bytes)[connection].extend_from_slice(&buffer[..count]);
