@@ -4,16 +4,32 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(dead_code)]
 
+#[path = "upstreams/access_log.rs"]
+mod access_log;
+#[path = "upstreams/assignment.rs"]
+mod assignment;
 #[path = "upstreams/balance.rs"]
 mod balance;
 #[path = "upstreams/behaviours.rs"]
 mod behaviours;
+#[path = "upstreams/binary.rs"]
+mod binary;
 #[path = "upstreams/client.rs"]
 mod client;
+#[path = "upstreams/exhaustion.rs"]
+mod exhaustion;
 #[path = "upstreams/fallback.rs"]
 mod fallback;
 #[path = "upstreams/hostile.rs"]
 mod hostile;
+#[path = "upstreams/http2.rs"]
+mod http2;
+#[path = "upstreams/lifecycle.rs"]
+mod lifecycle;
+#[path = "upstreams/peer.rs"]
+mod peer;
+#[path = "upstreams/reload.rs"]
+mod reload;
 #[path = "upstreams/service.rs"]
 mod service;
 #[path = "upstreams/story.rs"]

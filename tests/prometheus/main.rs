@@ -5,6 +5,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod proxy;
 mod server;
 
 use ringway::model::{FallbackCause, Outcome, Reason};

@@ -100,6 +100,12 @@ impl Prometheus {
         }
     }
 
+    /// The value of a query for a `cohort/variant`, which must be there.
+    pub async fn value(&self, query: &str, of: &str) -> f64 {
+        let found = self.query(query).await.into_iter().find(|(labels, _)| labels == of);
+        found.unwrap_or_else(|| panic!("{query}\nhas nothing of {of}\n{}", self.log())).1
+    }
+
     /// The instant vector of a query: `cohort/variant` and value.
     async fn query(&self, query: &str) -> Vec<(String, f64)> {
         let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();

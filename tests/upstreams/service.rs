@@ -15,6 +15,7 @@ use crate::story::PATIENCE;
 pub struct Service {
     pub address: SocketAddr,
     _kept: Socket,
+    accepting: Option<thread::JoinHandle<()>>,
     state: Arc<State>,
 }
 
@@ -48,7 +49,7 @@ impl Service {
     pub fn absent() -> Service {
         let kept = bind("127.0.0.1:0".parse().unwrap());
         let address = kept.local_addr().unwrap().as_socket().unwrap();
-        Service { address, _kept: kept, state: Arc::default() }
+        Service { address, _kept: kept, accepting: None, state: Arc::default() }
     }
 
     /// An address that takes no connection and refuses none: its queue is full, and nobody empties it.
@@ -95,14 +96,17 @@ impl Service {
         socket.listen(1024).unwrap();
         self.state = Arc::default();
         let (state, serve) = (self.state.clone(), Arc::new(serve));
-        thread::spawn(move || accept(&socket.into(), &state, &serve));
+        self.accepting = Some(thread::spawn(move || accept(&socket.into(), &state, &serve)));
     }
 
     /// Stops to listen, and breaks all connections.
     pub fn close(&mut self) {
         if !self.state.is_closed.swap(true, SeqCst) {
-            // wakes the accept loop, if there is one
-            let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
+            if let Some(accepting) = self.accepting.take() {
+                // wakes it; once it has ended, connections are refused
+                let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
+                accepting.join().unwrap();
+            }
             self.state.open().values().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
         }
     }

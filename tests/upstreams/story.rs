@@ -84,6 +84,10 @@ impl Story {
 }
 
 impl Metrics {
+    pub fn of(text: String) -> Metrics {
+        Metrics(text)
+    }
+
     /// The sum over the series of a name that have these labels.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let series =

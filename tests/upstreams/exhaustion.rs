@@ -1,0 +1,93 @@
+//! What runs out: descriptors, and room for labels (batteries D22 and D24).
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use std::net::TcpStream;
+
+use crate::binary::Binary;
+use crate::client::Client;
+use crate::service::Service;
+use crate::story::{DOORS, Story, eventually, shop};
+
+const DESCRIPTORS: u64 = 64;
+
+/// More clients than descriptors, then none: the process lives, and serves again.
+#[test]
+fn without_descriptors_it_waits_and_recovers() {
+    let service = Service::named("stable");
+    let address = service.address.to_string();
+    let text = shop(&address, &address, 0)
+        .replace("address: 127.0.0.1:0 }]", "address: 127.0.0.1:0, limits: { maxConnections: 10000 } }]");
+    let mut binary = Binary::start(&text, &["--workers", "2"]);
+    let limit = Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
+    prlimit(Some(Pid::from_raw(binary.id() as i32).unwrap()), Resource::Nofile, limit).unwrap();
+    for round in 0..3 {
+        let greedy: Vec<TcpStream> =
+            (0..2 * DESCRIPTORS).map(|_| TcpStream::connect(binary.listener).unwrap()).collect();
+        eventually("a refused accept", || match binary.log_has("cannot accept a connection now") {
+            true => Ok(()),
+            false => Err(binary.log()),
+        });
+        assert!(binary.is_alive(), "round {round}");
+        drop(greedy);
+        eventually("an answer", || {
+            let answer = Client::connect(binary.listener).get("/", "");
+            if answer.is_ok() { Ok(()) } else { Err(format!("{answer:?}")) }
+        });
+    }
+    assert_eq!(binary.metrics().sum("ringway_panics_total", &[]), 0.0);
+    binary.terminate();
+    assert_eq!(binary.exit_code(), 0, "{}", binary.log());
+}
+
+/// A lack of descriptors is the machine's, not the canary's.
+#[test]
+fn a_lack_of_descriptors_is_answered_and_forgotten() {
+    let service = Service::named("stable");
+    let address = service.address.to_string();
+    let text = shop(&address, &address, 0)
+        .replace("address: 127.0.0.1:0 }]", "address: 127.0.0.1:0, limits: { maxConnections: 10000 } }]");
+    let mut binary = Binary::start(&text, &["--workers", "1"]);
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(binary.listener)).collect();
+    clients.iter_mut().for_each(|client| assert!(client.get("/", "").is_ok()));
+    // fewer than are open: nothing new can be had
+    let limit = |most| Rlimit { current: Some(most), maximum: Some(1024) };
+    let pid = Pid::from_raw(binary.id() as i32);
+    prlimit(pid, Resource::Nofile, limit(8)).unwrap();
+    for client in &mut clients {
+        let answer = client.get("/", "");
+        assert!(answer.is_ok(), "on a connection of the pool: {answer:?}");
+    }
+    prlimit(pid, Resource::Nofile, limit(1024)).unwrap();
+    eventually("an answer to a new client", || {
+        let answer = Client::connect(binary.listener).get("/", "");
+        if answer.is_ok() { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
+    assert!(binary.is_alive());
+    binary.terminate();
+    assert_eq!(binary.exit_code(), 0);
+}
+
+#[test]
+fn a_flood_of_names_makes_no_series() {
+    const FLOOD: usize = 20_000;
+    let (stable, canary) = (Service::named("stable"), Service::named("canary"));
+    let story = Story::with(&shop(&stable.address.to_string(), &canary.address.to_string(), 50), 2, |options| options);
+    let ask = |seed: usize, count: usize| {
+        let mut client = story.client();
+        for number in 0..count {
+            let n = seed * FLOOD + number;
+            let method = if n.is_multiple_of(3) { format!("M{n}") } else { "GET".to_owned() };
+            let lines = format!(
+                "host: h{n}.example.com\r\nuser-agent: agent {n}\r\ncookie: uid=u{n}; c{n}=x\r\nx-h{n}: {n}\r\n"
+            );
+            assert!(client.ask(&method, &format!("/p{n}?q{n}={n}"), &lines, "").is_ok(), "{DOORS}");
+        }
+    };
+    ask(0, 100);
+    let before = story.metrics();
+    std::thread::scope(|scope| (1..=4).for_each(|seed| drop(scope.spawn(move || ask(seed, FLOOD / 4)))));
+    let after = story.metrics();
+    assert_eq!(before.series(), after.series());
+    assert!(after.bytes() < 1 << 20, "{}", after.bytes());
+    println!("{FLOOD} names of each kind: {} series before and after, {} bytes", after.series().len(), after.bytes());
+}
