@@ -94,6 +94,7 @@ fn read_host(
     };
     match (of_target, of_field) {
         (Some(target), Some(field)) if target != field => Err(ProxyError::HostMismatch),
+        (Some(_), None) if version == Version::HTTP_11 => Err(ProxyError::BadHost),
         (Some((name, _)), _) => {
             let authority = uri.authority().and_then(|authority| http::HeaderValue::from_str(authority.as_str()).ok());
             Ok((name, authority))
