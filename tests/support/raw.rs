@@ -211,6 +211,17 @@ impl Raw {
         }
     }
 
+    /// True when the peer has closed or reset the connection, right now.
+    pub fn is_closed(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        match peeked {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+
     /// True when the peer has sent nothing and not closed, right now.
     pub fn is_silent(&mut self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
