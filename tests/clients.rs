@@ -11,10 +11,14 @@ mod bodies;
 mod cohorts;
 #[path = "clients/duties.rs"]
 mod duties;
+#[path = "clients/explained.rs"]
+mod explained;
 #[path = "clients/framing/mod.rs"]
 mod framing;
 #[path = "clients/hosts.rs"]
 mod hosts;
+#[path = "clients/http2/mod.rs"]
+mod http2;
 #[path = "clients/limits.rs"]
 mod limits;
 #[path = "clients/logs.rs"]

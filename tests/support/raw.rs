@@ -193,6 +193,12 @@ impl Raw {
         std::mem::take(&mut self.read)
     }
 
+    /// At least so many bytes, or `None` when they do not come.
+    pub fn try_bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        self.read_until(|read| (read.len() >= count).then_some(0), "bytes").ok()?;
+        Some(std::mem::take(&mut self.read))
+    }
+
     /// All that comes until the peer closes.
     pub fn rest(&mut self) -> Vec<u8> {
         let deadline = Instant::now() + self.patience;
