@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How many streams are tried; `RINGWAY_TEST_FRAMING` asks for another number.
-const STREAMS: u64 = 20_000;
+/// How many streams are tried in a few seconds; `RINGWAY_TEST_FRAMING=200000` asks for more.
+const STREAMS: u64 = 6_000;
 /// Streams that are under way at a time.
 const THREADS: u64 = 4;
 
@@ -191,8 +191,27 @@ fn stream(id: u64) -> Vec<u8> {
     let (method, version) = (random.choice(METHODS).unwrap(), random.choice(VERSIONS).unwrap());
     let body = random.choice(BODIES).unwrap();
     let next = format!("GET /next/{id} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n");
-    let text = format!("{method} /first/{id} {version}\r\n{}\r\n{body}{next}", lines.concat());
-    text.chars().map(|c| c as u8).collect()
+    let mut text = format!("{}\r\n{body}", lines.concat());
+    if random.bool() {
+        damage(&mut text, &mut random);
+    }
+    format!("{method} /first/{id} {version}\r\n{text}{next}").chars().map(|c| c as u8).collect()
+}
+
+/// Changes, takes out or adds one byte.
+fn damage(text: &mut String, random: &mut fastrand::Rng) {
+    const BYTES: [char; 20] = [
+        '\r', '\n', '\0', ' ', '\t', ':', ';', ',', '0', '5', 'a', 'f', 'x', '-', '+', '_', '"', '\x0b', '\u{85}',
+        '\u{ff}',
+    ];
+    let mut chars: Vec<char> = text.chars().collect();
+    let at = random.usize(..chars.len());
+    match random.u8(0..3) {
+        0 => chars[at] = *random.choice(&BYTES).unwrap(),
+        1 => drop(chars.remove(at)),
+        _ => chars.insert(at, *random.choice(&BYTES).unwrap()),
+    }
+    *text = chars.into_iter().collect();
 }
 
 fn try_one(bytes: Vec<u8>, address: SocketAddr) -> Tried {
@@ -203,17 +222,23 @@ fn try_one(bytes: Vec<u8>, address: SocketAddr) -> Tried {
         // nothing more will come
         client.finish();
     }
-    let methods = expected.iter().map(|expected| match expected {
-        Expected::Request { request, .. } | Expected::Unfinished(request) => request.method.clone(),
-        Expected::Refused => String::new(),
-    });
     let mut answers = Vec::new();
-    for method in methods.chain([String::new()]) {
-        match client.try_response_to(&method) {
+    for expected in &expected {
+        let method = match expected {
+            Expected::Request { request, .. } | Expected::Unfinished(request) => &request.method,
+            Expected::Hostless(method) => method,
+            Expected::Refused => "",
+            Expected::Open => {
+                client.finish();
+                break;
+            }
+        };
+        match client.try_response_to(method) {
             Ok(response) => answers.push(response),
             Err(_) => break,
         }
     }
+    answers.extend(client.try_response_to(""));
     let has_closed = client.rest().is_empty() && client.is_closed();
     Tried { bytes, answers, has_closed }
 }
@@ -226,7 +251,7 @@ fn judge(tried: &Tried, seen: &[(Request, bool)]) -> Result<(), String> {
     let expected = oracle::read(&tried.bytes);
     let mut seen = seen.iter();
     let mut answers = tried.answers.iter();
-    for expected in &expected {
+    for expected in expected.iter().filter(|expected| **expected != Expected::Open) {
         let answer = answers.next();
         let is_refused = answer.is_none_or(|answer| (400..500).contains(&answer.status));
         match expected {
@@ -247,6 +272,14 @@ fn judge(tried: &Tried, seen: &[(Request, bool)]) -> Result<(), String> {
                     return Err(format!("{text} was answered with {answer:?}"));
                 }
             }
+            Expected::Hostless(_) => {
+                if answer.is_none_or(|answer| answer.status != 400) {
+                    return Err(format!("a request for no host was answered with {answer:?}"));
+                }
+                if answers.len() == 0 && seen.len() == 0 {
+                    return Ok(());
+                }
+            }
             Expected::Unfinished(request) => {
                 return match seen.next() {
                     None => Ok(()),
@@ -254,6 +287,7 @@ fn judge(tried: &Tried, seen: &[(Request, bool)]) -> Result<(), String> {
                     other => Err(format!("expected the begin of {request:?}, the service saw {other:?}")),
                 };
             }
+            Expected::Open => {}
             Expected::Refused if is_refused && seen.next().is_none() => return Ok(()),
             Expected::Refused => return Err(format!("to be refused, but answered with {answer:?}")),
         }

@@ -9,11 +9,16 @@ pub enum Expected {
         /// A server may refuse it all the same.
         may_be_refused: bool,
     },
+    /// A request with this method that is well framed, but is for no host (§3.2): it is refused, and what follows may
+    /// be served.
+    Hostless(String),
     /// Its head is good, but its body breaks off or breaks the rules: if anything of it is passed on, it must be
     /// seen to be unfinished.
     Unfinished(Request),
     /// No request.
     Refused,
+    /// No more bytes: the connection waits for the next request.
+    Open,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,16 +38,21 @@ enum Body {
 pub fn read(mut stream: &[u8]) -> Vec<Expected> {
     let mut all = Vec::new();
     loop {
-        while let [b'\r', b'\n', rest @ ..] = stream {
+        // empty lines before a request say nothing (§2.2)
+        let mut has_bare_ends = false;
+        while let [b'\r', b'\n', rest @ ..] | [b'\n', rest @ ..] = stream {
+            has_bare_ends |= stream[0] == b'\n';
             stream = rest;
         }
         if stream.is_empty() {
+            all.push(Expected::Open);
             return all;
         }
-        let Some(head) = Head::read(stream) else {
+        let Some(mut head) = Head::read(stream) else {
             all.push(Expected::Refused);
             return all;
         };
+        head.is_odd |= has_bare_ends;
         let Some(framing) = head.framing() else {
             all.push(Expected::Refused);
             return all;
@@ -60,7 +70,10 @@ pub fn read(mut stream: &[u8]) -> Vec<Expected> {
             }
             Body::Whole { body, rest, is_odd } => {
                 let may_be_refused = head.is_odd || framing.is_odd || is_odd;
-                all.push(Expected::Request { request: request(body), may_be_refused });
+                all.push(match head.has_host() {
+                    true => Expected::Request { request: request(body), may_be_refused },
+                    false => Expected::Hostless(head.method.clone()),
+                });
                 stream = &stream[rest..];
             }
         }
@@ -160,6 +173,14 @@ impl Head {
         Some(Framing { body: Length::Sized(length), is_odd, must_close: false })
     }
 
+    fn has_host(&self) -> bool {
+        match self.all("host")[..] {
+            [] => self.is_http_1_0,
+            [host] => is_host(host),
+            _ => false,
+        }
+    }
+
     fn asks_to_close(&self) -> bool {
         let tokens = self.all("connection").join(",").to_ascii_lowercase();
         let has = |wanted: &str| tokens.split(',').any(|token| token.trim() == wanted);
@@ -177,6 +198,17 @@ fn field(line: &[u8]) -> Option<(String, String)> {
     }
     let text = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
     Some((text(name).to_ascii_lowercase(), text(value).trim_matches([' ', '\t']).to_owned()))
+}
+
+/// A name, with a port or without.
+fn is_host(text: &str) -> bool {
+    let (name, port) = text.split_once(':').unwrap_or((text, ""));
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_label =
+        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    name.split('.').all(is_label)
+        && (port.is_empty()
+            || port.chars().all(|c| c.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn is_token(byte: u8) -> bool {
@@ -202,8 +234,9 @@ fn chunked(stream: &[u8]) -> Body {
             break;
         }
         let after = &stream[at..];
-        if after.len() < size + 2 || &after[size..size + 2] != b"\r\n" {
-            body.extend_from_slice(&after[..size.min(after.len())]);
+        let size = usize::try_from(size).unwrap_or(usize::MAX).min(after.len());
+        if after.get(size..size + 2) != Some(b"\r\n") {
+            body.extend_from_slice(&after[..size]);
             return Body::Unfinished(body);
         }
         body.extend_from_slice(&after[..size]);
@@ -223,7 +256,7 @@ fn chunked(stream: &[u8]) -> Body {
 }
 
 /// The size of a chunk, and whether its line has what a server may refuse: an extension, a blank, many zeros.
-fn chunk_size(line: &[u8]) -> Option<(usize, bool)> {
+fn chunk_size(line: &[u8]) -> Option<(u128, bool)> {
     let line = std::str::from_utf8(line).ok()?;
     let digits = line.len() - line.trim_start_matches(|c: char| c.is_ascii_hexdigit()).len();
     let (size, after) = line.split_at(digits);
@@ -234,7 +267,7 @@ fn chunk_size(line: &[u8]) -> Option<(usize, bool)> {
     }
     let value = u128::from_str_radix(size.trim_start_matches('0'), 16).unwrap_or(0);
     let is_small = size.trim_start_matches('0').len() <= 16;
-    (is_small && value < 1 << 32).then_some((value as usize, !after.is_empty() || digits > 8))
+    is_small.then_some((value, !after.is_empty() || digits > 8))
 }
 
 fn find(within: &[u8], bytes: &[u8]) -> Option<usize> {
@@ -252,7 +285,9 @@ fn the_oracle_knows_the_textbook_cases() {
     };
     let good = |request, may_be_refused| Expected::Request { request, may_be_refused };
     let (a, next) = (request("POST", "/a", "hello"), good(request("GET", "/b", ""), false));
-    let get = "GET /b HTTP/1.1\r\n\r\n";
+    let get = "GET /b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    assert_eq!(whole("\r\n"), [good(request("POST", "/a", ""), false), Expected::Open]);
+    assert_eq!(read(b"GET / HTTP/1.1\r\n\r\n")[0], Expected::Hostless("GET".to_owned()));
     assert_eq!(whole(&format!("content-length: 5\r\n\r\nhello{get}")), [good(a.clone(), false), next.clone()]);
     let chunks = "5\r\nhello\r\n0\r\n\r\n";
     assert_eq!(whole(&format!("transfer-encoding: chunked\r\n\r\n{chunks}{get}")), [good(a.clone(), false), next]);
