@@ -5,7 +5,7 @@
 //! ```
 //!
 //! It is for this machine only, and a web page that somebody on this machine looks at must not get through: see
-//! [`guard`]. It runs on the control thread, apart from the workers.
+//! `guard`. It runs on the control thread, apart from the workers.
 
 mod api;
 mod guard;

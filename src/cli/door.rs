@@ -1,13 +1,14 @@
-//! The admin door of a running instance, as commands find it.
+//! The doors of a running instance, as commands find them.
 
 use anyhow::Context;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::Exit;
 use super::out::say;
 use super::prepared::ConfigPath;
-use crate::config::load;
-use crate::control::AdminAddress;
 use crate::control::client::ClientError;
+use crate::control::{AdminAddress, Doors};
 
 /// The options that name the door.
 #[derive(Debug, clap::Args)]
@@ -19,24 +20,52 @@ pub(super) struct AdminDoor {
     admin: Option<String>,
 }
 
+/// Where a door is, and how that is known.
+pub(super) struct Found<A> {
+    pub(super) address: A,
+    /// The file that should have told, and could not.
+    silent: Option<PathBuf>,
+}
+
 impl AdminDoor {
-    /// Where the door is. A file that is being edited says nothing about the process, so its errors do not matter.
-    pub(super) fn address(&self) -> anyhow::Result<AdminAddress> {
+    /// Where the door is.
+    pub(super) fn find(&self) -> anyhow::Result<Found<AdminAddress>> {
         if let Some(admin) = &self.admin {
-            return admin.parse::<AdminAddress>().map_err(anyhow::Error::msg).context("--admin");
+            let address = admin.parse::<AdminAddress>().map_err(anyhow::Error::msg).context("--admin")?;
+            return Ok(Found { address, silent: None });
         }
-        let file = load(&self.config.path()).map(|loaded| loaded.file).unwrap_or_default();
-        AdminAddress::of(&file).map_err(anyhow::Error::msg)
+        Ok(of_file(&self.config, |doors| doors.admin))
     }
 }
 
-/// Tells why there was no good answer.
-pub(super) fn tell(error: &ClientError) -> Exit {
-    if let ClientError::Refused { text, .. } = error
-        && !text.is_empty()
-    {
-        say(text.trim_end());
+/// The telemetry door: the one that was named, else the file's.
+pub(super) fn find_telemetry(named: Option<SocketAddr>, config: &ConfigPath) -> Found<SocketAddr> {
+    match named {
+        Some(address) => Found { address, silent: None },
+        None => of_file(config, |doors| doors.telemetry),
     }
-    say(&format!("error: {error}"));
-    Exit::of_code(error.exit_code())
+}
+
+fn of_file<A>(config: &ConfigPath, choose: impl FnOnce(Doors) -> A) -> Found<A> {
+    let path = config.path();
+    let doors = Doors::of(&path);
+    let silent = doors.are_guessed.then_some(path);
+    Found { address: choose(doors), silent }
+}
+
+impl<A> Found<A> {
+    /// Tells why there was no good answer.
+    pub(super) fn tell(&self, error: &ClientError) -> Exit {
+        if let ClientError::Refused { text, .. } = error
+            && !text.is_empty()
+        {
+            say(text.trim_end());
+        }
+        say(&format!("error: {error}"));
+        if let (Some(path), ClientError::Unreachable { .. }) = (&self.silent, error) {
+            let path = path.display();
+            say(&format!("{path} is missing or has errors, so the default address was asked; -c names another file"));
+        }
+        Exit::of_code(error.exit_code())
+    }
 }

@@ -19,12 +19,13 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        match client::drain(&self.door.address()?, self.timeout.0) {
+        let door = self.door.find()?;
+        match client::drain(&door.address, self.timeout.0) {
             Ok(()) => {
                 say("draining: no new connections; the process ends when what is in flight has finished");
                 Ok(Exit::Yes)
             }
-            Err(error) => Ok(super::door::tell(&error)),
+            Err(error) => Ok(door.tell(&error)),
         }
     }
 }

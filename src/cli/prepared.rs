@@ -43,13 +43,13 @@ pub(super) fn assemble_path(path: &Path) -> Result<Prepared, ConfigErrors> {
 
 /// The configuration at a path. `None` after its errors were told.
 pub(super) fn assemble_or_tell(path: &Path) -> Option<Prepared> {
-    let errors = match assemble_path(path) {
-        Ok(prepared) => return Some(prepared),
-        Err(errors) => errors,
-    };
+    assemble_path(path).inspect_err(tell_errors).ok()
+}
+
+/// Tells everything that is wrong with a configuration.
+pub(super) fn tell_errors(errors: &ConfigErrors) {
     let has_colour = wants_colour(std::io::stderr().is_terminal());
-    out::say(Report::from(&errors).render(Format::Text, has_colour).trim_end());
-    None
+    out::say(Report::from(errors).render(Format::Text, has_colour).trim_end());
 }
 
 #[cfg(test)]

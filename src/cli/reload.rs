@@ -19,7 +19,8 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        match client::reload(&self.door.address()?, self.timeout.0) {
+        let door = self.door.find()?;
+        match client::reload(&door.address, self.timeout.0) {
             Ok(Reloaded::Applied { rev, previous_rev, took_ms, warnings }) => {
                 for warning in warnings {
                     say(&format!("warning: {warning}"));
@@ -31,7 +32,7 @@ impl Args {
                 say(&format!("nothing changed: rev {rev} is in force"));
                 Ok(Exit::Yes)
             }
-            Err(error) => Ok(super::door::tell(&error)),
+            Err(error) => Ok(door.tell(&error)),
         }
     }
 }

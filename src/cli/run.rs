@@ -1,8 +1,9 @@
 use std::num::NonZeroUsize;
 
 use super::Exit;
-use super::prepared::ConfigPath;
-use crate::server::{self, LogFormat, Options};
+use super::out::say;
+use super::prepared::{ConfigPath, tell_errors};
+use crate::server::{self, LogFormat, Options, StartError};
 
 /// Serve requests.
 ///
@@ -25,6 +26,13 @@ impl Args {
         let mut options = Options::new(self.config.path());
         options.workers = self.workers.map(NonZeroUsize::get);
         options.log_format = self.log_format;
-        Ok(Exit::of_code(server::run(&options)))
+        let code = server::run(&options).unwrap_or_else(|error| {
+            match &error {
+                StartError::Config(errors) => tell_errors(errors),
+                other => say(&format!("error: {other}")),
+            }
+            error.exit_code()
+        });
+        Ok(Exit::of_code(code))
     }
 }

@@ -1,5 +1,7 @@
 //! Files under `tests/config`: bad ones, each with the codes and places that it must give, and good ones.
 
+#![cfg(test)]
+
 use super::codes::Code;
 use super::diagnostic::Diagnostic;
 use super::load::{Loaded, load, load_texts};

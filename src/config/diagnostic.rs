@@ -1,5 +1,7 @@
 use super::codes::{Code, Severity};
 use super::source::{Position, Source, Span};
+use crate::model::printable;
+use std::borrow::Cow;
 use std::fmt;
 
 /// One thing that is wrong, or looks wrong, with the configuration.
@@ -7,7 +9,7 @@ use std::fmt;
 pub struct Diagnostic {
     /// Which rule; its severity follows from it.
     pub code: Code,
-    /// What is wrong, lower-case, on one line.
+    /// What is wrong, lower-case, on one line, safe for a terminal; so are the other texts.
     pub message: String,
     /// Where; `None` when it is about no place in particular.
     pub span: Option<Span>,
@@ -38,7 +40,7 @@ pub struct ConfigErrors {
 impl Diagnostic {
     /// A diagnostic about no place in particular.
     pub fn new(code: Code, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { code, message: message.into(), span: None, help: None, related: Vec::new() }
+        Diagnostic { code, message: one_line(message.into()), span: None, help: None, related: Vec::new() }
     }
 
     /// Error, warning or note.
@@ -59,13 +61,13 @@ impl Diagnostic {
 
     /// The same, with what to type next.
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
-        self.help = Some(help.into());
+        self.help = Some(one_line(help.into()));
         self
     }
 
     /// The same, with another place.
     pub fn related(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
-        self.related.push(Label { span, text: text.into() });
+        self.related.push(Label { span, text: one_line(text.into()) });
         self
     }
 
@@ -94,6 +96,14 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+/// What stands in a file, and is quoted in a text about it, must not steer a terminal, a log or a build's annotations.
+fn one_line(text: String) -> String {
+    match printable(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(shown) => shown,
+    }
+}
 
 /// Puts diagnostics into the order of the text, and cuts repetitions.
 pub(crate) fn sort(diagnostics: &mut Vec<Diagnostic>) {

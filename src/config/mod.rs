@@ -4,7 +4,7 @@
 //! read → parse → merge → shape → check      text → tree → one tree → schema::File → diagnostics
 //! ```
 //!
-//! [`load`] does it all: it gives a [`Loaded`] configuration without errors, or [`ConfigErrors`] with every error
+//! [`load()`] does it all: it gives a [`Loaded`] configuration without errors, or [`ConfigErrors`] with every error
 //! that there is. The files that a configuration refers to are read elsewhere; their problems come back through
 //! [`Loaded::file_problems`], and those of its tests through [`Loaded::test_failures`].
 

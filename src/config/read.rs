@@ -85,7 +85,7 @@ impl Texts {
             let found = Diagnostic::new(Code::NotUtf8, "here is a byte that is not UTF-8").at(span);
             self.problems.push(found.help("save the file as UTF-8"));
         }
-        self.sources.push(Source { name: name.to_owned(), text, base });
+        self.sources.push(Source { base, ..Source::new(name, text) });
     }
 }
 

@@ -1,6 +1,6 @@
 //! The file as people write it. Every name here is the contract with users.
 //!
-//! The types mirror the text and decide nothing: what is wrong with a file is said by [`super::check`], and
+//! The types mirror the text and decide nothing: what is wrong with a file is said by `super::check`, and
 //! what it means by `routing::compile`. Enums are externally tagged, so that each place keeps its span.
 
 use indexmap::IndexMap;

@@ -1,3 +1,4 @@
+use crate::model::printable;
 use std::path::PathBuf;
 
 /// A text of the configuration: one file, or what came by standard input.
@@ -34,7 +35,7 @@ pub struct Position {
 impl Source {
     /// A source from its name and text; relative paths start from the working directory.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Source {
-        Source { name: name.into(), text: text.into(), base: PathBuf::from(".") }
+        Source { name: printable(&name.into()).into_owned(), text: text.into(), base: PathBuf::from(".") }
     }
 
     /// The position of a byte; one beyond the end counts as the end.

@@ -97,16 +97,24 @@ pub fn status(door: &AdminAddress, patience: Duration) -> Result<Value, ClientEr
 
 /// Whether the process welcomes new requests, as its telemetry door says. Blocks; not for async code.
 pub fn ready(telemetry: SocketAddr, patience: Duration) -> Result<(), ClientError> {
+    probe(telemetry, "/readyz?verbose", "not ready", patience)
+}
+
+/// Whether the process lives, as its telemetry door says. Blocks; not for async code.
+pub fn alive(telemetry: SocketAddr, patience: Duration) -> Result<(), ClientError> {
+    probe(telemetry, "/livez", "not alive", patience)
+}
+
+fn probe(telemetry: SocketAddr, path: &str, no: &str, patience: Duration) -> Result<(), ClientError> {
     let at = reachable(telemetry);
     within(at.to_string(), patience, async {
-        let request = request(Method::GET, &at.to_string(), "/readyz?verbose");
-        let (status, text) = tcp(at, request).await?;
+        let (status, text) = tcp(at, request(Method::GET, &at.to_string(), path)).await?;
         let text = String::from_utf8_lossy(&text).trim_end().to_owned();
         match status {
             StatusCode::OK => Ok(()),
             StatusCode::SERVICE_UNAVAILABLE => {
                 let answer = Value::String(text.clone());
-                Err(ClientError::Refused { detail: "not ready".to_owned(), text, answer })
+                Err(ClientError::Refused { detail: no.to_owned(), text, answer })
             }
             _ => Err(stranger(&at.to_string())),
         }

@@ -116,7 +116,7 @@ async fn attempt(state: &mut State, cause: Cause, begun: Instant) -> ReloadResul
         Cause::Signal | Cause::Asked => (!state.has_problem()).then_some(state.fingerprint),
     };
     let Some(found) = on_a_thread(move || find(files, digests, known, &common)).await else {
-        return ReloadResult::Rejected(Arc::new(Rejected::Broken));
+        return reject(state, Rejected::Broken);
     };
     (state.files, state.digests, state.looked_at) = (found.files, found.digests, found.fingerprint);
     let rev = Arc::clone(&state.common.snapshot.load().rev);
@@ -133,12 +133,14 @@ async fn attempt(state: &mut State, cause: Cause, begun: Instant) -> ReloadResul
             state.fingerprint = found.fingerprint;
             ReloadResult::Applied(publish(state, prepared, bound, begun))
         }
-        Err(rejected) => {
-            // names that were made for the rejected files must not stay in metrics
-            state.common.registry.keep(&slots(&state.common.snapshot.load()));
-            ReloadResult::Rejected(Arc::new(rejected))
-        }
+        Err(rejected) => reject(state, rejected),
     }
+}
+
+/// Nothing has changed, and names that were made for the rejected files do not stay in metrics.
+fn reject(state: &State, rejected: Rejected) -> ReloadResult {
+    state.common.registry.keep(&slots(&state.common.snapshot.load()));
+    ReloadResult::Rejected(Arc::new(rejected))
 }
 
 /// What stands in the files.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::error::ProxyError;
 use super::record::Record;
 use crate::model::Outcome;
+use crate::routing::request::Refused;
 use crate::upstream::{Deadline, UpstreamBody};
 
 /// The body of an answer on its way to the client. It carries the record of its request, which ends with it.
@@ -25,7 +26,7 @@ pub(super) const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 enum Source {
     Local(Option<Bytes>),
-    Upstream(Box<UpstreamBody>),
+    Upstream(UpstreamBody),
 }
 
 /// Why an answer breaks off in the middle. The client sees a broken connection or stream: the only honest end of an
@@ -41,7 +42,7 @@ pub(super) enum AnswerError {
 impl AnswerBody {
     /// The answer of an endpoint.
     pub(super) fn upstream(body: UpstreamBody, record: Record, deadline: Rc<Deadline>, idle: Duration) -> AnswerBody {
-        let mut answer = AnswerBody { source: Source::Upstream(Box::new(body)), record, deadline, idle };
+        let mut answer = AnswerBody { source: Source::Upstream(body), record, deadline, idle };
         if answer.is_end_stream() {
             answer.record.finish();
         }
@@ -82,7 +83,7 @@ pub(super) fn local(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::CONTENT_LENGTH, length);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if error == ProxyError::MethodNotAllowed {
+    if error == ProxyError::Refused(Refused::Method) {
         headers.insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
     }
     response
@@ -96,7 +97,7 @@ impl Body for AnswerBody {
         let answer = &mut *self;
         let polled = match &mut answer.source {
             Source::Local(body) => return Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Source::Upstream(body) => Pin::new(&mut **body).poll_frame(cx),
+            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
         };
         match polled {
             Poll::Ready(Some(Ok(frame))) => {

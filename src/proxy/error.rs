@@ -1,32 +1,17 @@
 use http::StatusCode;
 
 use crate::model::{FallbackCause, Fault, Outcome};
+use crate::routing::request::Refused;
 use crate::upstream::BodyError;
 
 /// Why a request was not answered by its variant. Each one says what the client is told, what the log is told, and
 /// whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyError {
-    /// No `Host`, more than one, or one that is not a host (RFC 9112 §3.2.2).
-    BadHost,
-    /// The target's authority and `Host` differ.
-    HostMismatch,
-    /// The request target is not one that a proxy serves.
-    BadTarget,
-    /// The path cannot be read in only one way.
-    BadPath,
-    /// The body's framing is not plain `chunked` (RFC 9112 §6.1).
-    BadTransferEncoding,
-    /// CONNECT and TRACE are not served.
-    MethodNotAllowed,
-    /// The target is longer than the listener allows.
-    TargetTooLong,
-    /// More header fields than the listener allows.
-    TooManyFields,
+    /// The request cannot be understood in only one way, or is beyond a limit.
+    Refused(Refused),
     /// A longer body than the listener allows.
     BodyTooLarge,
-    /// An expectation other than `100-continue`.
-    BadExpectation,
     /// The request came by here before.
     Loop,
     /// No route leads anywhere.
@@ -49,17 +34,9 @@ impl ProxyError {
     /// The status that the client gets.
     pub fn status(self) -> StatusCode {
         match self {
-            ProxyError::BadHost
-            | ProxyError::HostMismatch
-            | ProxyError::BadTarget
-            | ProxyError::BadPath
-            | ProxyError::BadTransferEncoding
-            | ProxyError::ClientAborted => StatusCode::BAD_REQUEST,
-            ProxyError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            ProxyError::TargetTooLong => StatusCode::URI_TOO_LONG,
-            ProxyError::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            ProxyError::Refused(refused) => refused.status(),
+            ProxyError::ClientAborted => StatusCode::BAD_REQUEST,
             ProxyError::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            ProxyError::BadExpectation => StatusCode::EXPECTATION_FAILED,
             ProxyError::Loop => StatusCode::LOOP_DETECTED,
             ProxyError::NoRoute => StatusCode::NOT_FOUND,
             ProxyError::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -76,16 +53,8 @@ impl ProxyError {
     /// The short text that the client gets.
     pub fn reason(self) -> &'static str {
         match self {
-            ProxyError::BadHost => "missing, repeated or invalid host",
-            ProxyError::HostMismatch => "the request target and the host header name different hosts",
-            ProxyError::BadTarget => "invalid request target",
-            ProxyError::BadPath => "ambiguous path",
-            ProxyError::BadTransferEncoding => "invalid transfer-encoding",
-            ProxyError::MethodNotAllowed => "method not allowed",
-            ProxyError::TargetTooLong => "request target too long",
-            ProxyError::TooManyFields => "too many header fields",
+            ProxyError::Refused(refused) => refused.reason(),
             ProxyError::BodyTooLarge => "request body too large",
-            ProxyError::BadExpectation => "expectation failed",
             ProxyError::Loop => "the request came by here before",
             ProxyError::NoRoute => "no route for this request",
             ProxyError::ClientTimeout => "the request body came too slowly",
@@ -103,17 +72,7 @@ impl ProxyError {
     /// The response flag in the access log: Envoy's letters, so that existing tools can read it.
     pub fn flag(self) -> &'static str {
         match self {
-            ProxyError::BadHost
-            | ProxyError::HostMismatch
-            | ProxyError::BadTarget
-            | ProxyError::BadPath
-            | ProxyError::BadTransferEncoding
-            | ProxyError::MethodNotAllowed
-            | ProxyError::TargetTooLong
-            | ProxyError::TooManyFields
-            | ProxyError::BodyTooLarge
-            | ProxyError::BadExpectation
-            | ProxyError::Loop => "DPE",
+            ProxyError::Refused(_) | ProxyError::BodyTooLarge | ProxyError::Loop => "DPE",
             ProxyError::NoRoute => "NR",
             ProxyError::ClientTimeout => "SI",
             ProxyError::ClientAborted => "DC",
@@ -129,16 +88,8 @@ impl ProxyError {
     /// Whose fault it is.
     pub fn fault(self) -> Fault {
         match self {
-            ProxyError::BadHost
-            | ProxyError::HostMismatch
-            | ProxyError::BadTarget
-            | ProxyError::BadPath
-            | ProxyError::BadTransferEncoding
-            | ProxyError::MethodNotAllowed
-            | ProxyError::TargetTooLong
-            | ProxyError::TooManyFields
+            ProxyError::Refused(_)
             | ProxyError::BodyTooLarge
-            | ProxyError::BadExpectation
             | ProxyError::Loop
             | ProxyError::NoRoute
             | ProxyError::ClientTimeout
@@ -153,17 +104,9 @@ impl ProxyError {
     pub(super) fn comes_after_the_body(self) -> bool {
         match self {
             ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => true,
-            ProxyError::NoEndpoint(_) => false,
-            ProxyError::BadHost
-            | ProxyError::HostMismatch
-            | ProxyError::BadTarget
-            | ProxyError::BadPath
-            | ProxyError::BadTransferEncoding
-            | ProxyError::MethodNotAllowed
-            | ProxyError::TargetTooLong
-            | ProxyError::TooManyFields
+            ProxyError::Refused(_)
+            | ProxyError::NoEndpoint(_)
             | ProxyError::BodyTooLarge
-            | ProxyError::BadExpectation
             | ProxyError::Loop
             | ProxyError::NoRoute
             | ProxyError::ClientTimeout
@@ -179,6 +122,12 @@ impl ProxyError {
             (_, Fault::Upstream) => Outcome::Error,
             (_, Fault::Ours) => Outcome::Internal,
         }
+    }
+}
+
+impl From<Refused> for ProxyError {
+    fn from(refused: Refused) -> ProxyError {
+        ProxyError::Refused(refused)
     }
 }
 

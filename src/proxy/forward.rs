@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use super::answer::{self, AnswerBody};
 use super::connection::Connection;
 use super::error::ProxyError;
+use super::fields::Fields;
 use super::headers;
 use super::record::Record;
-use super::request::{self as incoming, Destination};
 use super::send::{Outgoing, send};
 use super::tunnel::{self, Tunnel};
 use crate::model::Reason;
+use crate::routing::request::{self as incoming, Destination};
 use crate::routing::routes::Timeouts;
 use crate::routing::snapshot::Service;
 use crate::routing::user_key::{KeySource, UserKey};
@@ -101,17 +102,16 @@ async fn forward(
 ) -> Result<Answer, ProxyError> {
     let current = connection.worker.current();
     let snapshot = &current.snapshot;
-    let rules = snapshot.rules(&connection.listener).unwrap_or(&connection.rules);
+    let rules = current.rules(&connection.listener).unwrap_or(&connection.rules);
     let (mut head, body) = request.into_parts();
 
     let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, &rules.limits)?;
-    if rules.limits.body_bytes.is_some_and(|most| body.size_hint().lower() > most) {
-        return Err(ProxyError::BodyTooLarge);
-    }
+    check_length(&body, rules.limits.body_bytes)?;
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
     forged::strip_forged(&mut head.headers, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
-    let mut asked = headers::strip_hop_by_hop(&mut head.headers, &snapshot.relied_on);
+    let fields = Fields::of(&head.headers);
+    let mut asked = headers::strip_hop_by_hop(&mut head.headers, &snapshot.relied_on, fields);
     asked.wants_websocket &= head.method == Method::GET
         && head.version == Version::HTTP_11
         && head.headers.contains_key(header::SEC_WEBSOCKET_KEY);
@@ -122,7 +122,7 @@ async fn forward(
     let path = destination.matched_path.as_deref().unwrap_or_else(|| head.uri.path());
     let view = RequestView::new(
         &head.method,
-        &destination.host,
+        destination.host(),
         path,
         head.uri.query(),
         &head.headers,
@@ -147,7 +147,7 @@ async fn forward(
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
 
-    prepare(&mut head, &destination, connection, client.peer_trusted, &decision)?;
+    prepare(&mut head, fields, &destination, connection, client.peer_trusted, &decision)?;
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
     let is_streaming = asked.wants_websocket || is_grpc(&head.headers);
     let wait = route.timeouts.request.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
@@ -192,6 +192,9 @@ fn finish(
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return switch_protocols(head, body, sent, connection, record);
     }
+    if !headers::has_one_framing(&head.headers, head.version) {
+        return Err(ProxyError::BadAnswer);
+    }
     record.answer(status.as_u16());
     headers::strip_answer(&mut head.headers);
     head.version = Version::HTTP_11;
@@ -233,24 +236,36 @@ fn switch_protocols(
 /// Signs the request, says where it came from, and what was decided about it.
 fn prepare(
     head: &mut request::Parts,
+    fields: Fields,
     destination: &Destination,
     connection: &Connection,
     peer_trusted: bool,
     decision: &Decision<'_>,
 ) -> Result<(), ProxyError> {
     let lines = &mut head.headers;
-    headers::add_via(lines, head.version == Version::HTTP_2, &connection.worker.shared.via)?;
-    headers::add_forwarded(lines, connection.peer.ip(), "http", destination.authority.as_ref());
+    headers::add_via(lines, fields, head.version == Version::HTTP_2, &connection.worker.shared.via)?;
+    headers::add_forwarded(lines, fields, &connection.peer_text, "http", destination.authority.as_ref());
     headers::ensure_request_id(lines, peer_trusted);
-    headers::ensure_trace_context(lines);
-    headers::sanitize_trailer_names(lines);
-    headers::join_cookies(lines);
-    lines.remove(header::EXPECT);
+    headers::ensure_trace_context(lines, fields);
+    if fields.has(Fields::TRAILER) {
+        headers::sanitize_trailer_names(lines);
+    }
+    if head.version == Version::HTTP_2 {
+        headers::join_cookies(lines);
+    }
+    if fields.has(Fields::EXPECT) {
+        lines.remove(header::EXPECT);
+    }
     let service = decision.service;
     lines.insert(headers::X_RINGWAY_SERVICE, service.header.clone());
     lines.insert(headers::X_RINGWAY_COHORT, service.cohorts[decision.cohort].header.clone());
     head.extensions.clear();
     Ok(())
+}
+
+/// Refuses a body that says itself that it is too long, before anybody is asked for it.
+fn check_length(body: &Incoming, most: Option<u64>) -> Result<(), ProxyError> {
+    if most.is_some_and(|most| body.size_hint().lower() > most) { Err(ProxyError::BodyTooLarge) } else { Ok(()) }
 }
 
 /// Answers `OPTIONS` where this is its last hop (RFC 9110 §7.6.2), or where it asks about the server as a whole.

@@ -6,11 +6,11 @@
 mod answer;
 mod connection;
 mod error;
+mod fields;
 mod forward;
 mod headers;
 mod listener;
 mod record;
-mod request;
 mod send;
 mod socket;
 mod tunnel;

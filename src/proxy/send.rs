@@ -13,8 +13,8 @@ use super::error::ProxyError;
 use super::forward::Decision;
 use super::headers::{self, HopByHop};
 use super::record::Record;
-use super::request::Destination;
 use crate::model::Reason;
+use crate::routing::request::{Destination, Refused};
 use crate::upstream::{
     BodyWatch, Deadline, ExchangeError, Lease, PickError, Protocol, RequestBody, Upstream, UpstreamBody,
 };
@@ -115,7 +115,7 @@ async fn exchange(
     let is_repeatable = watch.is_none() && head.method.is_idempotent();
     address(&mut head, &destination, asked, watch.is_some(), is_http2)?;
     for _ in 0..=RECONNECTS_MAX {
-        let spare = (is_repeatable && lease.is_reused()).then(|| head.clone());
+        let spare = (is_repeatable && lease.may_be_stale()).then(|| head.clone());
         let sent = lease.exchange(Request::from_parts(head, body));
         match within(sent, deadline, watch.as_deref()).await? {
             Ok(response) => return Ok(response),
@@ -161,7 +161,7 @@ fn address(
     is_http2: bool,
 ) -> Result<(), ProxyError> {
     let target = destination.target.as_ref().unwrap_or(&head.uri).path_and_query().cloned();
-    let target = target.ok_or(ProxyError::BadTarget)?;
+    let target = target.ok_or(Refused::Target)?;
     let lines = &mut head.headers;
     if asked.takes_trailers {
         lines.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -170,13 +170,16 @@ fn address(
         lines.remove(header::HOST);
         let authority = destination.authority.as_ref().map_or(&b"localhost"[..], HeaderValue::as_bytes);
         let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
-        head.uri = uri.map_err(|_| ProxyError::BadTarget)?;
+        head.uri = uri.map_err(|_| Refused::Target)?;
         head.version = Version::HTTP_2;
         return Ok(());
     }
     head.uri = Uri::from(target);
     head.version = Version::HTTP_11;
-    lines.insert(header::HOST, destination.authority.clone().unwrap_or(HeaderValue::from_static("")));
+    let authority = destination.authority.as_ref();
+    if lines.get(header::HOST) != authority || authority.is_none() {
+        lines.insert(header::HOST, authority.cloned().unwrap_or(HeaderValue::from_static("")));
+    }
     if asked.wants_websocket {
         lines.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         lines.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

@@ -19,6 +19,7 @@ pub mod host_pattern;
 pub mod path;
 pub mod prepare;
 pub mod query;
+pub mod request;
 pub mod routes;
 pub mod snapshot;
 mod test;

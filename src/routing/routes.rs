@@ -136,10 +136,10 @@ impl RouteTable {
         let mut rest = view.host;
         while let Some(dot) = rest.find('.') {
             let domain = &rest[dot..];
-            if dot > 0 || rest.len() < view.host.len() {
-                if let Some(found) = self.below.get(domain).and_then(|table| table.find(view)) {
-                    return Some(found);
-                }
+            if (dot > 0 || rest.len() < view.host.len())
+                && let Some(found) = self.below.get(domain).and_then(|table| table.find(view))
+            {
+                return Some(found);
             }
             rest = &rest[dot + 1..];
         }

@@ -1,5 +1,6 @@
 //! What the process says about itself, on standard error.
 
+use crate::config::render::wants_colour;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracing_subscriber::EnvFilter;
@@ -31,10 +32,7 @@ pub(super) fn start(format: Option<LogFormat>) {
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format.unwrap_or(if is_terminal { LogFormat::Text } else { LogFormat::Json }) {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
-        LogFormat::Text => {
-            let has_colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            lines.with_target(false).with_ansi(has_colour).try_init()
-        }
+        LogFormat::Text => lines.with_target(false).with_ansi(wants_colour(is_terminal)).try_init(),
     };
     if let (Ok(()), Some(problem)) = (started, problem) {
         tracing::warn!(problem, "{LOG_VARIABLE} cannot be read, so it is `info`; write it like debug or ringway=debug");

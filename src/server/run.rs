@@ -1,45 +1,28 @@
 //! `ringway run`: a process in the foreground, with signals and exit codes.
 
 use super::{Options, Running, StartError, logs, start};
-use crate::config::render::{Format, Report};
 use crate::control::{Cause, Ended, Handle, ReloadResult};
-use std::io::{IsTerminal, Write};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Serves until it is told to stop, and returns the exit code: 0 when all requests in flight were finished or the
-/// drain timeout was over, 1 after a second signal, 2 when it cannot start as it is configured, 70 for a bug.
+/// drain timeout was over, 1 after a second signal, 70 for a bug.
 ///
 /// SIGTERM and SIGINT drain, the second one ends at once; SIGHUP reloads.
-pub fn run(options: &Options) -> u8 {
+///
+/// # Errors
+/// It cannot start as it is configured. Whoever asked says so.
+pub fn run(options: &Options) -> Result<u8, StartError> {
     logs::start(options.log_format);
     logs::log_panics();
     // The signals are awaited here, apart from the control thread: were that gone, they would still end the process.
     let signals = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let running = signals.map_err(super::system).and_then(|signals| Ok((start(options)?, signals)));
-    let (running, signals) = match running {
-        Ok(running) => running,
-        Err(error) => return refuse(&error),
-    };
+    let signals = signals.map_err(super::system)?;
+    let running = start(options)?;
     tell_doors(&running);
     let code = signals.block_on(serve(running));
     signals.shutdown_timeout(Duration::ZERO);
-    code
-}
-
-/// Says why there is no start: errors of the files as `check` says them.
-fn refuse(error: &StartError) -> u8 {
-    let stderr = std::io::stderr();
-    let text = match error {
-        StartError::Config(errors) => {
-            let has_colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            Report::from(errors).render(Format::Text, has_colour)
-        }
-        StartError::Bind { .. } | StartError::AccessLog { .. } | StartError::System(_) => format!("error: {error}\n"),
-    };
-    // whoever closed standard error does not want to know
-    let _ = stderr.lock().write_all(text.as_bytes());
-    error.exit_code()
+    Ok(code)
 }
 
 fn tell_doors(running: &Running) {

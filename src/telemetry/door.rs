@@ -3,6 +3,7 @@
 
 use super::health::Health;
 use super::metrics::{CONTENT_TYPE, Metrics};
+use crate::model::printable;
 use axum::Router;
 use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -174,8 +175,7 @@ fn checks(health: &Health) -> String {
         None if reloads.applied == 0 => "warning  configuration: none loaded yet".to_owned(),
         None => "ok       last reload applied".to_owned(),
         Some(problem) => {
-            let problem: String = problem.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            format!("warning  last reload rejected, the one before stays in force: {problem}")
+            format!("warning  last reload rejected, the one before stays in force: {}", printable(problem))
         }
     };
     format!("{started}\n{draining}\n{reload}\n")
@@ -263,7 +263,7 @@ mod tests {
         story.health.reload_rejected("RW0110: no such\nvariant");
         let (status, body) = story.answers("GET", "/readyz?verbose=1").await;
         assert_eq!(status, 200);
-        assert!(body.contains("rejected, the one before stays in force: RW0110: no such variant\n"), "{body}");
+        assert!(body.contains("rejected, the one before stays in force: RW0110: no such\\nvariant\n"), "{body}");
         assert_eq!(story.answers("GET", "/readyz").await.1, "ready\n");
     }
 

@@ -97,7 +97,7 @@ fn healthcheck_tells_ready_unready_and_gone_apart() {
             String::from_utf8_lossy(&request[..count]).into_owned()
         });
         desk.run(&["healthcheck", "--address", &address]).ended_with(code);
-        assert!(serving.join().unwrap().starts_with("GET /readyz HTTP/1.1\r\n"));
+        assert!(serving.join().unwrap().starts_with("GET /readyz?verbose HTTP/1.1\r\n"));
     }
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     desk.run(&["healthcheck", "--address", &gone, "--live"]).ended_with(3);

@@ -60,13 +60,12 @@ fn from_root(path: &Path) -> String {
 ///
 /// Tests stand at the end of a file, as the house has it.
 pub fn without_tests(text: &str) -> &str {
-    let starts = [
-        "\n#[cfg(test)]\nmod tests {",
-        "\n#[cfg(test)]\nmod tests;",
-        "\n#[cfg(test)]\npub mod tests",
-        "\n#![cfg(test)]",
-    ];
-    starts.iter().filter_map(|start| text.find(start)).min().map_or(text, |at| &text[..at])
+    let is_module = |at: &usize| {
+        let declaration = text[*at..].lines().nth(2).unwrap_or_default();
+        declaration.contains("mod ") && (declaration.ends_with('{') || declaration.ends_with("mod tests;"))
+    };
+    let module = text.match_indices("\n#[cfg(test)]\n").map(|(at, _)| at).find(is_module);
+    module.into_iter().chain(text.find("\n#![cfg(test)]")).min().map_or(text, |at| &text[..at])
 }
 
 /// Rust text of the same length in lines, in which comments and what stands in literals are blanks.

@@ -1,3 +1,5 @@
+//! The result of a comparison, as text and as `ringway.diff/v1`.
+
 use serde_json::{Value, json};
 use std::fmt::Write;
 

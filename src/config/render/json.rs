@@ -1,3 +1,5 @@
+//! `ringway.check/v1`.
+
 use super::Report;
 use serde_json::json;
 

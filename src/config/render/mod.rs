@@ -161,7 +161,7 @@ mod tests {
         let github = Report::from(&errors(&text)).render(Format::Github, false);
         assert_eq!(github.lines().count(), 1);
         assert!(github.starts_with("::error file=ring.yaml,line=4,col=15,title=RW0108::"), "{github}");
-        assert!(github.contains("x%250A%0A::error::y"), "{github}");
+        assert!(github.contains("x%250A\\n::error::y"), "{github}");
     }
 
     #[test]

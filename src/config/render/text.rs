@@ -24,7 +24,7 @@ fn group<'r>(sources: &'r [Source], found: &'r Diagnostic) -> Group<'r> {
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let mut group = Group::with_title(level.primary_title(printable(&found.message)).id(found.code.to_string()));
+    let mut group = Group::with_title(level.primary_title(found.message.as_str()).id(found.code.to_string()));
     let spans = found.span.iter().chain(found.related.iter().map(|label| &label.span));
     let mut shown: Vec<usize> = Vec::new();
     for source in spans.map(|span| span.source) {
@@ -34,7 +34,7 @@ fn group<'r>(sources: &'r [Source], found: &'r Diagnostic) -> Group<'r> {
         }
     }
     match &found.help {
-        Some(help) => group.element(Level::HELP.message(printable(help))),
+        Some(help) => group.element(Level::HELP.message(help.as_str())),
         None => group,
     }
 }
@@ -57,12 +57,6 @@ fn snippet<'r>(sources: &'r [Source], index: usize, found: &'r Diagnostic) -> Op
         kind.span(start - first..end - first).label(label)
     });
     Some(lines.path(source.name.as_str()).annotations(annotations))
-}
-
-/// What stands in a file must not steer the terminal.
-fn printable(text: &str) -> String {
-    let is_bidi = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if c.is_control() || is_bidi(c) { '\u{fffd}' } else { c }).collect()
 }
 
 fn summary(report: &Report<'_>) -> String {

@@ -17,7 +17,6 @@ use super::client::client_ip;
 use super::forged::strip_forged;
 use super::snapshot::ListenerRules;
 use super::view::{RequestView, Trust};
-use crate::config::files::Geo;
 use crate::config::schema::File;
 pub use answer::{Answer, Share, UserKeyFacts};
 pub use trace::{Step, clean, quoted};
@@ -77,11 +76,11 @@ fn explain_into(
     let rules = listener(file, snapshot, request, trace);
     let default = ListenerRules::untrusting();
     let rules = rules.unwrap_or(&default);
-    let target = read::read(request, &rules.limits)?;
-    let client = client_ip(request.peer, &rules.trust.proxies, &request.headers);
-    let headers = strip(snapshot, request, client.peer_trusted, trace);
+    let read = read::read(request, &rules.limits)?;
+    let client = client_ip(request.peer, &rules.trust.proxies, &read.headers);
+    let headers = strip(snapshot, &read.headers, client.peer_trusted, trace);
     let geo = snapshot.geo.as_deref();
-    let (host, path, query) = (&target.host, &target.path, target.query.as_deref());
+    let (host, path, query) = (read.destination.host(), read.path(), read.query());
     let view = RequestView::new(&request.method, host, path, query, &headers, client, &rules.trust, geo);
     trace.push(trace::client(&view, request.peer));
     let route = snapshot.routes.find(&view).ok_or_else(|| Refusal {
@@ -113,15 +112,11 @@ fn listener<'s>(
 }
 
 /// The header fields that are left, as the proxy would leave them.
-fn strip(snapshot: &Snapshot, request: &ImaginedRequest, peer_trusted: bool, trace: &mut Vec<Step>) -> HeaderMap {
-    let geo_header = match snapshot.geo.as_deref() {
-        Some(Geo::Header(name)) => Some(name),
-        Some(Geo::Mmdb(_) | Geo::Table(_)) | None => None,
-    };
-    let mut headers = request.headers.clone();
-    strip_forged(&mut headers, peer_trusted, geo_header, &snapshot.relied_on);
-    let removed: Vec<&str> =
-        request.headers.keys().filter(|name| !headers.contains_key(*name)).map(|name| name.as_str()).collect();
+fn strip(snapshot: &Snapshot, came: &HeaderMap, peer_trusted: bool, trace: &mut Vec<Step>) -> HeaderMap {
+    let mut headers = came.clone();
+    strip_forged(&mut headers, peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
+    let removed = came.keys().filter(|name| !headers.contains_key(*name));
+    let removed: Vec<&str> = removed.map(|name| name.as_str()).collect();
     if !removed.is_empty() {
         let text = format!("removed before any rule reads them, as they may be forged: {}", removed.join(", "));
         trace.push(Step::new("headers", text));

@@ -1,48 +1,57 @@
 //! The parts of an imagined request, held to the same rules as those of a real one.
 
-use http::{Method, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 
 use super::{ImaginedRequest, Refusal, clean};
+use crate::routing::host;
+use crate::routing::request::{Destination, Refused, validate};
 use crate::routing::snapshot::ListenerLimits;
-use crate::routing::{host, path};
 
-/// Where a request wants to go.
-pub(super) struct Target {
-    pub(super) host: String,
-    /// As it is matched.
-    pub(super) path: String,
-    pub(super) query: Option<String>,
+/// A request as it would come by HTTP/1.1.
+pub(super) struct Read {
+    pub(super) destination: Destination,
+    uri: Uri,
+    /// With the host of the URL, where no header names another.
+    pub(super) headers: HeaderMap,
 }
 
-pub(super) fn read(request: &ImaginedRequest, limits: &ListenerLimits) -> Result<Target, Refusal> {
-    let refuse = |status: u16, message: String| Refusal { status, message: clean(&message) };
-    if request.method == Method::CONNECT || request.method == Method::TRACE {
-        return Err(refuse(405, format!("{} is not served", request.method)));
+impl Read {
+    /// The path as it is matched.
+    pub(super) fn path(&self) -> &str {
+        self.destination.matched_path.as_deref().unwrap_or_else(|| self.uri.path())
     }
+
+    /// The query, without `?`.
+    pub(super) fn query(&self) -> Option<&str> {
+        self.uri.query()
+    }
+}
+
+pub(super) fn read(request: &ImaginedRequest, limits: &ListenerLimits) -> Result<Read, Refusal> {
     let Some((authority, target)) = split(&request.url) else {
-        return Err(refuse(400, format!("`{}` is not an absolute URL", request.url)));
+        let message = format!("`{}` is not an absolute URL", request.url);
+        return Err(Refusal { status: StatusCode::BAD_REQUEST.as_u16(), message: clean(&message) });
     };
-    if target.len() > limits.target_bytes {
-        let message = format!("the target has {} bytes; the limit is {}", target.len(), limits.target_bytes);
-        return Err(refuse(414, message));
+    let mut headers = request.headers.clone();
+    if !headers.contains_key(header::HOST) {
+        let host = HeaderValue::from_bytes(authority.as_bytes());
+        headers.insert(header::HOST, host.map_err(|_| Refused::Host(host::HostProblem::Character))?);
     }
-    if request.headers.len() > limits.header_fields {
-        let message = format!("{} header fields; the limit is {}", request.headers.len(), limits.header_fields);
-        return Err(refuse(431, message));
-    }
-    let mut hosts = request.headers.get_all(header::HOST).iter();
-    let named = hosts.next().map_or(authority.as_bytes(), |host| host.as_bytes());
-    if hosts.next().is_some() {
-        return Err(refuse(400, "the header host stands there twice".to_owned()));
-    }
-    let host = host::parse(named).map_err(|problem| refuse(400, problem.to_string()))?.name.into_owned();
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query.to_owned())),
-        None => (target, None),
+    let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+    let too_long = Refused::TargetTooLong { bytes: target.len(), limit: limits.target_bytes };
+    let uri: Uri = match target.parse() {
+        Ok(uri) => uri,
+        Err(_) if target.len() > limits.target_bytes => return Err(too_long.into()),
+        Err(_) => return Err(Refused::Target.into()),
     };
-    let path = if path.is_empty() { "/" } else { path };
-    let normalised = path::normalise(path).map_err(|problem| refuse(400, problem.to_string()))?;
-    Ok(Target { host, path: normalised.matched.into_owned(), query })
+    let destination = validate(&request.method, &uri, Version::HTTP_11, &headers, limits)?;
+    Ok(Read { destination, uri, headers })
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        Refusal { status: refused.status().as_u16(), message: refused.to_string() }
+    }
 }
 
 /// The port that a URL names.

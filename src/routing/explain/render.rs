@@ -1,3 +1,5 @@
+//! An explanation, as text and as `ringway.explain/v1`.
+
 use serde_json::{Value, json};
 use std::fmt::Write;
 

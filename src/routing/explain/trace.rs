@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use crate::model::push_printable;
 use crate::routing::view::RequestView;
 
 /// One step of an explanation: what was looked at, whether it held, and what it was made of.
@@ -47,8 +48,7 @@ pub(super) fn client(view: &RequestView<'_>, peer: IpAddr) -> Step {
     Step::new("client", format!("{ip}: {how}"))
 }
 
-/// A text on one line: control characters and those that turn the direction of writing are escaped, and a long one
-/// is cut.
+/// A text on one line, safe for a terminal; a long one is cut.
 pub fn clean(text: &str) -> String {
     cut(text, LINE_CHARS_MAX)
 }
@@ -65,13 +65,7 @@ fn cut(text: &str, chars_max: usize) -> String {
             cleaned.push('…');
             break;
         }
-        match character {
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                cleaned.extend(character.escape_unicode());
-            }
-            character if character.is_control() => cleaned.extend(character.escape_default()),
-            character => cleaned.push(character),
-        }
+        push_printable(&mut cleaned, character);
     }
     cleaned
 }

@@ -1,8 +1,11 @@
+//! Strings and numbers of JSON, written without anything in between.
+
+use crate::model::is_deceiving;
+
 /// Appends a JSON string (RFC 8259) of at most `max` bytes of `text`, whatever its bytes are.
 ///
 /// Besides what JSON demands, all characters that could deceive someone who reads the log in a terminal or an
-/// editor are escaped: C0 and C1 controls (ANSI sequences), bidirectional and invisible formatting (CVE-2021-42574)
-/// and line separators. Bytes that are not UTF-8 become U+FFFD.
+/// editor are escaped (see [`is_deceiving`]). Bytes that are not UTF-8 become U+FFFD.
 pub(super) fn push_string(to: &mut Vec<u8>, text: &[u8], max: usize) {
     let text = &text[..text.len().min(max)];
     to.push(b'"');
@@ -53,14 +56,6 @@ fn push_escaped(to: &mut Vec<u8>, text: &[u8]) {
             to.extend_from_slice(b"\\ufffd");
         }
     }
-}
-
-/// Characters that are not shown as themselves, or that change how their neighbours are shown.
-fn is_deceiving(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn push_unicode_escape(to: &mut Vec<u8>, character: char) {
