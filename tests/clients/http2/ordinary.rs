@@ -156,6 +156,31 @@ fn a_slow_body_is_answered_with_408() {
     });
 }
 
+/// A window that stays shut holds a connection of the service: not for longer than `idle`.
+#[test]
+fn a_stream_that_nobody_reads_is_cut() {
+    let upstream = Recording::start(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n");
+        while exchange.send([b'a'; 64 * 1024]) {}
+    });
+    let proxy = Proxy::before_with(&upstream, "timeouts: { idle: 300ms }");
+    run(async {
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(1000);
+        let (mut sender, _) = connect_with(proxy.address(), &mut builder).await;
+        let (response, _) = begin(&mut sender, get("/", &[]), true).await.unwrap();
+        let mut stalled = response.await.unwrap();
+        until(|| upstream.open() == 0).await;
+        let mut end = stalled.body_mut().data().await;
+        while let Some(Ok(_)) = end {
+            end = stalled.body_mut().data().await;
+        }
+        assert!(end.is_some_and(|end| end.is_err_and(|error| error.is_reset())));
+    });
+    proxy.wait_for_metric("ringway_http_requests_in_flight", &[], 0.0);
+    assert_eq!(proxy.metrics().sum("ringway_http_request_duration_seconds_count", &[("outcome", "error")]), 0.0);
+}
+
 #[test]
 fn a_body_beyond_the_limit_is_refused() {
     let upstream = Recording::echo();
