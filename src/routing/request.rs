@@ -188,8 +188,11 @@ fn read_host(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<(HostNa
         };
     };
     let of_target = host::parse(authority.as_str().as_bytes()).map_err(Refused::Host)?;
-    if of_field.is_some_and(|field| field != of_target) {
-        return Err(Refused::HostMismatch);
+    match of_field {
+        Some(field) if field != of_target => return Err(Refused::HostMismatch),
+        // the target does not stand in for it (RFC 9112 §3.2)
+        None if version == Version::HTTP_11 => return Err(Refused::NoHost),
+        Some(_) | None => {}
     }
     let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Refused::Target)?;
     Ok((HostName::from(of_target), Some(value)))
@@ -260,7 +263,6 @@ mod tests {
             ("GET /\nhost: [2001:DB8::1]:80", "[2001:db8::1]", "[2001:DB8::1]:80"),
             ("GET http://a.example/x\nhost: a.example", "a.example", "a.example"),
             ("GET http://A.example:80/x\nhost: a.example:80", "a.example", "A.example:80"),
-            ("GET http://a.example/x", "a.example", "a.example"),
         ] {
             let found = ask(Version::HTTP_11, text).unwrap_or_else(|refused| panic!("{text}: {refused}"));
             assert_eq!(
@@ -275,6 +277,7 @@ mod tests {
     fn a_host_that_is_missing_doubtful_or_not_one_is_refused() {
         for (text, refused) in [
             ("GET /", Refused::NoHost),
+            ("GET http://a.example/x", Refused::NoHost),
             ("GET /\nhost: a\nhost: a", Refused::HostTwice),
             ("GET /\nhost: a\nhost: b", Refused::HostTwice),
             ("GET /\nhost:", Refused::Host(HostProblem::Empty)),

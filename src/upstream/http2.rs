@@ -72,7 +72,7 @@ pub(super) enum SendError {
 
 /// Runs the parts of an HTTP/2 connection on the worker's own thread.
 #[derive(Clone, Copy)]
-pub struct LocalExecutor;
+struct LocalExecutor;
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {

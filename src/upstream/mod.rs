@@ -17,7 +17,6 @@ pub use body::{BodyError, BodyWatch, RequestBody, is_forbidden_trailer};
 pub use deadline::Deadline;
 pub use endpoint::{Balance, Endpoint, Protocol, Spec, Target, Upstream};
 pub use http1::TunnelParts;
-pub use http2::LocalExecutor;
 pub use pool::{BrokenOff, ExchangeError, Lease, PickError, Pools, UpstreamBody};
 pub use registry::Upstreams;
 pub use resolve::resolve_all;
