@@ -5,6 +5,7 @@
 mod check;
 mod completions;
 mod curl_line;
+mod demo;
 mod diff;
 mod door;
 mod drain;
@@ -39,6 +40,7 @@ const AFTER_HELP: &str = "Exit codes: 0 yes, 1 the answer is no, 2 usage or inpu
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Demo(demo::Args),
     Init(init::Args),
     Check(check::Args),
     Test(test::Args),
@@ -107,6 +109,7 @@ impl Command {
     fn run(self) -> anyhow::Result<Exit> {
         match self {
             Command::Run(args) => args.run(),
+            Command::Demo(args) => args.run(),
             Command::Reload(args) => args.run(),
             Command::Drain(args) => args.run(),
             Command::Init(args) => args.run(),

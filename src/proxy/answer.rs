@@ -26,7 +26,7 @@ pub(super) const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 enum Source {
     Local(Option<Bytes>),
-    Upstream(Box<UpstreamBody>),
+    Upstream(UpstreamBody),
 }
 
 /// Why an answer breaks off in the middle. The client sees a broken connection or stream: the only honest end of an
@@ -42,7 +42,7 @@ pub(super) enum AnswerError {
 impl AnswerBody {
     /// The answer of an endpoint.
     pub(super) fn upstream(body: UpstreamBody, record: Record, deadline: Rc<Deadline>, idle: Duration) -> AnswerBody {
-        let mut answer = AnswerBody { source: Source::Upstream(Box::new(body)), record, deadline, idle };
+        let mut answer = AnswerBody { source: Source::Upstream(body), record, deadline, idle };
         if answer.is_end_stream() {
             answer.record.finish();
         }
@@ -97,7 +97,7 @@ impl Body for AnswerBody {
         let answer = &mut *self;
         let polled = match &mut answer.source {
             Source::Local(body) => return Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Source::Upstream(body) => Pin::new(&mut **body).poll_frame(cx),
+            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
         };
         match polled {
             Poll::Ready(Some(Ok(frame))) => {

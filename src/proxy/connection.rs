@@ -2,6 +2,7 @@
 //! long, and how it is closed.
 
 use bytes::Bytes;
+use http::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,6 +31,8 @@ pub(super) struct Connection {
     pub(super) listener: SocketAddr,
     pub(super) rules: Arc<ListenerRules>,
     pub(super) peer: SocketAddr,
+    /// The peer's address, as it is written into each request.
+    pub(super) peer_text: HeaderValue,
     /// The deadline of whatever an HTTP/1.1 connection is doing; HTTP/2 requests have their own.
     pub(super) deadline: Rc<Deadline>,
     pub(super) is_http2: Cell<bool>,
@@ -53,7 +56,7 @@ enum Ended {
 }
 
 /// How long an HTTP/1.1 connection may be silent before its buffers are given back. It stays open; see `serve`.
-const PARK_AFTER: Duration = Duration::from_secs(1);
+const PARK_AFTER: Duration = Duration::from_millis(200);
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The size of the first read.
@@ -82,6 +85,7 @@ pub(super) async fn serve(
         listener,
         rules,
         peer,
+        peer_text: address_value(peer),
         deadline: Rc::new(Deadline::new()),
         is_http2: Cell::new(false),
         tunnel: RefCell::new(None),
@@ -286,6 +290,12 @@ impl Drop for OnClose {
         }
         self.0.close_connection();
     }
+}
+
+/// An address as a header value, of a kind that can be cloned without a copy.
+fn address_value(peer: SocketAddr) -> HeaderValue {
+    let text = peer.ip().to_canonical().to_string();
+    HeaderValue::from_maybe_shared(Bytes::from_owner(text)).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 fn is_preface(bytes: &[u8]) -> bool {

@@ -100,6 +100,20 @@ impl ProxyError {
         }
     }
 
+    /// True when the endpoint was given the request: its body was asked for, and may be read to its end.
+    pub(super) fn comes_after_the_body(self) -> bool {
+        match self {
+            ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => true,
+            ProxyError::Refused(_)
+            | ProxyError::NoEndpoint(_)
+            | ProxyError::BodyTooLarge
+            | ProxyError::Loop
+            | ProxyError::NoRoute
+            | ProxyError::ClientTimeout
+            | ProxyError::ClientAborted => false,
+        }
+    }
+
     /// How a request that ended so is recorded for its variant.
     pub fn outcome(self) -> Outcome {
         match (self, self.fault()) {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::answer::{self, AnswerBody};
 use super::connection::Connection;
 use super::error::ProxyError;
+use super::fields::Fields;
 use super::headers;
 use super::record::Record;
 use super::send::{Outgoing, send};
@@ -41,10 +42,13 @@ pub(super) async fn handle(
     let mut record = Record::begin(connection.clone(), started);
     record.describe(&method, request.uri(), version, request.headers());
     let has_body = !request.body().is_end_stream();
+    let mut stays_open = stays_open;
     let mut response = match forward(&connection, request, &mut record, &deadline, started).await {
         Ok(answer) => answer.into_response(record, deadline),
         Err(error) => {
             connection.has_unread_body.set(has_body);
+            // a client that is refused may leave its body out, or send it: what comes next could be read in two ways
+            stays_open &= !has_body || error.comes_after_the_body();
             deadline.set(tokio::time::Instant::now(), connection.rules.timeouts.idle);
             answer::local(error, record, deadline, method == Method::HEAD)
         }
@@ -98,14 +102,18 @@ async fn forward(
 ) -> Result<Answer, ProxyError> {
     let current = connection.worker.current();
     let snapshot = &current.snapshot;
-    let rules = snapshot.rules(&connection.listener).unwrap_or(&connection.rules);
+    let rules = current.rules(&connection.listener).unwrap_or(&connection.rules);
     let (mut head, body) = request.into_parts();
 
     let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, &rules.limits)?;
+    if rules.limits.body_bytes.is_some_and(|most| body.size_hint().lower() > most) {
+        return Err(ProxyError::BodyTooLarge);
+    }
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
     forged::strip_forged(&mut head.headers, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
-    let mut asked = headers::strip_hop_by_hop(&mut head.headers, &snapshot.relied_on);
+    let fields = Fields::of(&head.headers);
+    let mut asked = headers::strip_hop_by_hop(&mut head.headers, &snapshot.relied_on, fields);
     asked.wants_websocket &= head.method == Method::GET
         && head.version == Version::HTTP_11
         && head.headers.contains_key(header::SEC_WEBSOCKET_KEY);
@@ -141,7 +149,7 @@ async fn forward(
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
 
-    prepare(&mut head, &destination, connection, client.peer_trusted, &decision)?;
+    prepare(&mut head, fields, &destination, connection, client.peer_trusted, &decision)?;
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
     let is_streaming = asked.wants_websocket || is_grpc(&head.headers);
     let wait = route.timeouts.request.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
@@ -186,6 +194,9 @@ fn finish(
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return switch_protocols(head, body, sent, connection, record);
     }
+    if !headers::has_one_framing(&head.headers, head.version) {
+        return Err(ProxyError::BadAnswer);
+    }
     record.answer(status.as_u16());
     headers::strip_answer(&mut head.headers);
     head.version = Version::HTTP_11;
@@ -227,19 +238,26 @@ fn switch_protocols(
 /// Signs the request, says where it came from, and what was decided about it.
 fn prepare(
     head: &mut request::Parts,
+    fields: Fields,
     destination: &Destination,
     connection: &Connection,
     peer_trusted: bool,
     decision: &Decision<'_>,
 ) -> Result<(), ProxyError> {
     let lines = &mut head.headers;
-    headers::add_via(lines, head.version == Version::HTTP_2, &connection.worker.shared.via)?;
-    headers::add_forwarded(lines, connection.peer.ip(), "http", destination.authority.as_ref());
+    headers::add_via(lines, fields, head.version == Version::HTTP_2, &connection.worker.shared.via)?;
+    headers::add_forwarded(lines, fields, &connection.peer_text, "http", destination.authority.as_ref());
     headers::ensure_request_id(lines, peer_trusted);
-    headers::ensure_trace_context(lines);
-    headers::sanitize_trailer_names(lines);
-    headers::join_cookies(lines);
-    lines.remove(header::EXPECT);
+    headers::ensure_trace_context(lines, fields);
+    if fields.has(Fields::TRAILER) {
+        headers::sanitize_trailer_names(lines);
+    }
+    if head.version == Version::HTTP_2 {
+        headers::join_cookies(lines);
+    }
+    if fields.has(Fields::EXPECT) {
+        lines.remove(header::EXPECT);
+    }
     let service = decision.service;
     lines.insert(headers::X_RINGWAY_SERVICE, service.header.clone());
     lines.insert(headers::X_RINGWAY_COHORT, service.cohorts[decision.cohort].header.clone());

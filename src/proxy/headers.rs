@@ -1,10 +1,11 @@
 //! What header fields mean to a proxy: which end here, which are believed, and which are added.
 
+use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
-use std::net::IpAddr;
 
 use super::error::ProxyError;
+use super::fields::Fields;
 use crate::routing::forged::{KEPT_FROM_CONNECTION, is_ours};
 
 /// `x-ringway-service`, `x-ringway-cohort` and `x-ringway-variant`: what was decided.
@@ -26,6 +27,24 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
+/// The fields that end at this hop, whatever `Connection` says.
+const HOP_BY_HOP_NAMES: [(Fields, HeaderName); 7] = [
+    (Fields::CONNECTION, header::CONNECTION),
+    (Fields::TE, header::TE),
+    (Fields::TRANSFER_ENCODING, header::TRANSFER_ENCODING),
+    (Fields::UPGRADE, header::UPGRADE),
+    (Fields::KEEP_ALIVE, KEEP_ALIVE),
+    (Fields::PROXY_CONNECTION, PROXY_CONNECTION),
+    (Fields::HTTP2_SETTINGS, HTTP2_SETTINGS),
+];
+const HOP_BY_HOP: Fields = Fields::CONNECTION
+    .and(Fields::TE)
+    .and(Fields::TRANSFER_ENCODING)
+    .and(Fields::UPGRADE)
+    .and(Fields::KEEP_ALIVE)
+    .and(Fields::PROXY_CONNECTION)
+    .and(Fields::HTTP2_SETTINGS);
+
 /// What a request asks of the connection itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HopByHop {
@@ -36,8 +55,11 @@ pub struct HopByHop {
 }
 
 /// Removes the fields that end at this hop (RFC 9110 §7.6.1) and says what they asked for.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap, relied_on: &[HeaderName]) -> HopByHop {
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, relied_on: &[HeaderName], fields: Fields) -> HopByHop {
     let mut asked = HopByHop::default();
+    if !fields.has(HOP_BY_HOP) {
+        return asked;
+    }
     let mut named: SmallVec<[HeaderName; 4]> = SmallVec::new();
     let mut has_upgrade_token = false;
     for line in headers.get_all(header::CONNECTION) {
@@ -63,16 +85,10 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, relied_on: &[HeaderName]) -> Ho
     for name in named {
         headers.remove(name);
     }
-    for name in [
-        header::CONNECTION,
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        HTTP2_SETTINGS,
-    ] {
-        headers.remove(name);
+    for (field, name) in HOP_BY_HOP_NAMES {
+        if fields.has(field) {
+            headers.remove(name);
+        }
     }
     asked
 }
@@ -87,9 +103,6 @@ fn is_kept_from_connection(name: &HeaderName, relied_on: &[HeaderName]) -> bool 
 
 /// Keeps the names in `Trailer` that may be trailers, or removes the field.
 pub fn sanitize_trailer_names(headers: &mut HeaderMap) {
-    if !headers.contains_key(header::TRAILER) {
-        return;
-    }
     let mut kept: Vec<String> = Vec::new();
     for line in headers.get_all(header::TRAILER) {
         let names = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -105,9 +118,9 @@ pub fn sanitize_trailer_names(headers: &mut HeaderMap) {
 }
 
 /// Refuses a request that has been through this process before, and signs it otherwise (RFC 9110 §7.6.3).
-pub fn add_via(headers: &mut HeaderMap, http2: bool, name: &ViaName) -> Result<(), ProxyError> {
+pub(super) fn add_via(headers: &mut HeaderMap, fields: Fields, http2: bool, name: &ViaName) -> Result<(), ProxyError> {
     let mine = if http2 { &name.http2 } else { &name.http1 };
-    if !headers.contains_key(header::VIA) {
+    if !fields.has(Fields::VIA) {
         headers.insert(header::VIA, mine.clone());
         return Ok(());
     }
@@ -153,29 +166,27 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Says where the request came from. What a trusted peer said is kept and continued.
-pub fn add_forwarded(headers: &mut HeaderMap, peer: IpAddr, scheme: &'static str, host: Option<&HeaderValue>) {
-    let mut text = String::with_capacity(48);
-    let line = {
-        use std::fmt::Write;
-        let before = headers.get_all(X_FORWARDED_FOR);
-        for value in before.iter().filter_map(|value| value.to_str().ok()) {
-            let _ = write!(text, "{value}, ");
-        }
-        let _ = write!(text, "{peer}");
-        HeaderValue::from_str(&text)
-    };
-    if let Ok(line) = line {
-        headers.insert(X_FORWARDED_FOR, line);
+/// Says where the request came from. What a trusted peer said is kept and continued. `peer` is the peer's address.
+pub(super) fn add_forwarded(
+    headers: &mut HeaderMap,
+    fields: Fields,
+    peer: &HeaderValue,
+    scheme: &'static str,
+    host: Option<&HeaderValue>,
+) {
+    let line = if fields.has(Fields::X_FORWARDED_FOR) { continued(headers, peer) } else { None };
+    headers.insert(X_FORWARDED_FOR, line.unwrap_or_else(|| peer.clone()));
+    headers.entry(X_FORWARDED_PROTO).or_insert_with(|| HeaderValue::from_static(scheme));
+    if let Some(host) = host {
+        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
     }
-    if !headers.contains_key(X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    }
-    if let Some(host) = host
-        && !headers.contains_key(X_FORWARDED_HOST)
-    {
-        headers.insert(X_FORWARDED_HOST, host.clone());
-    }
+}
+
+/// All that was said before about the way of a request, and the peer.
+fn continued(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
+    let before = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let hops: SmallVec<[&[u8]; 4]> = before.chain([peer.as_bytes()]).collect();
+    HeaderValue::from_bytes(&hops.join(&b", "[..])).ok()
 }
 
 /// Gives the request an id, unless a trusted peer did. At most 128 visible ASCII characters are believed.
@@ -195,13 +206,15 @@ pub fn ensure_request_id(headers: &mut HeaderMap, peer_trusted: bool) {
 }
 
 /// Passes a valid W3C trace context on, and starts one where there is none (Trace Context, level 1, §3.2).
-pub fn ensure_trace_context(headers: &mut HeaderMap) {
+pub(super) fn ensure_trace_context(headers: &mut HeaderMap, fields: Fields) {
     let mut lines = headers.get_all(TRACEPARENT).iter();
     let first = lines.next();
     if first.is_some_and(|value| is_traceparent(value.as_bytes())) && lines.next().is_none() {
         return;
     }
-    headers.remove(TRACESTATE);
+    if fields.has(Fields::TRACESTATE) {
+        headers.remove(TRACESTATE);
+    }
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
     write_hex(&fastrand::u128(1..).to_be_bytes(), &mut text[3..35]);
     write_hex(&fastrand::u64(1..).to_be_bytes(), &mut text[36..52]);
@@ -241,18 +254,27 @@ fn write_uuid(random: u128, to: &mut [u8; 36]) {
     }
 }
 
+/// True when an answer's end can be told in one way only (RFC 9112 §6.3): by a length, by chunks, or by the close.
+/// Both together, another coding, or chunks in HTTP/1.0 would leave it to each reader where the answer ends.
+pub fn has_one_framing(headers: &HeaderMap, version: Version) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return true };
+    coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+        && codings.next().is_none()
+        && version == Version::HTTP_11
+        && !headers.contains_key(header::CONTENT_LENGTH)
+}
+
 /// Removes from an answer what ends at this hop, and names that only Ringway sets.
-pub fn strip_answer(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        strip_hop_by_hop(headers, &[]);
-    } else {
-        for name in [header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
+pub(super) fn strip_answer(headers: &mut HeaderMap) {
+    let fields = Fields::of(headers);
+    strip_hop_by_hop(headers, &[], fields);
+    if fields.has(Fields::OURS) {
+        let ours = headers.keys().filter(|name| is_ours(name.as_str()));
+        let ours: SmallVec<[HeaderName; 2]> = ours.cloned().collect();
+        for name in ours {
             headers.remove(name);
         }
-    }
-    let forged: SmallVec<[HeaderName; 2]> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
-    for name in forged {
-        headers.remove(name);
     }
 }
 
@@ -288,7 +310,10 @@ mod tests {
             ("upgrade", "h2c"),
             ("http2-settings", "AAA"),
         ]);
-        let asked = strip_hop_by_hop(&mut lines, &[HeaderName::from_static("x-plan")]);
+        let asked = {
+            let fields = Fields::of(&lines);
+            strip_hop_by_hop(&mut lines, &[HeaderName::from_static("x-plan")], fields)
+        };
         assert_eq!(asked, HopByHop::default());
         assert_eq!(names(&lines), ["cookie", "host", "x-forwarded-for", "x-plan"]);
     }
@@ -303,7 +328,8 @@ mod tests {
             ("upgrade", "h2c", false),
         ] {
             let mut lines = headers(&[("connection", connection), ("upgrade", upgrade)]);
-            assert_eq!(strip_hop_by_hop(&mut lines, &[]).wants_websocket, wanted, "{connection} {upgrade}");
+            let fields = Fields::of(&lines);
+            assert_eq!(strip_hop_by_hop(&mut lines, &[], fields).wants_websocket, wanted, "{connection} {upgrade}");
         }
     }
 
@@ -311,7 +337,8 @@ mod tests {
     fn a_trusted_peer_may_say_where_a_request_came_from() {
         let mut lines = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-ringway-cohort", "staff")]);
         crate::routing::forged::strip_forged(&mut lines, true, None, &[]);
-        add_forwarded(&mut lines, "10.0.0.1".parse().unwrap(), "http", None);
+        let fields = Fields::of(&lines);
+        add_forwarded(&mut lines, fields, &HeaderValue::from_static("10.0.0.1"), "http", None);
         assert_eq!(lines["x-forwarded-for"], "1.2.3.4, 10.0.0.1");
         assert!(!lines.contains_key("x-ringway-cohort"));
     }
@@ -320,9 +347,13 @@ mod tests {
     fn a_loop_is_seen_and_a_chain_is_not_one() {
         let (mine, other) = (ViaName::random(), ViaName::random());
         let mut lines = HeaderMap::new();
-        assert_eq!(add_via(&mut lines, false, &other), Ok(()));
-        assert_eq!(add_via(&mut lines, true, &mine), Ok(()));
-        assert_eq!(add_via(&mut lines, false, &mine), Err(ProxyError::Loop));
+        let mut add = |http2, name| {
+            let fields = Fields::of(&lines);
+            add_via(&mut lines, fields, http2, name)
+        };
+        assert_eq!(add(false, &other), Ok(()));
+        assert_eq!(add(true, &mine), Ok(()));
+        assert_eq!(add(false, &mine), Err(ProxyError::Loop));
         assert_eq!(lines.get_all("via").iter().count(), 2);
     }
 
@@ -339,13 +370,14 @@ mod tests {
             ("<script>", false),
         ] {
             let mut lines = headers(&[("traceparent", text), ("tracestate", "a=1")]);
-            ensure_trace_context(&mut lines);
+            let fields = Fields::of(&lines);
+            ensure_trace_context(&mut lines, fields);
             assert_eq!(lines["traceparent"] == text, is_kept, "{text}");
             assert_eq!(lines.contains_key("tracestate"), is_kept, "{text}");
             assert!(is_traceparent(lines["traceparent"].as_bytes()));
         }
         let mut twice = headers(&[("traceparent", valid), ("traceparent", valid)]);
-        ensure_trace_context(&mut twice);
+        ensure_trace_context(&mut twice, Fields::default());
         assert_eq!(twice.get_all("traceparent").iter().count(), 1);
         assert_ne!(twice["traceparent"], valid);
     }

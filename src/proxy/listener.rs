@@ -86,7 +86,7 @@ async fn accept_all(
 fn serve(worker: &Rc<Worker>, address: SocketAddr, stream: TcpStream, peer: SocketAddr) {
     let current = worker.current();
     // the listener may just have left the file: its connections still end in peace
-    let rules = current.snapshot.rules(&address).cloned().unwrap_or_default();
+    let rules = current.rules(&address).cloned().unwrap_or_default();
     if !worker.open_connection(&rules) {
         return;
     }

@@ -6,6 +6,7 @@
 mod answer;
 mod connection;
 mod error;
+mod fields;
 mod forward;
 mod headers;
 mod listener;

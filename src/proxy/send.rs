@@ -115,7 +115,7 @@ async fn exchange(
     let is_repeatable = watch.is_none() && head.method.is_idempotent();
     address(&mut head, &destination, asked, watch.is_some(), is_http2)?;
     for _ in 0..=RECONNECTS_MAX {
-        let spare = (is_repeatable && lease.is_reused()).then(|| head.clone());
+        let spare = (is_repeatable && lease.may_be_stale()).then(|| head.clone());
         let sent = lease.exchange(Request::from_parts(head, body));
         match within(sent, deadline, watch.as_deref()).await? {
             Ok(response) => return Ok(response),
@@ -176,7 +176,10 @@ fn address(
     }
     head.uri = Uri::from(target);
     head.version = Version::HTTP_11;
-    lines.insert(header::HOST, destination.authority.clone().unwrap_or(HeaderValue::from_static("")));
+    let authority = destination.authority.as_ref();
+    if lines.get(header::HOST) != authority || authority.is_none() {
+        lines.insert(header::HOST, authority.cloned().unwrap_or(HeaderValue::from_static("")));
+    }
     if asked.wants_websocket {
         lines.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         lines.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

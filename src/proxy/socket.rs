@@ -7,9 +7,11 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::upstream::Wire;
+
 /// A client's socket, with what was read of it before anybody knew what to do with it.
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Wire,
     before: Bytes,
     /// The last write has to wait for the client. Shared with whoever watches the connection.
     is_write_blocked: Rc<Cell<bool>>,
@@ -17,12 +19,12 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, before: Bytes, is_write_blocked: Rc<Cell<bool>>) -> Socket {
-        Socket { stream, before, is_write_blocked }
+        Socket { stream: Wire(stream), before, is_write_blocked }
     }
 
     /// The socket, and what was not read again.
     pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.stream, self.before)
+        (self.stream.0, self.before)
     }
 
     fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {

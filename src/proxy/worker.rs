@@ -66,6 +66,8 @@ pub struct Worker {
 /// The snapshot of now, with each listener's rules at hand.
 pub(super) struct Current {
     pub(super) snapshot: Arc<Snapshot>,
+    /// Few enough to look through.
+    rules: Box<[(SocketAddr, Arc<ListenerRules>)]>,
 }
 
 /// How often idle connections are looked at and log lines handed over.
@@ -100,6 +102,18 @@ impl WorkerHandle {
     /// True when the worker has ended.
     pub fn has_ended(&self) -> bool {
         self.thread.is_finished()
+    }
+}
+
+impl Current {
+    fn new(snapshot: Arc<Snapshot>) -> Current {
+        let rules = snapshot.listeners.iter().map(|(address, rules)| (*address, rules.clone())).collect();
+        Current { snapshot, rules }
+    }
+
+    /// The rules of a listener. `None` once the listener is gone from the file.
+    pub(super) fn rules(&self, listener: &SocketAddr) -> Option<&Arc<ListenerRules>> {
+        self.rules.iter().find(|(address, _)| address == listener).map(|(_, rules)| rules)
     }
 }
 
@@ -140,7 +154,7 @@ impl Worker {
             is_draining: Cell::new(false),
             open: Cell::new(0),
             cache: RefCell::new(cache),
-            current: RefCell::new(Rc::new(Current { snapshot })),
+            current: RefCell::new(Rc::new(Current::new(snapshot))),
             listeners: RefCell::default(),
         }
     }
@@ -151,7 +165,7 @@ impl Worker {
         let newest = cache.load();
         let mut current = self.current.borrow_mut();
         if !Arc::ptr_eq(newest, &current.snapshot) {
-            *current = Rc::new(Current { snapshot: newest.clone() });
+            *current = Rc::new(Current::new(newest.clone()));
         }
         current.clone()
     }

@@ -39,7 +39,9 @@ impl Deadline {
         if at < timer.deadline() {
             timer.as_mut().reset(at);
         }
-        while timer.as_mut().poll(cx).is_ready() {
+        // A task that never runs out of work has spent what the runtime lets it do in one turn before it looks at its
+        // timer, turn after turn: without its own budget the timer would never fire.
+        while Pin::new(&mut tokio::task::unconstrained(timer.as_mut())).poll(cx).is_ready() {
             if timer.deadline() >= at {
                 return Poll::Ready(());
             }

@@ -66,6 +66,8 @@ pub struct Endpoint {
     /// Milliseconds since [`epoch`] until which the endpoint is left alone; 0 when it is in use.
     ejected_until: AtomicU64,
     failures_in_a_row: AtomicU32,
+    /// Milliseconds since [`epoch`] when the last of them was noted; 0 for never.
+    failed_at: AtomicU64,
 }
 
 /// How long an endpoint is left alone after its first failed connection; doubled with each further one.
@@ -137,6 +139,7 @@ impl Endpoint {
             text: address.to_string().into(),
             ejected_until: AtomicU64::new(0),
             failures_in_a_row: AtomicU32::new(0),
+            failed_at: AtomicU64::new(0),
         }
     }
 
@@ -163,10 +166,22 @@ impl Endpoint {
 
     /// Notes that no connection could be opened. The endpoint is left alone for a while, longer each time; when that
     /// time is over the next request tries it, and finds out for the others.
-    pub fn note_connect_failure(&self, now: Instant) {
+    ///
+    /// Attempts that ran side by side are one failure: a burst says no more about an endpoint than a request does.
+    pub fn note_connect_failure(&self, began: Instant, now: Instant) {
+        let last = self.failed_at.load(Relaxed);
+        if last != 0 && milliseconds(began) <= last {
+            return;
+        }
+        self.failed_at.store(milliseconds(now), Relaxed);
         let failures = self.failures_in_a_row.fetch_add(1, Relaxed).min(8);
         let pause = (EJECTION_MIN * 2u32.pow(failures)).min(EJECTION_MAX);
         self.ejected_until.store(milliseconds(now + pause), Relaxed);
+    }
+
+    /// Connections that failed since the last one that was opened.
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.failures_in_a_row.load(Relaxed)
     }
 
     /// Keeps others away while one request finds out whether an endpoint is back. True for that request.
@@ -212,7 +227,7 @@ mod tests {
     fn an_address_that_stays_keeps_its_health() {
         let upstream = upstream(&["127.0.0.1:1", "127.0.0.1:2"]);
         let now = Instant::now();
-        upstream.endpoints()[1].note_connect_failure(now);
+        upstream.endpoints()[1].note_connect_failure(now, now);
         upstream.set_addresses(&["127.0.0.1:2".parse().unwrap(), "127.0.0.1:3".parse().unwrap()]);
         let ejected: Vec<bool> = upstream.endpoints().iter().map(|endpoint| endpoint.is_ejected(now)).collect();
         assert_eq!(ejected, [true, false]);
@@ -222,14 +237,17 @@ mod tests {
     fn ejection_grows_ends_and_is_forgiven() {
         let upstream = upstream(&["127.0.0.1:1"]);
         let endpoint = &upstream.endpoints()[0];
-        let now = Instant::now();
-        endpoint.note_connect_failure(now);
+        let mut now = Instant::now();
+        let fail = |at: Instant| endpoint.note_connect_failure(at, at);
+        fail(now);
         assert!(endpoint.is_ejected(now + Duration::from_millis(499)));
         assert!(!endpoint.is_ejected(now + Duration::from_millis(501)));
-        endpoint.note_connect_failure(now);
+        now += Duration::from_secs(1);
+        fail(now);
         assert!(endpoint.is_ejected(now + Duration::from_millis(999)));
         for _ in 0..100 {
-            endpoint.note_connect_failure(now);
+            now += Duration::from_secs(10);
+            fail(now);
         }
         assert!(!endpoint.is_ejected(now + EJECTION_MAX + Duration::from_millis(1)));
         endpoint.note_connected();
@@ -237,11 +255,22 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_is_one_failure() {
+        let upstream = upstream(&["127.0.0.1:1"]);
+        let endpoint = &upstream.endpoints()[0];
+        let began = Instant::now();
+        for after in 0..100 {
+            endpoint.note_connect_failure(began, began + Duration::from_millis(after));
+        }
+        assert!(!endpoint.is_ejected(began + Duration::from_millis(501)));
+    }
+
+    #[test]
     fn only_one_request_finds_out() {
         let upstream = upstream(&["127.0.0.1:1"]);
         let endpoint = &upstream.endpoints()[0];
         let now = Instant::now();
-        endpoint.note_connect_failure(now);
+        endpoint.note_connect_failure(now, now);
         let later = now + Duration::from_secs(1);
         assert!(endpoint.claim_probe(later, Duration::from_secs(2)));
         assert!(endpoint.is_ejected(later));

@@ -12,6 +12,7 @@ mod http2;
 mod pool;
 mod registry;
 mod resolve;
+mod wire;
 
 pub use body::{BodyError, BodyWatch, RequestBody, is_forbidden_trailer};
 pub use deadline::Deadline;
@@ -21,3 +22,4 @@ pub use http2::LocalExecutor;
 pub use pool::{ExchangeError, Lease, PickError, Pools, UpstreamBody};
 pub use registry::Upstreams;
 pub use resolve::resolve_all;
+pub use wire::Wire;

@@ -31,6 +31,8 @@ struct Pool {
     idle: RefCell<Vec<Idle>>,
     http2: tokio::sync::Mutex<Option<Http2>>,
     in_flight: Cell<u32>,
+    /// How the last attempt to connect failed.
+    last_failure: Cell<ConnectError>,
 }
 
 struct Idle {
@@ -45,6 +47,7 @@ pub struct Lease {
     pool: Rc<Pool>,
     connection: Option<Borrowed>,
     is_reused: bool,
+    may_be_stale: bool,
 }
 
 enum Borrowed {
@@ -74,6 +77,9 @@ pub struct UpstreamBody {
     lease: Option<Lease>,
 }
 
+/// A connection that waited no longer than this was just seen alive: an answer came on it. Keeping a copy of every
+/// request for the case that it dies in between would cost more than all of routing.
+const FRESH: Duration = Duration::from_millis(10);
 /// How long a connection waits for its next request.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 /// How many connections to one endpoint one worker keeps waiting.
@@ -108,10 +114,12 @@ impl Pools {
                 continue;
             }
             let pool = self.pool(endpoint);
+            let began = Instant::now();
             match self.open(&pool, wants_http2, connect_timeout).await {
                 Ok(lease) => return Ok(lease),
                 Err(error) => {
-                    endpoint.note_connect_failure(Instant::now());
+                    pool.last_failure.set(error);
+                    endpoint.note_connect_failure(began, Instant::now());
                     cause = match error {
                         ConnectError::Refused => FallbackCause::Connect,
                         ConnectError::TimedOut => FallbackCause::ConnectTimeout,
@@ -175,6 +183,7 @@ impl Pools {
                 idle: RefCell::default(),
                 http2: tokio::sync::Mutex::default(),
                 in_flight: Cell::new(0),
+                last_failure: Cell::new(ConnectError::Refused),
             })
         });
         pool.clone()
@@ -193,31 +202,38 @@ impl Pools {
             let waiting = pool.idle.borrow_mut().pop();
             let Some(mut waiting) = waiting else { break };
             if waiting.connection.is_reusable() {
-                return Ok(self.lend(pool, Borrowed::Http1(waiting.connection), true));
+                let now = self.now.get().unwrap_or(waiting.since);
+                let may_be_stale = now.saturating_duration_since(waiting.since) > FRESH;
+                return Ok(self.lend(pool, Borrowed::Http1(waiting.connection), true, may_be_stale));
             }
         }
         let stream = connect(pool.endpoint.address(), connect_timeout).await?;
         let connection = Http1::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
         pool.endpoint.note_connected();
-        Ok(self.lend(pool, Borrowed::Http1(Box::new(connection)), false))
+        Ok(self.lend(pool, Borrowed::Http1(Box::new(connection)), false, false))
     }
 
     async fn open_http2(self: &Rc<Self>, pool: &Rc<Pool>, connect_timeout: Duration) -> Result<Lease, ConnectError> {
         // held while connecting, so that a burst of requests opens one connection and not one each
+        let failures = pool.endpoint.failures_in_a_row();
         let mut shared = pool.http2.lock().await;
+        if pool.endpoint.failures_in_a_row() != failures {
+            // what another request found out meanwhile: else each of a burst would wait for the timeout in its turn
+            return Err(pool.last_failure.get());
+        }
         if let Some(connection) = shared.as_ref().filter(|connection| connection.is_open()) {
-            return Ok(self.lend(pool, Borrowed::Http2(connection.clone()), true));
+            return Ok(self.lend(pool, Borrowed::Http2(connection.clone()), true, true));
         }
         let stream = connect(pool.endpoint.address(), connect_timeout).await?;
         let connection = Http2::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
         pool.endpoint.note_connected();
         *shared = Some(connection.clone());
-        Ok(self.lend(pool, Borrowed::Http2(connection), false))
+        Ok(self.lend(pool, Borrowed::Http2(connection), false, false))
     }
 
-    fn lend(self: &Rc<Self>, pool: &Rc<Pool>, connection: Borrowed, is_reused: bool) -> Lease {
+    fn lend(self: &Rc<Self>, pool: &Rc<Pool>, connection: Borrowed, is_reused: bool, may_be_stale: bool) -> Lease {
         pool.in_flight.set(pool.in_flight.get() + 1);
-        Lease { pools: self.clone(), pool: pool.clone(), connection: Some(connection), is_reused }
+        Lease { pools: self.clone(), pool: pool.clone(), connection: Some(connection), is_reused, may_be_stale }
     }
 }
 
@@ -230,6 +246,11 @@ impl Lease {
     /// True when the connection served requests before: it may have been closed by the endpoint meanwhile.
     pub fn is_reused(&self) -> bool {
         self.is_reused
+    }
+
+    /// True when the connection has waited so long that the endpoint may just be closing it.
+    pub fn may_be_stale(&self) -> bool {
+        self.may_be_stale
     }
 
     /// True for HTTP/2.

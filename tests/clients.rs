@@ -1,0 +1,15 @@
+//! What clients do to a proxy, good and bad, byte by byte: the duties of RFC 9110, 9112 and 9113, and the rows of the
+//! battery that a client can try. Figures are in docs/reliability.md.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+#[path = "clients/bodies.rs"]
+mod bodies;
+#[path = "clients/limits.rs"]
+mod limits;
+#[path = "clients/logs.rs"]
+mod logs;
+#[path = "clients/ordinary.rs"]
+mod ordinary;

@@ -1,0 +1,109 @@
+//! What is said about a request: to the client in short texts, to people in the access log, with Envoy's flags.
+
+use crate::support::recording::Recording;
+use crate::support::server::{Proxy, Setup};
+
+const YAML: &str = "
+listeners: [{ address: 127.0.0.1:0, limits: { maxBodyBytes: 100B }, timeouts: { idle: 500ms } }]
+telemetry: { address: 127.0.0.1:0, accessLog: { path: $dir/access.log } }
+services:
+  shop: { variants: { stable: { endpoints: [$stable] } } }
+  slow: { variants: { stable: { endpoints: [$stable] } } }
+  gone: { variants: { stable: { endpoints: [\"127.0.0.1:1\"] } } }
+routes:
+  - { name: shop, hostnames: [shop], service: shop }
+  - { name: slow, hostnames: [slow], service: slow, timeouts: { request: 100ms } }
+  - { name: gone, hostnames: [gone], service: gone }
+";
+
+/// Requests, with the status, the text, the flags and the outcome of each.
+const CASES: [(&str, u16, &str, &str); 13] = [
+    ("GET /a?secret HTTP/1.1\r\nhost: shop\r\n\r\n", 200, "", ""),
+    ("GET / HTTP/1.1\r\n\r\n", 400, "missing, repeated or invalid host", "DPE"),
+    (
+        "GET http://a/ HTTP/1.1\r\nhost: b\r\n\r\n",
+        400,
+        "the request target and the host header name different hosts",
+        "DPE",
+    ),
+    ("GET /%2f HTTP/1.1\r\nhost: shop\r\n\r\n", 400, "ambiguous path", "DPE"),
+    ("GET * HTTP/1.1\r\nhost: shop\r\n\r\n", 400, "invalid request target", "DPE"),
+    ("TRACE / HTTP/1.1\r\nhost: shop\r\n\r\n", 405, "method not allowed", "DPE"),
+    ("GET / HTTP/1.1\r\nhost: shop\r\nexpect: x\r\n\r\n", 417, "expectation failed", "DPE"),
+    ("GET / HTTP/1.1\r\nhost: nobody\r\n\r\n", 404, "no route for this request", "NR"),
+    ("GET / HTTP/1.1\r\nhost: gone\r\n\r\n", 503, "no endpoint of the service is reachable", "UF"),
+    ("GET /hang HTTP/1.1\r\nhost: slow\r\n\r\n", 504, "the service took too long", "UT"),
+    ("GET /reset HTTP/1.1\r\nhost: shop\r\n\r\n", 502, "the service closed the connection", "UC"),
+    ("GET /junk HTTP/1.1\r\nhost: shop\r\n\r\n", 502, "the service sent an invalid answer", "UPE"),
+    ("POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 9\r\n\r\nabc", 408, "the request body came too slowly", "SI"),
+];
+
+#[test]
+fn each_local_answer_says_why_and_the_log_says_whose_fault() {
+    let upstream = Recording::start(|exchange| match exchange.seen.target.as_str() {
+        "/hang" => {
+            exchange.wait_for_close();
+            exchange.close();
+        }
+        "/reset" => exchange.reset(),
+        "/junk" => {
+            exchange.send("HTTP/9.9 yes\r\n\r\n");
+            exchange.close();
+        }
+        _ => exchange.ok(""),
+    });
+    let setup = Setup { upstreams: vec![("stable", upstream.address)], ..Setup::default() };
+    let proxy = Proxy::set_up(YAML, &setup);
+    for (request, status, text, _) in CASES {
+        let response = proxy.ask(request);
+        let expected = if text.is_empty() { String::new() } else { format!("{status} {text}\n") };
+        assert_eq!((response.status, response.text()), (status, expected), "{request}");
+        if !text.is_empty() {
+            assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
+            assert_eq!(response.header("cache-control"), Some("no-store"));
+        }
+    }
+    let mut head = proxy.connect();
+    let response = head.send("HEAD / HTTP/1.1\r\nhost: nobody\r\n\r\n").response_to("HEAD");
+    assert_eq!((response.status, response.header("content-length")), (404, Some("30")));
+    let log = lines(&proxy, CASES.len() + 1);
+    for ((request, status, _, flags), line) in CASES.iter().zip(&log) {
+        let said = (line["status"].as_u64(), line["flags"].as_str().unwrap_or_default());
+        assert_eq!(said, (Some(u64::from(*status)), *flags), "{request} {line}");
+    }
+    let (first, line) = (&upstream.seen()[0], &log[0]);
+    assert_eq!((&line["path"], &line["route"], &line["variant"]), (&"/a".into(), &"shop".into(), &"stable".into()));
+    assert_eq!(line["request_id"].as_str(), first.header("x-request-id"));
+    assert_eq!(line["trace_id"].as_str(), first.header("traceparent").map(|context| &context[3..35]));
+    assert_eq!(line["endpoint"], upstream.address.to_string());
+}
+
+/// The log once it has so many lines.
+fn lines(proxy: &Proxy, count: usize) -> Vec<serde_json::Value> {
+    let mut lines = Vec::new();
+    crate::support::raw::eventually("the access log", || {
+        let text = std::fs::read_to_string(proxy.file("access.log")).unwrap_or_default();
+        lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines.len() >= count
+    });
+    lines
+}
+
+/// RFC 9110 §5.5 and D26: what a client sends cannot end a line of the log or begin a field.
+#[test]
+fn a_client_cannot_write_into_the_log() {
+    let upstream = Recording::echo();
+    let setup = Setup { upstreams: vec![("stable", upstream.address)], ..Setup::default() };
+    let proxy = Proxy::set_up(YAML, &setup);
+    let agents: [&[u8]; 4] = [b"\",\"level\":\"x", b"\x1b[31mred", b"\xff\xfe\xe2\x80\xae", &[b'a'; 20_000]];
+    for agent in agents {
+        let request = [b"GET / HTTP/1.1\r\nhost: shop\r\nuser-agent: ", agent, b"\r\n\r\n"].concat();
+        // hyper refuses control characters by itself, before there is a request to log
+        let status = proxy.ask(request).status;
+        assert_eq!(status, if agent.contains(&0x1b) { 400 } else { 200 });
+    }
+    for line in lines(&proxy, 3) {
+        assert!(line.get("level").is_none(), "{line}");
+        assert!(line["user_agent"].as_str().unwrap().len() <= 4096);
+    }
+}
