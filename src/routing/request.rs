@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use std::borrow::Cow;
-use thiserror::Error;
+use std::fmt;
 
 use super::host::{self, Host, HostProblem};
 use super::path::{self, PathProblem};
@@ -31,13 +31,11 @@ enum HostName {
 }
 
 /// Why a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// CONNECT and TRACE are not served.
-    #[error("CONNECT and TRACE are not served")]
     Method,
     /// The target is longer than the listener allows.
-    #[error("the target has {bytes} bytes; the listener's limit is {limit}")]
     TargetTooLong {
         /// So many it has.
         bytes: usize,
@@ -45,7 +43,6 @@ pub enum Refused {
         limit: usize,
     },
     /// More header fields than the listener allows.
-    #[error("the request has {fields} header fields; the listener's limit is {limit}")]
     TooManyFields {
         /// So many it has.
         fields: usize,
@@ -53,28 +50,20 @@ pub enum Refused {
         limit: usize,
     },
     /// The body's framing is not plain `chunked` (RFC 9112 §6.1).
-    #[error("transfer-encoding is not exactly `chunked`, or the request is not HTTP/1.1")]
     TransferEncoding,
     /// An expectation other than `100-continue`.
-    #[error("expect is not `100-continue`")]
     Expectation,
     /// There is no host (RFC 9112 §3.2).
-    #[error("the request has no host")]
     NoHost,
     /// `Host` stands there more than once.
-    #[error("the header host stands there twice")]
     HostTwice,
     /// The host is not one.
-    #[error("{0}")]
     Host(HostProblem),
     /// The target's authority and `Host` differ.
-    #[error("the request target and the header host name different hosts")]
     HostMismatch,
     /// The request target is not one that a proxy serves.
-    #[error("the request target is not one that a proxy serves")]
     Target,
     /// The path cannot be read in only one way.
-    #[error("{0}")]
     Path(PathProblem),
 }
 
@@ -110,21 +99,39 @@ impl Refused {
         }
     }
 
-    /// The short text that the client gets. The error's own text says more.
+    /// The short text that the client gets.
     pub fn reason(self) -> &'static str {
         match self {
-            Refused::Method => "method not allowed",
-            Refused::TargetTooLong { .. } => "request target too long",
+            Refused::Method => "CONNECT and TRACE are not served",
+            Refused::TargetTooLong { .. } => "the request target is too long",
             Refused::TooManyFields { .. } => "too many header fields",
-            Refused::TransferEncoding => "invalid transfer-encoding",
-            Refused::Expectation => "expectation failed",
-            Refused::NoHost | Refused::HostTwice | Refused::Host(_) => "missing, repeated or invalid host",
+            Refused::TransferEncoding => "the transfer-encoding is not exactly chunked",
+            Refused::Expectation => "the expectation is not 100-continue",
+            Refused::NoHost => "the request has no host",
+            Refused::HostTwice => "the header host stands there twice",
+            Refused::Host(problem) => problem.reason(),
             Refused::HostMismatch => "the request target and the host header name different hosts",
-            Refused::Target => "invalid request target",
-            Refused::Path(_) => "ambiguous path",
+            Refused::Target => "the request target is not one that a proxy serves",
+            Refused::Path(problem) => problem.reason(),
         }
     }
 }
+
+impl fmt::Display for Refused {
+    /// The reason and, for who sets the limits, the numbers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())?;
+        if let Refused::TargetTooLong { bytes, limit } = self {
+            write!(f, ": {bytes} bytes, and the limit is {limit}")?;
+        }
+        if let Refused::TooManyFields { fields, limit } = self {
+            write!(f, ": {fields}, and the limit is {limit}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// Says where a request wants to go.
 ///
