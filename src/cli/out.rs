@@ -18,7 +18,9 @@ pub(super) fn print(data: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(data.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        result => {
+            result.map_err(|error| io::Error::new(error.kind(), format!("cannot write to standard output: {error}")))
+        }
     }
 }
 

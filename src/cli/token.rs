@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::Exit;
 use super::out::{print, say};
 use crate::config::files::{Choice, Secret, override_token};
+use crate::config::is_name;
 use crate::config::values::Duration;
 
 /// Make tokens.
@@ -54,6 +55,9 @@ impl Args {
             Ok(secret) => secret,
             Err(problem) => bail!("{path} {}", problem.message),
         };
+        if !is_name(&request.service) {
+            bail!("`{}` cannot be the name of a service", request.service);
+        }
         if request.ttl.0.is_zero() {
             bail!("a token with --ttl 0s would never be valid");
         }

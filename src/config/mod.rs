@@ -28,6 +28,7 @@ mod tree;
 pub mod values;
 pub mod window;
 
+pub use check::is_name;
 pub use codes::{Code, Severity};
 pub use diagnostic::{ConfigErrors, Diagnostic, Label};
 pub use load::{FILE_BYTES_MAX, Loaded, TestFailure, load, load_texts, load_what_fits};

@@ -106,7 +106,7 @@ pub(super) async fn serve(
             }
         }
         if connection.requests.get() == 0 && is_preface(&before) {
-            return connection.serve_http2(Socket::new(stream, before, Rc::default())).await;
+            return Box::pin(connection.serve_http2(Socket::new(stream, before, Rc::default()))).await;
         }
         if connection.requests.get() == 0 && PREFACE.starts_with(&before) {
             // so few bytes that it may become either
@@ -117,7 +117,8 @@ pub(super) async fn serve(
             continue;
         }
         let socket = Socket::new(stream, before, connection.is_write_blocked.clone());
-        match connection.clone().serve_http1(socket).await {
+        // boxed, so that all of it is given back while the connection is silent
+        match Box::pin(connection.clone().serve_http1(socket)).await {
             Ended::Idle(socket, begun) => {
                 let (back, unread) = socket.into_parts();
                 stream = back;

@@ -17,6 +17,8 @@ mod user_key;
 mod weights;
 mod windows;
 
+pub use names::is_name;
+
 use super::diagnostic::Diagnostic;
 use super::place::Place;
 use super::schema::{Condition, File};

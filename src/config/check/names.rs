@@ -42,11 +42,15 @@ pub(super) fn check_similar<'n>(
     }
 }
 
+/// True for a name that a listener, service, variant, cohort or route can have: 1 to 63 letters and digits of ASCII,
+/// `-`, `_` and `.`.
+pub fn is_name(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_part)
+}
+
 fn check(name: &str, what: &str, place: &Place, is_key: bool, problems: &mut Problems<'_>) {
-    let is_valid = !name.is_empty()
-        && name.len() <= NAME_BYTES_MAX
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-    let found = if !is_valid {
+    let found = if !is_name(name) {
         Some((Code::BadName, format!("`{}` cannot be the name of a {what}", shortened(name))))
     } else if RESERVED.contains(&name) {
         Some((Code::ReservedName, format!("the name `{name}` is reserved")))

@@ -182,6 +182,9 @@ impl Loading {
 fn message(path: &Path, problem: &FileProblem) -> String {
     match problem.line {
         Some(line) => format!("{}:{line} {}", path.display(), problem.message),
+        None if !path.exists() => {
+            format!("{} {}; paths are relative to the configuration file", path.display(), problem.message)
+        }
         None => format!("{} {}", path.display(), problem.message),
     }
 }

@@ -116,7 +116,7 @@ impl<'p> Source<'p> {
 
 fn unreadable(path: &Path, error: &std::io::Error) -> FileProblem {
     FileProblem::whole(match error.kind() {
-        ErrorKind::NotFound => "does not exist; paths are relative to the configuration file".to_owned(),
+        ErrorKind::NotFound => "does not exist".to_owned(),
         ErrorKind::PermissionDenied => {
             format!("may not be read by this process; type: ls -l {}", path.display())
         }
