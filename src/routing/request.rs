@@ -230,7 +230,9 @@ fn read_path(method: &Method, uri: &Uri) -> Result<(Option<String>, Option<Uri>)
         matched => Some(matched.into_owned()),
     };
     let is_same = matches!(normalised.forwarded, Cow::Borrowed(forwarded) if forwarded.len() == came.path().len());
-    if is_same {
+    // `http://shop?a=b` has no slash of its own
+    let has_slash = came.as_str().starts_with('/');
+    if is_same && has_slash {
         return Ok((matched, None));
     }
     let target = match came.query() {
@@ -338,6 +340,7 @@ mod tests {
             ("GET /a//b\nhost: a", Some("/a/b"), None),
             ("GET /%61\nhost: a", Some("/a"), None),
             ("GET http://a/x/./y\nhost: a", Some("/x/y"), Some("/x/y")),
+            ("GET http://a?b\nhost: a", None, Some("/?b")),
         ] {
             let found = ask(Version::HTTP_11, text).unwrap_or_else(|refused| panic!("{text}: {refused}"));
             let told = (found.matched_path.as_deref(), found.target.map(|target| target.to_string()));

@@ -273,7 +273,7 @@ fn judge(tried: &Tried, seen: &[(Request, bool)]) -> Result<(), String> {
                 }
             }
             Expected::Hostless(_) => {
-                if answer.is_none_or(|answer| answer.status != 400) {
+                if !is_refused {
                     return Err(format!("a request for no host was answered with {answer:?}"));
                 }
                 if answers.len() == 0 && seen.len() == 0 {

@@ -257,12 +257,12 @@ fn chunked(stream: &[u8]) -> Body {
 
 /// The size of a chunk, and whether its line has what a server may refuse: an extension, a blank, many zeros.
 fn chunk_size(line: &[u8]) -> Option<(u128, bool)> {
-    let line = std::str::from_utf8(line).ok()?;
+    let line: String = line.iter().map(|byte| char::from(*byte)).collect();
     let digits = line.len() - line.trim_start_matches(|c: char| c.is_ascii_hexdigit()).len();
     let (size, after) = line.split_at(digits);
     let is_extension =
         after.trim_start_matches([' ', '\t']).is_empty() || after.trim_start_matches([' ', '\t']).starts_with(';');
-    if size.is_empty() || !is_extension || line.bytes().any(|byte| byte < b' ' && byte != b'\t') {
+    if size.is_empty() || !is_extension || line.contains(|c: char| c < ' ' && c != '\t') {
         return None;
     }
     let value = u128::from_str_radix(size.trim_start_matches('0'), 16).unwrap_or(0);

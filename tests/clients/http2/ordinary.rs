@@ -60,7 +60,7 @@ fn answers_without_a_body_and_local_ones() {
         assert_eq!((head.status, &head.headers["content-length"], head.body.len()), (200, &"5".parse().unwrap(), 0));
         assert_eq!(ask(&mut sender, get("/204", &[])).await.unwrap().status, 204);
         let local = ask(&mut sender, get("/%2f", &[])).await.unwrap();
-        assert_eq!((local.status, local.text().as_str()), (400, "400 ambiguous path\n"));
+        assert_eq!((local.status, local.text().as_str()), (400, "400 the path has an encoded slash\n"));
         assert!(!local.headers.contains_key("connection"));
     });
 }
