@@ -7,9 +7,25 @@ mod support;
 
 #[path = "clients/bodies.rs"]
 mod bodies;
+#[path = "clients/cohorts.rs"]
+mod cohorts;
+#[path = "clients/duties.rs"]
+mod duties;
+#[path = "clients/explained.rs"]
+mod explained;
+#[path = "clients/framing/mod.rs"]
+mod framing;
+#[path = "clients/hosts.rs"]
+mod hosts;
+#[path = "clients/http2/mod.rs"]
+mod http2;
 #[path = "clients/limits.rs"]
 mod limits;
 #[path = "clients/logs.rs"]
 mod logs;
 #[path = "clients/ordinary.rs"]
 mod ordinary;
+#[path = "clients/trust.rs"]
+mod trust;
+#[path = "clients/upgrades.rs"]
+mod upgrades;

@@ -64,7 +64,9 @@ impl<A> Found<A> {
         say(&format!("error: {error}"));
         if let (Some(path), ClientError::Unreachable { .. }) = (&self.silent, error) {
             let path = path.display();
-            say(&format!("{path} is missing or has errors, so the default address was asked; -c names another file"));
+            say(&format!(
+                "{path} is missing or cannot be read, so the default address was asked; -c names another file"
+            ));
         }
         Exit::of_code(error.exit_code())
     }

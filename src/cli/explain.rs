@@ -23,7 +23,7 @@ use crate::routing::user_key::KeySource;
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigPath,
-    /// The URL, or `-` for a URL or curl line on standard input
+    /// A URL or a curl line in quotes, or `-` for one of the two on standard input
     #[arg(value_name = "URL")]
     url: Option<String>,
     /// The method
@@ -83,10 +83,9 @@ impl Args {
             (Some(dash), None) if dash == "-" => {
                 let mut text = String::new();
                 std::io::stdin().take(INPUT_BYTES_MAX).read_to_string(&mut text).context("cannot read the request")?;
-                let is_url = text.split_whitespace().count() == 1 && text.trim() != "curl";
-                if is_url { Ok(of_url(text.trim())) } else { curl_line::parse(&text) }
+                of_text(&text)
             }
-            (Some(url), None) => Ok(of_url(url)),
+            (Some(text), None) => of_text(text),
             (None, None) => {
                 bail!("which request? type: ringway explain https://HOST/PATH, or ringway explain -- curl ..")
             }
@@ -120,9 +119,17 @@ impl Args {
     }
 }
 
-fn of_url(url: &str) -> CurlLine {
+/// A URL, or what was pasted from a terminal or a browser: a curl line.
+fn of_text(text: &str) -> Result<CurlLine, String> {
+    if curl_line::is_one(text) {
+        return curl_line::parse(text);
+    }
+    let url = text.trim();
+    if url.is_empty() {
+        return Err("there is no request; type a URL such as https://shop.example.com/cart".to_owned());
+    }
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    CurlLine { method: "GET".to_owned(), url, ..CurlLine::default() }
+    Ok(CurlLine { method: "GET".to_owned(), url, ..CurlLine::default() })
 }
 
 fn add_header(headers: &mut HeaderMap, name: &str, value: &str) -> anyhow::Result<()> {

@@ -22,6 +22,7 @@ mod test;
 mod token;
 mod version;
 
+use crate::model::printable;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -94,7 +95,7 @@ pub fn main() -> ExitCode {
     let exit = match catch_unwind(AssertUnwindSafe(|| cli.command.run())) {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => {
-            out::say(&format!("error: {error:#}"));
+            out::say(&format!("error: {}", printable(&format!("{error:#}"))));
             Exit::Input
         }
         Err(_) => {

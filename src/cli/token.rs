@@ -66,8 +66,9 @@ impl Args {
         let token = override_token::sign(&secret, &request.service, choice, expires);
         print(&format!("{token}\n"))?;
         say(&format!("valid until {} for service {}", until(expires), request.service));
-        say("send it in the header (or cookie) that `override: { header: .. }` names:");
+        say("send it in the header that `override: { header: .. }` names, or, escaped, in the cookie of that name:");
         say(&format!("  curl -H 'x-canary: {token}' .."));
+        say(&format!("  curl -b 'x-canary={}' ..", token.replace(';', "%3B")));
         Ok(Exit::Yes)
     }
 }

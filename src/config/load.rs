@@ -48,6 +48,17 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
     load_with(texts.sources, texts.problems)
 }
 
+/// What fits of a file or directory, whatever else is wrong with it: for those who look for the doors of a process that
+/// runs with what stood there before. `None` when it cannot be read at all.
+pub fn load_what_fits(path: &Path) -> Option<File> {
+    let sources = read::read(path).sources;
+    let trees = sources.iter().enumerate().filter_map(|(index, source)| parse::parse(source, index).0);
+    let mut tree = merge::merge(trees.collect()).0?;
+    let mut file = shape::shape(&mut tree).file;
+    make_paths_absolute(&mut file, &tree, &sources);
+    Some(file)
+}
+
 /// Checks texts that were read elsewhere. Pure: looks at no file.
 pub fn load_texts(sources: Vec<Source>) -> Result<Loaded, ConfigErrors> {
     load_with(sources, Vec::new())

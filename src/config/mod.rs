@@ -30,7 +30,7 @@ pub mod window;
 
 pub use codes::{Code, Severity};
 pub use diagnostic::{ConfigErrors, Diagnostic, Label};
-pub use load::{FILE_BYTES_MAX, Loaded, TestFailure, load, load_texts};
+pub use load::{FILE_BYTES_MAX, Loaded, TestFailure, load, load_texts, load_what_fits};
 pub use place::{Place, Step};
 pub(crate) use read::files_of;
 pub use source::{Position, Source, Span};

@@ -116,7 +116,9 @@ pub(crate) fn files_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
         let path = entry?.path();
         let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
         let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if !is_hidden && is_yaml && !path.is_dir() {
+        // a named pipe would hold up every reload; a link that leads nowhere is told as an error
+        let is_file = std::fs::metadata(&path).map_or(true, |metadata| metadata.is_file());
+        if !is_hidden && is_yaml && is_file {
             files.push(path);
         }
     }

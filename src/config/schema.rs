@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::values::{Duration, Percent, Size, Weight};
+use super::values::{Duration, Percent, Size, Weight, networks};
 
 /// A Ringway configuration: who listens, what is released, and how requests find it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -49,7 +49,7 @@ pub struct Listener {
     /// IP address and port, such as `0.0.0.0:8080` or `[::]:8080`.
     pub address: SocketAddr,
     /// Networks whose `X-Forwarded-For` and geo headers are believed. Default: none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
     /// How JSON Web Tokens of requests are verified for `jwtClaim`.
     pub jwt: Option<Jwt>,
@@ -200,7 +200,7 @@ pub struct Override {
     /// A file with the secret of signed overrides.
     pub secret_file: Option<PathBuf>,
     /// Networks from which an override counts without a signature.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "networks")]
     pub from: Vec<IpNet>,
 }
 
@@ -284,7 +284,7 @@ pub enum Condition {
     /// The host is one of these; `*.example.com` stands for any host below `example.com`.
     Host(Vec<String>),
     /// The client's address is in one of these networks.
-    #[serde(rename = "clientIP")]
+    #[serde(rename = "clientIP", deserialize_with = "networks")]
     ClientIp(Vec<IpNet>),
     /// The client's place.
     Geo(Geo),

@@ -1,9 +1,11 @@
 //! Values with units, as they are written in the file: `30s`, `1MiB`, `0.01`, `10`.
 
+use ipnet::{IpNet, Ipv4Net};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::borrow::Cow;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use crate::model;
@@ -23,6 +25,24 @@ pub struct Weight(pub model::Weight);
 /// A share of 100, with at most four decimals (one bucket is 0.0001 %). Held as a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub model::Weight);
+
+/// How many leading bits an IPv4 address has in front when it is written as IPv6.
+const MAPPED_PREFIX_BITS: u8 = (Ipv6Addr::BITS - u32::BITS) as u8;
+
+/// A network as addresses are compared with it: IPv4 where it is IPv4 in the clothes of IPv6
+/// (`::ffff:10.0.0.0/104`), as addresses of clients are.
+pub fn unmapped(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else { return network };
+    let bits = v6.prefix_len().checked_sub(MAPPED_PREFIX_BITS);
+    let mapped = v6.addr().to_ipv4_mapped().zip(bits).and_then(|(v4, bits)| Ipv4Net::new(v4, bits).ok());
+    mapped.map_or(network, IpNet::V4)
+}
+
+/// Reads networks, each as addresses are compared with it.
+pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    let networks = Vec::<IpNet>::deserialize(from)?;
+    Ok(networks.into_iter().map(unmapped).collect())
+}
 
 const DURATION_HELP: &str = "a duration is digits and a unit, such as 500ms, 30s, 5m, 1h or 7d";
 const SIZE_HELP: &str = "a size is digits and a unit, such as 512B, 64KiB, 1MiB or 2GiB";
@@ -170,6 +190,21 @@ mod tests {
         assert_eq!("64KB".parse::<Size>(), Ok(Size(64_000)));
         assert!("64".parse::<Size>().is_err());
         assert!("99999999999GiB".parse::<Size>().is_err());
+    }
+
+    #[test]
+    fn a_network_of_ipv4_is_one_however_it_is_written() {
+        for (text, network) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:a00:1/128", "10.0.0.1/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("2001:db8::/95", "2001:db8::/95"),
+            ("::/0", "::/0"),
+            ("2001:db8::/104", "2001:db8::/104"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+        ] {
+            assert_eq!(unmapped(text.parse().unwrap()).to_string(), network, "{text}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use crate::config::load;
+use crate::config::load_what_fits;
 use crate::config::schema::File;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -38,18 +38,17 @@ pub struct Doors {
     pub admin: AdminAddress,
     /// The telemetry door, as this machine reaches it.
     pub telemetry: SocketAddr,
-    /// The file has errors, so these are the defaults: to be told when nobody answers there.
+    /// The file cannot be read, so these are the defaults: to be told when nobody answers there.
     pub are_guessed: bool,
 }
 
 impl Doors {
     /// The doors of a file or directory. One with errors must not keep anyone from asking the process that still
-    /// runs with the one before.
+    /// runs with the one before, so the addresses count even if nothing else in it is right.
     pub fn of(config: &Path) -> Doors {
-        match load(config).ok().and_then(|loaded| Some((AdminAddress::of(&loaded.file).ok()?, loaded))) {
-            Some((admin, loaded)) => {
-                Doors { admin, telemetry: reachable(telemetry_address(&loaded.file)), are_guessed: false }
-            }
+        let found = load_what_fits(config).and_then(|file| Some((AdminAddress::of(&file).ok()?, file)));
+        match found {
+            Some((admin, file)) => Doors { admin, telemetry: reachable(telemetry_address(&file)), are_guessed: false },
             None => Doors { admin: AdminAddress::Tcp(ADMIN_DEFAULT), telemetry: TELEMETRY_DEFAULT, are_guessed: true },
         }
     }
@@ -126,6 +125,8 @@ mod tests {
         let own = format!("{shop}admin: {{ address: \"unix:a.sock\" }}\ntelemetry: {{ address: 0.0.0.0:7 }}\n");
         let socket = format!("unix:{}", dir.path().join("a.sock").display());
         assert_eq!(doors(&own), expect(&socket, "127.0.0.1:7", false));
+        let with_errors = own.replace("endpoints", "endpionts") + "bogus: 1\n";
+        assert_eq!(doors(&with_errors), expect(&socket, "127.0.0.1:7", false));
         assert_eq!(doors("broken: ["), expect("127.0.0.1:9901", "127.0.0.1:9902", true));
     }
 

@@ -90,6 +90,8 @@ struct Demo {
     handle: Handle,
     crowd: Arc<Crowd>,
     story: Story,
+    /// Of the last edit, where lines are written.
+    has_told_arrivals: bool,
     began: Instant,
     /// How this program was called.
     program: String,
@@ -107,7 +109,7 @@ pub fn run(options: &Options) -> Result<(), DemoError> {
     let (handle, crowd) = (running.handle(), Crowd::new());
     let story = Story::begin(&handle, &crowd);
     let (options, began, program) = (options.clone(), Instant::now(), program());
-    let mut demo = Demo { options, file, running, handle, crowd, story, began, program };
+    let mut demo = Demo { options, file, running, handle, crowd, story, has_told_arrivals: false, began, program };
     let traffic = Traffic::start(&demo.crowd, demo.listener(), demo.options.rate).map_err(DemoError::System)?;
 
     // 3. the picture, until the end
@@ -161,15 +163,28 @@ impl Demo {
                     }
                     if self.story.look(&self.handle, &self.crowd, &self.file.path) {
                         traffic.follow(self.listener());
+                        self.has_told_arrivals = false;
                         self.tell(screen, &self.edit()).map_err(DemoError::Output)?;
                     }
                 }
                 _ = second.tick() => {
-                    let line = (Look::Normal, self.ticker());
-                    self.tell(screen, &[line]).map_err(DemoError::Output)?;
+                    let lines = self.second_lines();
+                    self.tell(screen, &lines).map_err(DemoError::Output)?;
                 }
             }
         }
+    }
+
+    /// What lines say each second: the figures, and once that all who moved have arrived.
+    fn second_lines(&mut self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        if let Some((true, line)) = self.arrivals()
+            && !std::mem::replace(&mut self.has_told_arrivals, true)
+        {
+            lines.push(line);
+        }
+        lines.push((Look::Normal, self.ticker()));
+        lines
     }
 
     fn greet(&self, screen: &mut Screen) -> io::Result<()> {

@@ -40,7 +40,8 @@ impl Demo {
         let mut lines = vec![(Look::Title, self.headline(columns))];
         lines.extend(self.doors());
         lines.push(Line::default());
-        lines.extend(self.edit().into_iter().flat_map(|line| wrapped(line, columns)));
+        let story = self.edit().into_iter().chain(self.arrivals().map(|(_, line)| line));
+        lines.extend(story.flat_map(|line| wrapped(line, columns)));
         lines.push(Line::default());
         lines.extend(self.table(columns));
         let hints = self.hints();
@@ -52,7 +53,7 @@ impl Demo {
 
     /// What came of the last edit.
     pub(super) fn edit(&self) -> Vec<Line> {
-        let mut lines = match &self.story.edit {
+        match &self.story.edit {
             None => vec![(Look::Quiet, "• no edit yet: change a weight in the file and save it".to_owned())],
             Some(Edit::Taken { head, changes }) => {
                 let changes = changes.iter().map(|change| (Look::Normal, format!("  {change}")));
@@ -63,12 +64,15 @@ impl Demo {
                 (Look::Normal, format!("  {problem}")),
                 (Look::Normal, format!("  correct it and save; all errors: {} check -c {}", self.program, self.path())),
             ],
-        };
-        if let Some(arrivals) = self.story.arrivals(&self.crowd) {
-            let look = if arrivals.are_complete() { Look::Good } else { Look::Normal };
-            lines.push((look, format!("  {}", arrivals.line(self.dropped()))));
         }
-        lines
+    }
+
+    /// How far the users are whom the last edit moved, and whether all of them are there.
+    pub(super) fn arrivals(&self) -> Option<(bool, Line)> {
+        let arrivals = self.story.arrivals(&self.crowd)?;
+        let are_complete = arrivals.are_complete();
+        let look = if are_complete { Look::Good } else { Look::Normal };
+        Some((are_complete, (look, format!("  {}", arrivals.line(self.dropped())))))
     }
 
     /// One line of figures: the share of each cohort that does not get the remainder.

@@ -29,9 +29,9 @@ pub(super) type Line = (Look, String);
 /// Columns and rows of a terminal that does not tell.
 const SIZE_DEFAULT: (u16, u16) = (80, 24);
 
-/// No line breaks of the terminal's own, so that a picture has as many rows as lines; no cursor.
-const BEGIN: &str = "\x1b[?7l\x1b[?25l";
-const END: &str = "\x1b[?7h\x1b[?25h";
+/// No cursor, and the cursor again.
+const BEGIN: &str = "\x1b[?25l";
+const END: &str = "\x1b[?25h";
 
 impl Screen {
     /// Standard output. `is_plain`: lines, even on a terminal.
@@ -57,9 +57,10 @@ impl Screen {
         size.filter(|(columns, rows)| *columns > 0 && *rows > 0).unwrap_or(SIZE_DEFAULT)
     }
 
-    /// Draws a picture in the place of the last one. What does not fit is cut at the bottom.
+    /// Draws a picture in the place of the last one. What does not fit is cut, so that each line has one row.
     pub(super) fn draw(&mut self, lines: &[Line]) -> io::Result<()> {
-        let rows = usize::from(self.size().1);
+        let (columns, rows) = self.size();
+        let rows = usize::from(rows);
         let Some(drawn) = &mut self.drawn else { return Ok(()) };
         // one row is for the cursor, below the picture
         let lines = &lines[..lines.len().min(rows.saturating_sub(1))];
@@ -67,8 +68,9 @@ impl Screen {
             0 => "\r".to_owned(),
             above => format!("\r\x1b[{above}A"),
         };
-        for line in lines {
-            text += &painted(line, self.has_colour);
+        for (look, line) in lines {
+            let line = line.chars().take(usize::from(columns)).collect();
+            text += &painted(&(*look, line), self.has_colour);
             text += "\x1b[K\n";
         }
         *drawn = lines.len();

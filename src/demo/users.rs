@@ -83,6 +83,9 @@ const LATE_MAX: Duration = Duration::from_secs(1);
 /// How long the last answers may take once the users are told to stop.
 const STOP_MAX: Duration = Duration::from_millis(500);
 
+/// How long it may take until users are told that the listener has moved or ended.
+const FOLLOW_MAX: Duration = Duration::from_millis(100);
+
 /// An answer that takes longer counts as dropped: above the 30 s that the proxy itself waits.
 const ANSWER_MAX: Duration = Duration::from_secs(35);
 
@@ -237,9 +240,18 @@ async fn send_forever(crowd: Arc<Crowd>, mut listener: watch::Receiver<Option<So
         let Some(address) = *listener.borrow_and_update() else { return };
         let user = crowd.next();
         let exchange = exchange(&crowd, user, address, &mut connection);
-        if !matches!(tokio::time::timeout(ANSWER_MAX, exchange).await, Ok(Ok(()))) {
+        let ended = tokio::time::timeout(ANSWER_MAX, exchange).await;
+        if matches!(ended, Ok(Ok(()))) {
+            continue;
+        }
+        connection = None;
+        let is_connected = !matches!(ended, Ok(Err(error)) if error.is::<io::Error>());
+        // nobody accepts any more: the listener has moved or ended, which the users are told in a moment
+        if is_connected || tokio::time::timeout(FOLLOW_MAX, listener.changed()).await.is_err() {
             crowd.dropped.fetch_add(1, Ordering::Relaxed);
-            connection = None;
+        }
+        if listener.borrow().is_none() {
+            return;
         }
     }
 }

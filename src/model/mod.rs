@@ -18,6 +18,9 @@ pub use weight::{Weight, WeightError};
 /// The cohort that takes every request that no named cohort took. It is always the last one.
 pub const EVERYONE: &str = "everyone";
 
+/// The route of a file that has one service and no routes: every request takes it.
+pub const DEFAULT_ROUTE: &str = "default";
+
 /// The variant that is the remainder (see [`Layout`]) when a service has one of this name.
 pub const STABLE: &str = "stable";
 

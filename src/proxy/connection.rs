@@ -23,7 +23,7 @@ use super::socket::Socket;
 use super::tunnel::{self, Tunnel};
 use super::worker::Worker;
 use crate::routing::snapshot::ListenerRules;
-use crate::upstream::{Deadline, LocalExecutor};
+use crate::upstream::Deadline;
 
 /// A client's connection, as its requests see it.
 pub(super) struct Connection {
@@ -184,7 +184,7 @@ impl Connection {
 
     async fn serve_http1(self: Rc<Self>, socket: Socket) -> Ended {
         let requests = self.clone();
-        let service = service_fn(move |request| forward::handle(requests.clone(), request));
+        let service = service_fn(move |request| forward::handle(requests.clone(), request, requests.deadline.clone()));
         let limits = &self.rules.limits;
         let mut builder = http1::Builder::new();
         builder.max_buf_size(BUFFER_BYTES_MAX).max_header_size(limits.header_bytes).timer(TokioTimer::new());
@@ -229,9 +229,15 @@ impl Connection {
     async fn serve_http2(self: Rc<Self>, socket: Socket) {
         self.is_http2.set(true);
         let requests = self.clone();
-        let service = service_fn(move |request| forward::handle(requests.clone(), request));
+        let next = Rc::<Cell<Option<Rc<Deadline>>>>::default();
+        let executor = StreamExecutor { next: next.clone() };
+        let service = service_fn(move |request| {
+            let deadline = Rc::new(Deadline::new());
+            next.set(Some(deadline.clone()));
+            forward::handle(requests.clone(), request, deadline)
+        });
         let limits = &self.rules.limits;
-        let mut builder = http2::Builder::new(LocalExecutor);
+        let mut builder = http2::Builder::new(executor);
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.concurrent_streams)
@@ -277,6 +283,29 @@ impl Connection {
         } else if error.is_parse() {
             self.worker.shard.unrouted(400);
         }
+    }
+}
+
+/// Runs the streams of an HTTP/2 connection, each until its deadline.
+///
+/// When a client takes no more of an answer, hyper waits for the client and asks the body for nothing, so the body
+/// cannot see that its time is up. Dropping the stream resets it.
+#[derive(Clone)]
+struct StreamExecutor {
+    /// The deadline of the request that hyper has just handed over; it spawns its stream next.
+    next: Rc<Cell<Option<Rc<Deadline>>>>,
+}
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for StreamExecutor {
+    fn execute(&self, stream: F) {
+        let deadline = self.next.take().unwrap_or_default();
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                biased;
+                _ = stream => {}
+                () = deadline.passed() => {}
+            }
+        });
     }
 }
 

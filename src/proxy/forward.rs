@@ -17,25 +17,26 @@ use super::record::Record;
 use super::send::{Outgoing, send};
 use super::tunnel::{self, Tunnel};
 use crate::model::Reason;
+
 use crate::routing::request::{self as incoming, Destination};
 use crate::routing::routes::Timeouts;
 use crate::routing::snapshot::Service;
 use crate::routing::user_key::{KeySource, UserKey};
-use crate::routing::{RequestView, client, forged};
+use crate::routing::{Assignment, RequestView, client, forged};
 use crate::upstream::{Deadline, RequestBody, UpstreamBody};
 
 /// The longest wait for an answer's head where the route names none.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
-/// Answers a request, whatever happens.
+/// Answers a request, whatever happens. The deadline is moved as the request goes.
 pub(super) async fn handle(
     connection: Rc<Connection>,
     request: Request<Incoming>,
+    deadline: Rc<Deadline>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let started = Instant::now();
     connection.worker.pools.set_now(started);
     let stays_open = connection.request_begun();
-    let deadline = if connection.is_http2.get() { Rc::new(Deadline::new()) } else { connection.deadline.clone() };
     // a request that is being worked on has its own deadlines, set as it goes
     deadline.clear();
     let (method, version) = (request.method().clone(), request.version());
@@ -106,9 +107,7 @@ async fn forward(
     let (mut head, body) = request.into_parts();
 
     let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, &rules.limits)?;
-    if rules.limits.body_bytes.is_some_and(|most| body.size_hint().lower() > most) {
-        return Err(ProxyError::BodyTooLarge);
-    }
+    check_length(&body, rules.limits.body_bytes)?;
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
     forged::strip_forged(&mut head.headers, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
@@ -136,16 +135,7 @@ async fn forward(
     record.route(&route.name, &current);
     let service = &snapshot.services[route.service];
     let assignment = service.assign(&view);
-    let decision = Decision {
-        service,
-        timeouts: route.timeouts,
-        cohort: assignment.cohort,
-        variant: assignment.variant,
-        reason: assignment.reason,
-        bucket: assignment.bucket.number(),
-        user: assignment.user_hash,
-        issued: assignment.user.as_ref().and_then(|user| issue(service, user, is_secure(&head, client.peer_trusted))),
-    };
+    let decision = Decision::of(service, route.timeouts, &assignment, is_secure(&head, client.peer_trusted));
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
 
@@ -175,7 +165,21 @@ struct Sent {
     idle: Duration,
 }
 
-impl Decision<'_> {
+impl<'s> Decision<'s> {
+    /// What an assignment says, and the cookie of a user who got a key with it.
+    fn of(service: &'s Service, timeouts: Timeouts, assignment: &Assignment<'_>, is_secure: bool) -> Decision<'s> {
+        Decision {
+            service,
+            timeouts,
+            cohort: assignment.cohort,
+            variant: assignment.variant,
+            reason: assignment.reason,
+            bucket: assignment.bucket.number(),
+            user: assignment.user_hash,
+            issued: assignment.user.as_ref().and_then(|user| issue(service, user, is_secure)),
+        }
+    }
+
     pub(super) fn record(&self, variant: usize, reason: Reason, record: &mut Record) {
         record.assign(self.service, self.cohort, variant, reason, self.bucket, self.user);
     }
@@ -263,6 +267,11 @@ fn prepare(
     lines.insert(headers::X_RINGWAY_COHORT, service.cohorts[decision.cohort].header.clone());
     head.extensions.clear();
     Ok(())
+}
+
+/// Refuses a body that says itself that it is too long, before anybody is asked for it.
+fn check_length(body: &Incoming, most: Option<u64>) -> Result<(), ProxyError> {
+    if most.is_some_and(|most| body.size_hint().lower() > most) { Err(ProxyError::BodyTooLarge) } else { Ok(()) }
 }
 
 /// Answers `OPTIONS` where this is its last hop (RFC 9110 §7.6.2), or where it asks about the server as a whole.

@@ -1,7 +1,7 @@
 //! From a decided request to the head of its answer: pick an endpoint, borrow a connection, send, wait.
 
 use http::header::{self, HeaderValue};
-use http::{Request, Response, Uri, Version, request};
+use http::{Response, Uri, Version, request};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -115,15 +115,12 @@ async fn exchange(
     let is_repeatable = watch.is_none() && head.method.is_idempotent();
     address(&mut head, &destination, asked, watch.is_some(), is_http2)?;
     for _ in 0..=RECONNECTS_MAX {
-        let spare = (is_repeatable && lease.may_be_stale()).then(|| head.clone());
-        let sent = lease.exchange(Request::from_parts(head, body));
-        match within(sent, deadline, watch.as_deref()).await? {
+        let was_reused = lease.is_reused();
+        match within(lease.exchange(&head, body), deadline, watch.as_deref()).await? {
             Ok(response) => return Ok(response),
-            Err(ExchangeError::Unsent(request)) => (head, body) = request.into_parts(),
-            Err(ExchangeError::Closed) => match spare {
-                Some(spare) => (head, body) = (spare, RequestBody::empty()),
-                None => return Err(ProxyError::Reset),
-            },
+            Err(ExchangeError::Unsent(unsent)) => body = unsent,
+            Err(ExchangeError::Closed) if is_repeatable && was_reused => body = RequestBody::empty(),
+            Err(ExchangeError::Closed) => return Err(ProxyError::Reset),
             Err(ExchangeError::Malformed) => return Err(ProxyError::BadAnswer),
             Err(ExchangeError::Body(error)) => return Err(error.into()),
         }

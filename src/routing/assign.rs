@@ -4,6 +4,8 @@ use super::user_key::UserKey;
 use super::view::{RequestView, unix_seconds};
 use crate::config::files::{Choice, override_token};
 use crate::model::{Bucket, Reason};
+use percent_encoding::percent_decode;
+use std::borrow::Cow;
 
 /// The variant that a request got, and why.
 #[derive(Debug)]
@@ -56,9 +58,10 @@ impl Service {
 impl Override {
     /// What a valid override says; the header before the cookies. An invalid one counts as absent.
     fn choice(&self, service: &str, view: &RequestView<'_>) -> Option<Choice> {
-        let header = view.headers.get_all(&self.header).iter().map(|value| value.as_bytes());
-        let cookies = cookies::cookies(view.headers, &self.cookie);
-        header.chain(cookies).take(OVERRIDES_MAX).find_map(|text| self.read(service, text, view))
+        let header = view.headers.get_all(&self.header).iter().map(|value| Cow::Borrowed(value.as_bytes()));
+        // a cookie ends at the first semicolon, and a token has two: in a cookie they are escaped
+        let cookies = cookies::cookies(view.headers, &self.cookie).map(|value| percent_decode(value).into());
+        header.chain(cookies).take(OVERRIDES_MAX).find_map(|text| self.read(service, &text, view))
     }
 
     fn read(&self, service: &str, text: &[u8], view: &RequestView<'_>) -> Option<Choice> {

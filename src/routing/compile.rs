@@ -18,7 +18,7 @@ use super::user_key::KeySource;
 use super::view::Trust;
 use crate::config::files::{Continent, Country, Expected, References, Subdivision};
 use crate::config::{Place, schema, values};
-use crate::model::{BUCKETS, EVERYONE, Layout, STABLE, SaltKey, Weight};
+use crate::model::{BUCKETS, DEFAULT_ROUTE, EVERYONE, Layout, STABLE, SaltKey, Weight};
 use crate::telemetry::Registry;
 use crate::upstream::{Balance, Protocol, Spec, Target, Upstreams};
 
@@ -332,7 +332,7 @@ fn compile_routes(file: &schema::File, services: &[Service]) -> Result<RouteTabl
     let mut table = RouteTable::default();
     let place = Place::root().key("routes");
     if file.routes.is_empty() && services.len() == 1 {
-        let route = Route { name: "default".into(), service: 0, timeouts: Timeouts::default() };
+        let route = Route { name: DEFAULT_ROUTE.into(), service: 0, timeouts: Timeouts::default() };
         let added = table.add(route, &[], || Ok(vec![match_all()]));
         added.map_err(|message| error(&place, message))?;
     }

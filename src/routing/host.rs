@@ -1,8 +1,8 @@
 //! The host that a request is for, from `Host` or `:authority`.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::Ipv6Addr;
-use thiserror::Error;
 
 /// The most bytes of a host, its port included.
 pub const HOST_BYTES_MAX: usize = 255;
@@ -18,27 +18,43 @@ pub struct Host<'h> {
 }
 
 /// Why a host is refused. The request is answered with 400.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostProblem {
     /// There is nothing, or nothing before the port.
-    #[error("the host is empty")]
     Empty,
     /// It has more than [`HOST_BYTES_MAX`] bytes.
-    #[error("the host is longer than 255 bytes")]
     TooLong,
     /// It has a byte that no host has: a comma, an `@`, a slash, a space, a control character, or one beyond ASCII.
-    #[error("the host has a character that no host has")]
     Character,
     /// It has a dot at its begin, or two in a row.
-    #[error("the host has an empty label")]
     EmptyLabel,
     /// The port is not a number from 1 to 65535.
-    #[error("the host's port is not a number from 1 to 65535")]
     Port,
     /// The brackets do not hold an IPv6 address.
-    #[error("the host is not an IPv6 address within its brackets")]
     Ipv6,
 }
+
+impl HostProblem {
+    /// What is wrong, for people.
+    pub fn reason(self) -> &'static str {
+        match self {
+            HostProblem::Empty => "the host is empty",
+            HostProblem::TooLong => "the host is longer than 255 bytes",
+            HostProblem::Character => "the host has a character that no host has",
+            HostProblem::EmptyLabel => "the host has an empty label",
+            HostProblem::Port => "the host's port is not a number from 1 to 65535",
+            HostProblem::Ipv6 => "the host is not an IPv6 address within its brackets",
+        }
+    }
+}
+
+impl fmt::Display for HostProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for HostProblem {}
 
 /// Reads a host. Names have letters, digits, `-`, `_` and dots: percent escapes and the other characters that
 /// RFC 3986 allows in a name are refused, as no DNS name has them. An empty port (`shop.example.com:`) is none

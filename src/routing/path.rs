@@ -4,7 +4,7 @@
 //! backslashes), so that nobody reaches a path that another route guards by writing it differently.
 
 use std::borrow::Cow;
-use thiserror::Error;
+use std::fmt;
 
 /// A path in its two forms. Both begin with `/` and are ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,33 +17,49 @@ pub struct Normalised<'p> {
 }
 
 /// Why a path is refused. The request is answered with 400.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathProblem {
     /// It does not begin with `/`.
-    #[error("the path does not begin with a slash")]
     NotAbsolute,
     /// It has a control character, a space, `#`, `?`, or a byte beyond ASCII.
-    #[error("the path has a character that no path has")]
     Character,
     /// It has a backslash, as it is or escaped (`%5C`), which some upstreams read as a slash.
-    #[error("the path has a backslash")]
     Backslash,
     /// It has a `%` without two hexadecimal digits behind it.
-    #[error("the path has a malformed percent escape")]
     Escape,
     /// It has an escaped slash (`%2F`), which some upstreams read as a slash.
-    #[error("the path has an encoded slash")]
     EncodedSlash,
     /// It has an escaped NUL (`%00`), at which some upstreams cut it.
-    #[error("the path has an encoded NUL")]
     EncodedNul,
     /// It has escapes that are an overlong UTF-8 form (`%C0%AF` for `/`), which some upstreams decode.
-    #[error("the path has an overlong UTF-8 sequence")]
     Overlong,
     /// It has a dot segment with a parameter (`..;x`), which some upstreams read as a dot segment.
-    #[error("the path has a dot segment with a parameter")]
     DotParameter,
 }
+
+impl PathProblem {
+    /// What is wrong, for people.
+    pub fn reason(self) -> &'static str {
+        match self {
+            PathProblem::NotAbsolute => "the path does not begin with a slash",
+            PathProblem::Character => "the path has a character that no path has",
+            PathProblem::Backslash => "the path has a backslash",
+            PathProblem::Escape => "the path has a malformed percent escape",
+            PathProblem::EncodedSlash => "the path has an encoded slash",
+            PathProblem::EncodedNul => "the path has an encoded NUL",
+            PathProblem::Overlong => "the path has an overlong UTF-8 sequence",
+            PathProblem::DotParameter => "the path has a dot segment with a parameter",
+        }
+    }
+}
+
+impl fmt::Display for PathProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for PathProblem {}
 
 /// Brings a path, without its query, into its two forms. Resolving `..` above the root stays at the root.
 ///

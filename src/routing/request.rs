@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use std::borrow::Cow;
-use thiserror::Error;
+use std::fmt;
 
 use super::host::{self, Host, HostProblem};
 use super::path::{self, PathProblem};
@@ -31,13 +31,11 @@ enum HostName {
 }
 
 /// Why a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// CONNECT and TRACE are not served.
-    #[error("CONNECT and TRACE are not served")]
     Method,
     /// The target is longer than the listener allows.
-    #[error("the target has {bytes} bytes; the listener's limit is {limit}")]
     TargetTooLong {
         /// So many it has.
         bytes: usize,
@@ -45,7 +43,6 @@ pub enum Refused {
         limit: usize,
     },
     /// More header fields than the listener allows.
-    #[error("the request has {fields} header fields; the listener's limit is {limit}")]
     TooManyFields {
         /// So many it has.
         fields: usize,
@@ -53,28 +50,20 @@ pub enum Refused {
         limit: usize,
     },
     /// The body's framing is not plain `chunked` (RFC 9112 §6.1).
-    #[error("transfer-encoding is not exactly `chunked`, or the request is not HTTP/1.1")]
     TransferEncoding,
     /// An expectation other than `100-continue`.
-    #[error("expect is not `100-continue`")]
     Expectation,
     /// There is no host (RFC 9112 §3.2).
-    #[error("the request has no host")]
     NoHost,
     /// `Host` stands there more than once.
-    #[error("the header host stands there twice")]
     HostTwice,
     /// The host is not one.
-    #[error("{0}")]
     Host(HostProblem),
     /// The target's authority and `Host` differ.
-    #[error("the request target and the header host name different hosts")]
     HostMismatch,
     /// The request target is not one that a proxy serves.
-    #[error("the request target is not one that a proxy serves")]
     Target,
     /// The path cannot be read in only one way.
-    #[error("{0}")]
     Path(PathProblem),
 }
 
@@ -110,21 +99,39 @@ impl Refused {
         }
     }
 
-    /// The short text that the client gets. The error's own text says more.
+    /// The short text that the client gets.
     pub fn reason(self) -> &'static str {
         match self {
-            Refused::Method => "method not allowed",
-            Refused::TargetTooLong { .. } => "request target too long",
+            Refused::Method => "CONNECT and TRACE are not served",
+            Refused::TargetTooLong { .. } => "the request target is too long",
             Refused::TooManyFields { .. } => "too many header fields",
-            Refused::TransferEncoding => "invalid transfer-encoding",
-            Refused::Expectation => "expectation failed",
-            Refused::NoHost | Refused::HostTwice | Refused::Host(_) => "missing, repeated or invalid host",
+            Refused::TransferEncoding => "the transfer-encoding is not exactly chunked",
+            Refused::Expectation => "the expectation is not 100-continue",
+            Refused::NoHost => "the request has no host",
+            Refused::HostTwice => "the header host stands there twice",
+            Refused::Host(problem) => problem.reason(),
             Refused::HostMismatch => "the request target and the host header name different hosts",
-            Refused::Target => "invalid request target",
-            Refused::Path(_) => "ambiguous path",
+            Refused::Target => "the request target is not one that a proxy serves",
+            Refused::Path(problem) => problem.reason(),
         }
     }
 }
+
+impl fmt::Display for Refused {
+    /// The reason and, for who sets the limits, the numbers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())?;
+        if let Refused::TargetTooLong { bytes, limit } = self {
+            write!(f, ": {bytes} bytes, and the limit is {limit}")?;
+        }
+        if let Refused::TooManyFields { fields, limit } = self {
+            write!(f, ": {fields}, and the limit is {limit}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// Says where a request wants to go.
 ///
@@ -188,8 +195,11 @@ fn read_host(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<(HostNa
         };
     };
     let of_target = host::parse(authority.as_str().as_bytes()).map_err(Refused::Host)?;
-    if of_field.is_some_and(|field| field != of_target) {
-        return Err(Refused::HostMismatch);
+    match of_field {
+        Some(field) if field != of_target => return Err(Refused::HostMismatch),
+        // the target does not stand in for it (RFC 9112 §3.2)
+        None if version == Version::HTTP_11 => return Err(Refused::NoHost),
+        Some(_) | None => {}
     }
     let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Refused::Target)?;
     Ok((HostName::from(of_target), Some(value)))
@@ -260,7 +270,6 @@ mod tests {
             ("GET /\nhost: [2001:DB8::1]:80", "[2001:db8::1]", "[2001:DB8::1]:80"),
             ("GET http://a.example/x\nhost: a.example", "a.example", "a.example"),
             ("GET http://A.example:80/x\nhost: a.example:80", "a.example", "A.example:80"),
-            ("GET http://a.example/x", "a.example", "a.example"),
         ] {
             let found = ask(Version::HTTP_11, text).unwrap_or_else(|refused| panic!("{text}: {refused}"));
             assert_eq!(
@@ -275,6 +284,7 @@ mod tests {
     fn a_host_that_is_missing_doubtful_or_not_one_is_refused() {
         for (text, refused) in [
             ("GET /", Refused::NoHost),
+            ("GET http://a.example/x", Refused::NoHost),
             ("GET /\nhost: a\nhost: a", Refused::HostTwice),
             ("GET /\nhost: a\nhost: b", Refused::HostTwice),
             ("GET /\nhost:", Refused::Host(HostProblem::Empty)),

@@ -27,8 +27,8 @@ fn text_at(listener: &str, weight: u32) -> String {
         "listeners: [{{ address: {listener} }}]\n\
          admin: {{ address: \"unix:admin.sock\" }}\n\
          telemetry: {{ address: 127.0.0.1:0 }}\n\
-         services:\n  shop:\n    variants:\n      stable: {{ weight: {}, endpoints: [127.0.0.1:3001] }}\n      \
-         canary: {{ weight: {weight}, endpoints: [127.0.0.1:3002] }}\n",
+         services:\n  shop:\n    variants:\n      stable: {{ weight: {}, endpoints: [127.0.0.1:1] }}\n      \
+         canary: {{ weight: {weight}, endpoints: [127.0.0.1:2] }}\n",
         100 - weight
     )
 }
@@ -185,7 +185,7 @@ fn in_flight(drain: Duration) -> (Story, TcpStream, thread::JoinHandle<Result<St
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("ringway.yaml");
     let at = upstream.local_addr().unwrap().to_string();
-    std::fs::write(&config, text(5).replace("127.0.0.1:3001", &at).replace("127.0.0.1:3002", &at)).unwrap();
+    std::fs::write(&config, text(5).replace("127.0.0.1:1", &at).replace("127.0.0.1:2", &at)).unwrap();
     let patience = Patience { drain, ..options(&config).patience };
     let running = start(&Options { patience, ..options(&config) }).unwrap_or_else(|error| panic!("{error}"));
     let address = running.listeners[0].1;

@@ -136,31 +136,35 @@ impl Body for RequestBody {
     }
 }
 
-/// Trailer fields that would change framing, routing or trust if they were believed (RFC 9110 §6.5.1).
+/// Trailer fields that would change framing, routing or trust if they were believed (RFC 9110 §6.5.1), in other
+/// spellings (`x_real_ip`) too, which many services cannot tell apart.
 pub fn is_forbidden_trailer(name: &http::HeaderName) -> bool {
-    use http::header;
-    const FORBIDDEN: [http::HeaderName; 14] = [
-        header::CONNECTION,
-        header::TRANSFER_ENCODING,
-        header::CONTENT_LENGTH,
-        header::TE,
-        header::TRAILER,
-        header::UPGRADE,
-        header::HOST,
-        header::AUTHORIZATION,
-        header::COOKIE,
-        header::SET_COOKIE,
-        header::EXPECT,
-        header::VIA,
-        header::FORWARDED,
-        header::PROXY_AUTHORIZATION,
+    const FORBIDDEN: [&str; 19] = [
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "set-cookie",
+        "te",
+        "traceparent",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+        "x-real-ip",
+        "x-request-id",
     ];
+    let is_forbidden = |plain: &str| {
+        FORBIDDEN.contains(&plain) || plain.starts_with("x-forwarded-") || plain.starts_with("x-ringway-")
+    };
     let text = name.as_str();
-    FORBIDDEN.contains(name)
-        || text == "keep-alive"
-        || text == "proxy-connection"
-        || text.starts_with("x-forwarded-")
-        || text.starts_with("x-ringway-")
+    if text.contains(['_', '.']) { is_forbidden(&text.replace(['_', '.'], "-")) } else { is_forbidden(text) }
 }
 
 /// Removes trailer fields that must not be passed on.

@@ -1,6 +1,7 @@
-use hyper::Request;
+use http::request;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::future::Future;
 use std::time::Duration;
@@ -44,25 +45,34 @@ impl Http2 {
         !self.sender.is_closed()
     }
 
+    /// Sends a request and waits for the head of its answer.
     pub(super) async fn send(
         &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<hyper::Response<Incoming>, super::http1::SendError> {
-        use super::http1::SendError;
-        let request = match self.sender.ready().await {
-            Ok(()) => request,
-            Err(_) => return Err(SendError::Unsent(Box::new(request))),
-        };
+        head: &request::Parts,
+        body: RequestBody,
+    ) -> Result<Response<Incoming>, SendError> {
+        if self.sender.ready().await.is_err() {
+            return Err(SendError::Unsent(body));
+        }
+        let request = Request::from_parts(head.clone(), body);
         self.sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
-            Some(request) => SendError::Unsent(Box::new(request)),
+            Some(request) => SendError::Unsent(request.into_body()),
             None => SendError::Failed(error.into_error()),
         })
     }
 }
 
+/// How an exchange failed before there was an answer.
+pub(super) enum SendError {
+    /// Nothing was sent; here is the body back.
+    Unsent(RequestBody),
+    /// Something was, or may have been, sent.
+    Failed(hyper::Error),
+}
+
 /// Runs the parts of an HTTP/2 connection on the worker's own thread.
 #[derive(Clone, Copy)]
-pub struct LocalExecutor;
+struct LocalExecutor;
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {

@@ -12,14 +12,11 @@ mod http2;
 mod pool;
 mod registry;
 mod resolve;
-mod wire;
 
 pub use body::{BodyError, BodyWatch, RequestBody, is_forbidden_trailer};
 pub use deadline::Deadline;
 pub use endpoint::{Balance, Endpoint, Protocol, Spec, Target, Upstream};
 pub use http1::TunnelParts;
-pub use http2::LocalExecutor;
-pub use pool::{ExchangeError, Lease, PickError, Pools, UpstreamBody};
+pub use pool::{BrokenOff, ExchangeError, Lease, PickError, Pools, UpstreamBody};
 pub use registry::Upstreams;
 pub use resolve::resolve_all;
-pub use wire::Wire;

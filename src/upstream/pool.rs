@@ -1,6 +1,6 @@
 use bytes::Bytes;
+use http::{Response, StatusCode, request};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::{Request, Response};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::body::sanitize_frame;
 use super::connect::{ConnectError, connect};
-use super::http1::{Http1, SendError, TunnelParts};
-use super::http2::Http2;
+use super::http1::{Failure, Http1, TunnelParts};
+use super::http2::{Http2, SendError};
 use super::{Balance, BodyError, Endpoint, RequestBody, Upstream};
 use crate::model::FallbackCause;
 
@@ -47,7 +47,6 @@ pub struct Lease {
     pool: Rc<Pool>,
     connection: Option<Borrowed>,
     is_reused: bool,
-    may_be_stale: bool,
 }
 
 enum Borrowed {
@@ -61,8 +60,8 @@ pub struct PickError(pub FallbackCause);
 
 /// How an exchange failed before there was an answer.
 pub enum ExchangeError {
-    /// Nothing was sent: the connection had been closed before.
-    Unsent(Box<Request<RequestBody>>),
+    /// Nothing was sent: the connection had been closed before. Here is the body back.
+    Unsent(RequestBody),
     /// The endpoint closed the connection without an answer.
     Closed,
     /// The answer was not HTTP, or its head was too large.
@@ -73,13 +72,11 @@ pub enum ExchangeError {
 
 /// An answer's body, together with the connection that it comes from.
 pub struct UpstreamBody {
-    incoming: Incoming,
+    /// Of HTTP/2; an HTTP/1.1 connection is read by itself.
+    source: Option<Incoming>,
     lease: Option<Lease>,
 }
 
-/// A connection that waited no longer than this was just seen alive: an answer came on it. Keeping a copy of every
-/// request for the case that it dies in between would cost more than all of routing.
-const FRESH: Duration = Duration::from_millis(10);
 /// How long a connection waits for its next request.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 /// How many connections to one endpoint one worker keeps waiting.
@@ -202,15 +199,13 @@ impl Pools {
             let waiting = pool.idle.borrow_mut().pop();
             let Some(mut waiting) = waiting else { break };
             if waiting.connection.is_reusable() {
-                let now = self.now.get().unwrap_or(waiting.since);
-                let may_be_stale = now.saturating_duration_since(waiting.since) > FRESH;
-                return Ok(self.lend(pool, Borrowed::Http1(waiting.connection), true, may_be_stale));
+                return Ok(self.lend(pool, Borrowed::Http1(waiting.connection), true));
             }
         }
         let stream = connect(pool.endpoint.address(), connect_timeout).await?;
-        let connection = Http1::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
+        let connection = Http1::new(stream);
         pool.endpoint.note_connected();
-        Ok(self.lend(pool, Borrowed::Http1(Box::new(connection)), false, false))
+        Ok(self.lend(pool, Borrowed::Http1(Box::new(connection)), false))
     }
 
     async fn open_http2(self: &Rc<Self>, pool: &Rc<Pool>, connect_timeout: Duration) -> Result<Lease, ConnectError> {
@@ -222,18 +217,18 @@ impl Pools {
             return Err(pool.last_failure.get());
         }
         if let Some(connection) = shared.as_ref().filter(|connection| connection.is_open()) {
-            return Ok(self.lend(pool, Borrowed::Http2(connection.clone()), true, true));
+            return Ok(self.lend(pool, Borrowed::Http2(connection.clone()), true));
         }
         let stream = connect(pool.endpoint.address(), connect_timeout).await?;
         let connection = Http2::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
         pool.endpoint.note_connected();
         *shared = Some(connection.clone());
-        Ok(self.lend(pool, Borrowed::Http2(connection), false, false))
+        Ok(self.lend(pool, Borrowed::Http2(connection), false))
     }
 
-    fn lend(self: &Rc<Self>, pool: &Rc<Pool>, connection: Borrowed, is_reused: bool, may_be_stale: bool) -> Lease {
+    fn lend(self: &Rc<Self>, pool: &Rc<Pool>, connection: Borrowed, is_reused: bool) -> Lease {
         pool.in_flight.set(pool.in_flight.get() + 1);
-        Lease { pools: self.clone(), pool: pool.clone(), connection: Some(connection), is_reused, may_be_stale }
+        Lease { pools: self.clone(), pool: pool.clone(), connection: Some(connection), is_reused }
     }
 }
 
@@ -248,34 +243,32 @@ impl Lease {
         self.is_reused
     }
 
-    /// True when the connection has waited so long that the endpoint may just be closing it.
-    pub fn may_be_stale(&self) -> bool {
-        self.may_be_stale
-    }
-
     /// True for HTTP/2.
     pub fn is_http2(&self) -> bool {
         matches!(self.connection, Some(Borrowed::Http2(_)))
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub async fn exchange(mut self, request: Request<RequestBody>) -> Result<Response<UpstreamBody>, ExchangeError> {
-        let sent = match &mut self.connection {
-            Some(Borrowed::Http1(connection)) => connection.send(request).await,
-            Some(Borrowed::Http2(connection)) => connection.send(request).await,
-            None => return Err(ExchangeError::Unsent(Box::new(request))),
-        };
-        match sent {
-            Ok(response) => {
-                let (head, incoming) = response.into_parts();
-                let mut body = UpstreamBody { incoming, lease: Some(self) };
-                if body.incoming.is_end_stream() && head.status != http::StatusCode::SWITCHING_PROTOCOLS {
+    pub async fn exchange(
+        mut self,
+        head: &request::Parts,
+        body: RequestBody,
+    ) -> Result<Response<UpstreamBody>, ExchangeError> {
+        match &mut self.connection {
+            Some(Borrowed::Http1(connection)) => {
+                let answer = connection.send(head, body).await?;
+                let is_complete = connection.remaining() == Some(0) && answer.status != StatusCode::SWITCHING_PROTOCOLS;
+                let mut body = UpstreamBody { source: None, lease: Some(self) };
+                if is_complete {
                     body.finish();
                 }
-                Ok(Response::from_parts(head, body))
+                Ok(Response::from_parts(answer, body))
             }
-            Err(SendError::Unsent(request)) => Err(ExchangeError::Unsent(request)),
-            Err(SendError::Failed(error)) => Err(ExchangeError::of(&error)),
+            Some(Borrowed::Http2(connection)) => {
+                let (answer, incoming) = connection.send(head, body).await?.into_parts();
+                Ok(Response::from_parts(answer, UpstreamBody { source: Some(incoming), lease: Some(self) }))
+            }
+            None => Err(ExchangeError::Unsent(body)),
         }
     }
 
@@ -299,13 +292,28 @@ impl Drop for Lease {
     }
 }
 
-impl ExchangeError {
-    fn of(error: &hyper::Error) -> ExchangeError {
-        let body = std::error::Error::source(error).and_then(|source| source.downcast_ref::<BodyError>());
-        if let Some(body) = body {
-            return ExchangeError::Body(*body);
+impl From<Failure> for ExchangeError {
+    fn from(failure: Failure) -> ExchangeError {
+        match failure {
+            Failure::Closed => ExchangeError::Closed,
+            Failure::Malformed => ExchangeError::Malformed,
+            Failure::Body(error) => ExchangeError::Body(error),
         }
-        if error.is_parse() { ExchangeError::Malformed } else { ExchangeError::Closed }
+    }
+}
+
+impl From<SendError> for ExchangeError {
+    fn from(error: SendError) -> ExchangeError {
+        let error = match error {
+            SendError::Unsent(body) => return ExchangeError::Unsent(body),
+            SendError::Failed(error) => error,
+        };
+        let body = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<BodyError>());
+        match body {
+            Some(body) => ExchangeError::Body(*body),
+            None if error.is_parse() => ExchangeError::Malformed,
+            None => ExchangeError::Closed,
+        }
     }
 }
 
@@ -318,9 +326,22 @@ impl UpstreamBody {
         }
     }
 
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(Lease { connection: Some(Borrowed::Http1(connection)), .. }) = &mut self.lease {
-            connection.drive(cx);
+    fn http1(&self) -> Option<&Http1> {
+        match &self.lease {
+            Some(Lease { connection: Some(Borrowed::Http1(connection)), .. }) => Some(connection),
+            _ => None,
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if let Some(incoming) = &mut self.source {
+            return Pin::new(incoming).poll_frame(cx).map_err(|_| BrokenOff);
+        }
+        match &mut self.lease {
+            Some(Lease { connection: Some(Borrowed::Http1(connection)), .. }) => {
+                connection.poll_piece(cx).map_err(|_| BrokenOff)
+            }
+            _ => Poll::Ready(None),
         }
     }
 
@@ -331,27 +352,26 @@ impl UpstreamBody {
     }
 }
 
+/// The endpoint, or the client's own body, broke off in the middle of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the exchange broke off")]
+pub struct BrokenOff;
+
 impl Body for UpstreamBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenOff;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let body = &mut *self;
-        let mut polled = Pin::new(&mut body.incoming).poll_frame(cx);
-        if polled.is_pending() {
-            // asking told the connection that there is room; now let it read
-            body.drive(cx);
-            polled = Pin::new(&mut body.incoming).poll_frame(cx);
-        }
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let polled = self.poll_next(cx);
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
-                if body.incoming.is_end_stream() {
-                    body.finish();
+                if self.is_end_stream() {
+                    self.finish();
                 }
                 Poll::Ready(Some(Ok(sanitize_frame(frame))))
             }
             Poll::Ready(None) => {
-                body.finish();
+                self.finish();
                 Poll::Ready(None)
             }
             other => other,
@@ -359,10 +379,19 @@ impl Body for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.source {
+            Some(incoming) => incoming.is_end_stream(),
+            None => self.http1().is_none_or(|connection| connection.remaining() == Some(0)),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.source {
+            Some(incoming) => incoming.size_hint(),
+            None => match self.http1().map_or(Some(0), Http1::remaining) {
+                Some(bytes) => SizeHint::with_exact(bytes),
+                None => SizeHint::default(),
+            },
+        }
     }
 }

@@ -47,15 +47,17 @@ fn a_curl_line_is_explained_however_it_is_given() {
     let of_stdin = desk.run_with(&["explain", "-", "-o", "json"], line).ended_with(0);
     assert!(!of_stdin.stdout.contains("hidden"));
     assert_eq!(of_stdin.stderr, "note: what follows `|` is passed over\n");
-    for done in
-        [of_stdin, desk.run(&["explain", "--curl", line, "-o", "json"]).ended_with(0), desk.run(&words).ended_with(0)]
-    {
+    let given = [&["explain", "--curl", line, "-o", "json"][..], &["explain", line, "-o", "json"], &words];
+    for done in given.map(|words| desk.run(words).ended_with(0)).into_iter().chain([of_stdin]) {
         let json = done.json();
         assert_eq!((&json["cohort"], &json["variant"]), (&"staff".into(), &"canary".into()));
         assert_eq!(json["userKey"]["from"], "cookie uid");
     }
     desk.run(&["explain", "--curl", "wget https://a/"]).ended_with(2);
-    desk.run_with(&["explain", "-"], "").ended_with(2);
+    for nothing in ["", "curl", "curl 'https://a/"] {
+        desk.run(&["explain", nothing]).ended_with(2);
+        desk.run_with(&["explain", "-"], nothing).ended_with(2);
+    }
 }
 
 #[test]

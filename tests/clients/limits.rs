@@ -71,6 +71,24 @@ fn a_slow_body_is_answered_with_408() {
     proxy.wait_for_metric("ringway_http_request_duration_seconds_count", &fault, 3.0);
 }
 
+/// A client that takes nothing of its answer holds a connection of the service: not for longer than `idle`.
+#[test]
+fn a_client_that_does_not_read_is_cut() {
+    let upstream = Recording::start(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n");
+        while exchange.send([b'a'; 64 * 1024]) {}
+    });
+    let proxy = Proxy::before_with(&upstream, "timeouts: { idle: 300ms }");
+    let mut client = Raw::connect_with_small_window(proxy.address());
+    client.send("GET / HTTP/1.1\r\nhost: shop\r\n\r\n");
+    eventually("the request", || upstream.count() == 1);
+    proxy.wait_for_metric("ringway_http_requests_in_flight", &[], 0.0);
+    eventually("the end of the service's connection", || upstream.open() == 0);
+    proxy.wait_for_metric("ringway_downstream_connections", &[], 0.0);
+    // the service did nothing wrong
+    assert_eq!(proxy.metrics().sum("ringway_http_request_duration_seconds_count", &[("outcome", "error")]), 0.0);
+}
+
 #[test]
 fn an_idle_connection_is_parked_and_closed_when_its_time_is_up() {
     let upstream = Recording::echo();

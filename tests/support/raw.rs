@@ -193,6 +193,12 @@ impl Raw {
         std::mem::take(&mut self.read)
     }
 
+    /// At least so many bytes, or `None` when they do not come.
+    pub fn try_bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        self.read_until(|read| (read.len() >= count).then_some(0), "bytes").ok()?;
+        Some(std::mem::take(&mut self.read))
+    }
+
     /// All that comes until the peer closes.
     pub fn rest(&mut self) -> Vec<u8> {
         let deadline = Instant::now() + self.patience;
@@ -208,6 +214,17 @@ impl Raw {
             Ok(_) => panic!("more came: {:?}", String::from_utf8_lossy(&self.read)),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             Err(error) => panic!("the connection stays open: {error}"),
+        }
+    }
+
+    /// True when the peer has closed or reset the connection, right now.
+    pub fn is_closed(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        match peeked {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
         }
     }
 

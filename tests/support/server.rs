@@ -6,6 +6,7 @@ use super::raw::{Raw, Response, eventually};
 use super::recording::Recording;
 use ringway::server::{Options, Running, start};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// A proxy with its directory. Dropping it drains it, and fails the test when something in it has panicked.
@@ -56,7 +57,10 @@ impl Proxy {
     pub fn set_up(yaml: &str, setup: &Setup<'_>) -> Proxy {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in &setup.files {
-            std::fs::write(dir.path().join(name), text).unwrap();
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            // secrets must not be readable by others
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         }
         let mut text = yaml.replace("$dir", dir.path().to_str().unwrap());
         for (name, address) in &setup.upstreams {

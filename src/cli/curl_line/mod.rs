@@ -34,10 +34,22 @@ pub(super) fn parse(text: &str) -> Result<CurlLine, String> {
     Ok(line)
 }
 
+/// Whether a text is a curl line, right or wrong.
+pub(super) fn is_one(text: &str) -> bool {
+    let mut words = text.split_whitespace().peekable();
+    words.next_if(is_prompt);
+    matches!(words.next(), Some("curl" | "curl.exe"))
+}
+
+/// What a shell writes before the command, and people copy with it.
+fn is_prompt(word: &&str) -> bool {
+    matches!(*word, "$" | "%" | ">" | "#")
+}
+
 /// Reads the words of a command.
 pub(super) fn parse_words(words: &[String]) -> Result<CurlLine, String> {
     let mut words = words.iter().map(String::as_str).peekable();
-    words.next_if(|word| matches!(*word, "$" | "%" | ">" | "#"));
+    words.next_if(is_prompt);
     match words.next() {
         Some("curl" | "curl.exe") => {}
         Some(other) => return Err(format!("a curl line begins with curl, not with `{other}`")),

@@ -6,7 +6,7 @@ use crate::config::codes::Code;
 use crate::config::place::Place;
 use crate::config::schema::{File, Route, Test, TestExpect};
 use crate::config::suggest::known;
-use crate::model::{EVERYONE, Reason};
+use crate::model::{DEFAULT_ROUTE, EVERYONE, Reason};
 use std::collections::BTreeSet;
 
 /// The most names that are looked through for the one that was meant.
@@ -14,7 +14,10 @@ const NAMES_MAX: usize = 200;
 
 pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
     let unnamed = |(index, route): (usize, &Route)| route.name.clone().unwrap_or_else(|| format!("routes[{index}]"));
-    let routes: Vec<String> = file.routes.iter().enumerate().map(unnamed).collect();
+    let mut routes: Vec<String> = file.routes.iter().enumerate().map(unnamed).collect();
+    if routes.is_empty() {
+        routes.push(DEFAULT_ROUTE.to_owned());
+    }
     for (index, test) in file.tests.iter().enumerate() {
         let place = Place::root().key("tests").index(index);
         check_request(test, &place.key("request"), problems);

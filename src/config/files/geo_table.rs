@@ -3,13 +3,14 @@
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::csv::{self, Column, Columns};
 use super::source::{self, Access, FileProblem};
 use super::{Continent, Country, GeoFacts, Subdivision};
+use crate::config::values::unmapped;
 
 /// The most bytes of a geo table.
 pub const GEO_TABLE_BYTES_MAX: usize = 512 << 20;
@@ -121,9 +122,6 @@ fn known<T>(field: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Resul
     if field.is_empty() { Ok(None) } else { parse(field).map(Some) }
 }
 
-/// How many leading bits an IPv4 address has in front when it is written as IPv6.
-const MAPPED_PREFIX_BITS: u8 = (Ipv6Addr::BITS - u32::BITS) as u8;
-
 /// A network as it is looked up: IPv4 where it is IPv4 in the clothes of IPv6.
 fn network(text: &str) -> Result<IpNet, String> {
     let network: IpNet = match text.parse::<IpNet>() {
@@ -136,14 +134,7 @@ fn network(text: &str) -> Result<IpNet, String> {
     if network.trunc() != network {
         return Err(format!("has `{text}` as cidr, with bits beyond its prefix; did you mean {}?", network.trunc()));
     }
-    match network {
-        IpNet::V6(v6) if v6.prefix_len() >= MAPPED_PREFIX_BITS => match IpAddr::V6(v6.addr()).to_canonical() {
-            IpAddr::V4(v4) => IpNet::new(IpAddr::V4(v4), v6.prefix_len() - MAPPED_PREFIX_BITS)
-                .map_err(|error| format!("has `{text}` as cidr: {error}")),
-            IpAddr::V6(_) => Ok(network),
-        },
-        _ => Ok(network),
-    }
+    Ok(unmapped(network))
 }
 
 fn country(text: &str) -> Result<Country, String> {

@@ -217,6 +217,8 @@ routes:
         }
         let long = format!("http://shop.example.com/{}", "a".repeat(9_000));
         assert_eq!(ask(&long, &[]).outcome.unwrap_err().status, 414);
+        let wide = "x".repeat(40_000);
+        assert_eq!(ask("http://shop.example.com/", &[("x-wide", &wide)]).outcome.unwrap_err().status, 431);
     }
 
     #[test]

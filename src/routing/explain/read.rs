@@ -7,6 +7,9 @@ use crate::routing::host;
 use crate::routing::request::{Destination, Refused, validate};
 use crate::routing::snapshot::ListenerLimits;
 
+/// What a header line has beside name and value: `: ` and the end of the line.
+const LINE_BYTES: usize = 4;
+
 /// A request as it would come by HTTP/1.1.
 pub(super) struct Read {
     pub(super) destination: Destination,
@@ -44,6 +47,11 @@ pub(super) fn read(request: &ImaginedRequest, limits: &ListenerLimits) -> Result
         Err(_) if target.len() > limits.target_bytes => return Err(too_long.into()),
         Err(_) => return Err(Refused::Target.into()),
     };
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE_BYTES).sum::<usize>();
+    if bytes > limits.header_bytes {
+        let message = format!("the header fields have {bytes} bytes, and the limit is {}", limits.header_bytes);
+        return Err(Refusal { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16(), message });
+    }
     let destination = validate(&request.method, &uri, Version::HTTP_11, &headers, limits)?;
     Ok(Read { destination, uri, headers })
 }

@@ -1,0 +1,271 @@
+//! An HTTP/1.1 connection to an endpoint, driven by whoever uses it.
+//!
+//! There is no task behind a connection, and no channel: the request that borrows it writes and reads by itself. So an
+//! exchange costs no hand-over, an idle connection owns no buffer, and a request is written from where it stands.
+//! Heads are parsed by `httparse`; how bodies end is told in `decode`. Any doubt ends the connection.
+
+mod decode;
+mod encode;
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode, request, response};
+use hyper::body::{Body, Frame};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
+
+use super::{BodyError, RequestBody};
+use decode::{Framing, Head, Malformed, Piece};
+use encode::{BodyForm, Pending};
+
+/// A connection, and how far its exchange is.
+pub(super) struct Http1 {
+    stream: TcpStream,
+    read: BytesMut,
+    /// How much the next read asks for: more for an endpoint that fills what it gets.
+    read_size: usize,
+    pending: Pending,
+    body: RequestBody,
+    form: BodyForm,
+    is_sent: bool,
+    framing: Framing,
+    keeps_alive: bool,
+    informational: u32,
+}
+
+/// What is left of a connection when the endpoint has switched protocols: the socket, and what it sent already.
+pub struct TunnelParts {
+    /// The socket.
+    pub stream: TcpStream,
+    /// Bytes of the new protocol that came together with the answer.
+    pub read: Bytes,
+}
+
+/// Why an exchange failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The endpoint closed the connection.
+    Closed,
+    /// The answer is not HTTP, or not in one way only.
+    Malformed,
+    /// The client's body failed.
+    Body(BodyError),
+}
+
+/// The least and the most that one read asks for, in bytes.
+const READ_SIZE: std::ops::RangeInclusive<usize> = 8 * 1024..=128 * 1024;
+/// Informational answers that may come before the real one (RFC 9110 §15.2).
+const INFORMATIONAL_MAX: u32 = 16;
+
+impl Http1 {
+    pub(super) fn new(stream: TcpStream) -> Http1 {
+        Http1 {
+            stream,
+            read: BytesMut::new(),
+            read_size: *READ_SIZE.start(),
+            pending: Pending::default(),
+            body: RequestBody::empty(),
+            form: BodyForm::Empty,
+            is_sent: true,
+            framing: Framing::Length(0),
+            keeps_alive: true,
+            informational: 0,
+        }
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(super) async fn send(&mut self, head: &request::Parts, body: RequestBody) -> Result<response::Parts, Failure> {
+        self.form = BodyForm::of(head, !body.is_end_stream());
+        self.is_sent = self.form == BodyForm::Empty;
+        self.body = body;
+        self.informational = 0;
+        self.pending.push_head(head, self.form);
+        std::future::poll_fn(|cx| self.poll_answer(&head.method, cx)).await
+    }
+
+    /// The next piece of the answer's body.
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if let Poll::Ready(Err(failure @ Failure::Body(_))) = self.poll_send(cx) {
+            return Poll::Ready(Some(Err(failure)));
+        }
+        loop {
+            match self.framing.take_piece(&mut self.read) {
+                Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Piece::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Ok(Piece::End) => return Poll::Ready(None),
+                Err(Malformed) => return Poll::Ready(Some(Err(Failure::Malformed))),
+                Ok(Piece::Starved) => match ready!(self.poll_read(cx)) {
+                    Ok(0) if self.framing == Framing::UntilClose => {
+                        self.framing = Framing::Length(0);
+                        return Poll::Ready(None);
+                    }
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return Poll::Ready(Some(Err(Failure::Closed))),
+                },
+            }
+        }
+    }
+
+    /// How much of the body is to come, if that is known.
+    pub(super) fn remaining(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length(rest) => Some(rest),
+            framing if framing.is_done() => Some(0),
+            Framing::Chunked(_) | Framing::UntilClose => None,
+        }
+    }
+
+    /// True when the connection is between two exchanges, silent, and still open. Also gives its buffer back, and
+    /// takes the last waker out of it, so that its next user does not wake the task of its last one.
+    pub(super) fn is_reusable(&mut self) -> bool {
+        let is_between = self.is_sent && self.pending.is_empty() && self.framing.is_done() && self.keeps_alive;
+        if !is_between || !self.read.is_empty() {
+            return false;
+        }
+        if self.read.capacity() > 0 {
+            self.read = BytesMut::new();
+        }
+        let mut one = [0];
+        let mut probe = ReadBuf::new(&mut one);
+        let mut cx = Context::from_waker(Waker::noop());
+        // a byte now answers nothing, and an end is an end
+        Pin::new(&mut self.stream).poll_read(&mut cx, &mut probe).is_pending()
+    }
+
+    /// Takes the socket out after the endpoint has switched protocols.
+    pub(super) fn into_tunnel(self) -> TunnelParts {
+        TunnelParts { stream: self.stream, read: self.read.freeze() }
+    }
+
+    fn poll_answer(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Result<response::Parts, Failure>> {
+        let sent = self.poll_send(cx);
+        if let Poll::Ready(Err(failure @ Failure::Body(_))) = sent {
+            return Poll::Ready(Err(failure));
+        }
+        // an endpoint that takes no more of a body may still have answered: look before giving up
+        loop {
+            if !self.read.is_empty() {
+                match decode::take_head(&mut self.read, method) {
+                    Err(Malformed) => return Poll::Ready(Err(Failure::Malformed)),
+                    Ok(Some(head)) if is_interim(&head) => {
+                        self.informational += 1;
+                        if self.informational > INFORMATIONAL_MAX {
+                            return Poll::Ready(Err(Failure::Malformed));
+                        }
+                        continue;
+                    }
+                    Ok(Some(head)) => {
+                        (self.framing, self.keeps_alive) = (head.framing, head.keeps_alive);
+                        return Poll::Ready(Ok(head.parts));
+                    }
+                    Ok(None) => {}
+                }
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Poll::Ready(Err(Failure::Closed)),
+            }
+        }
+    }
+
+    /// Writes what there is of the request. Ready when all was written, or writing has failed for good.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        loop {
+            // the head and the first piece of a body go out together
+            if !self.is_sent && !self.pending.has_body() {
+                match Pin::new(&mut self.body).poll_frame(cx) {
+                    Poll::Ready(frame) => self.take_frame(frame)?,
+                    Poll::Pending if self.pending.is_empty() => return Poll::Pending,
+                    Poll::Pending => {}
+                }
+            }
+            if self.pending.is_empty() {
+                if self.is_sent {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
+            match ready!(self.poll_write(cx)) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => {
+                    // nothing more can be sent, and the connection serves nobody else
+                    (self.is_sent, self.keeps_alive) = (true, false);
+                    self.pending = Pending::default();
+                    self.body = RequestBody::empty();
+                    return Poll::Ready(Err(Failure::Closed));
+                }
+            }
+        }
+    }
+
+    fn take_frame(&mut self, frame: Option<Result<Frame<Bytes>, BodyError>>) -> Result<(), Failure> {
+        let trailers = match frame {
+            Some(Err(error)) => {
+                (self.is_sent, self.keeps_alive) = (true, false);
+                return Err(Failure::Body(error));
+            }
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    self.take_data(data)?;
+                    if !self.body.is_end_stream() || self.form == BodyForm::Chunked {
+                        return Ok(());
+                    }
+                    None
+                }
+                Err(frame) => frame.into_trailers().ok(),
+            },
+            None => None,
+        };
+        self.is_sent = true;
+        match self.form {
+            BodyForm::Chunked => self.pending.push_end(trailers.as_ref()),
+            // fewer bytes than were promised: the endpoint must not take the next request for the rest
+            BodyForm::Length(1..) => return Err(Failure::Body(BodyError::Broken)),
+            BodyForm::Length(0) | BodyForm::Empty => {}
+        }
+        Ok(())
+    }
+
+    fn take_data(&mut self, data: Bytes) -> Result<(), Failure> {
+        if let BodyForm::Length(rest) = &mut self.form {
+            *rest = rest.checked_sub(data.len() as u64).ok_or(Failure::Body(BodyError::Broken))?;
+        }
+        self.pending.push_data(data, self.form);
+        Ok(())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let [front, body, back] = self.pending.slices();
+        let stream = Pin::new(&mut self.stream);
+        // one piece by `send`, which is cheaper in the kernel than `writev` with one piece
+        let count = match (body.is_empty(), back.is_empty()) {
+            (true, true) => ready!(stream.poll_write(cx, front))?,
+            _ => {
+                let slices = [IoSlice::new(front), IoSlice::new(body), IoSlice::new(back)];
+                ready!(stream.poll_write_vectored(cx, &slices))?
+            }
+        };
+        self.pending.advance(count);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.read.reserve(self.read_size);
+        let space = self.read.capacity() - self.read.len();
+        let count = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read))?;
+        if count == space {
+            self.read_size = (self.read_size * 2).min(*READ_SIZE.end());
+        } else if count < self.read_size / 4 {
+            self.read_size = (self.read_size / 2).max(*READ_SIZE.start());
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+/// An answer before the answer. One that switches protocols is an answer.
+fn is_interim(head: &Head) -> bool {
+    head.parts.status.is_informational() && head.parts.status != StatusCode::SWITCHING_PROTOCOLS
+}

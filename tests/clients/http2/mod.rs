@@ -1,0 +1,8 @@
+//! Clients of HTTP/2 over plain TCP.
+
+mod client;
+mod frames;
+mod grpc;
+mod ordinary;
+mod rules;
+mod service;
