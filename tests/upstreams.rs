@@ -2,7 +2,6 @@
 //! drained and starved.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(dead_code)]
 
 #[path = "upstreams/access_log.rs"]
 mod access_log;

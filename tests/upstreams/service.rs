@@ -38,7 +38,6 @@ pub struct Wire {
 
 /// A request as it came.
 pub struct Received {
-    pub method: String,
     pub path: String,
     pub head: String,
     pub body: Vec<u8>,
@@ -186,10 +185,9 @@ impl Wire {
     /// The next request's head; its body is left.
     pub fn head(&mut self) -> Option<Received> {
         let head = String::from_utf8(self.until(b"\r\n\r\n")?).unwrap();
-        let mut words = head.split(' ').map(str::to_owned);
-        let (method, path) = (words.next()?, words.next()?);
+        let path = head.split(' ').nth(1)?.to_owned();
         self.state.requests.fetch_add(1, SeqCst);
-        Some(Received { method, path, head, body: Vec::new() })
+        Some(Received { path, head, body: Vec::new() })
     }
 
     /// Sends bytes; false when nobody takes them any more.
