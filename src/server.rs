@@ -18,13 +18,13 @@ pub use run::run;
 
 use crate::admin;
 use crate::config::ConfigErrors;
-use crate::control::reload::{bound_address, load_files, reason, unix_seconds};
+use crate::control::reload::{bound_address, load_files, reason};
 use crate::control::{self, telemetry_address};
 use crate::control::{
     AdminAddress, Cause, Common, DataPlane, Digests, Ended, Handle, InForce, Patience, ReloadResult, Requests, State,
 };
 use crate::proxy::{Shared, ViaName};
-use crate::routing::{Prepared, Snapshot, prepare};
+use crate::routing::{Prepared, Snapshot, prepare, unix_seconds};
 use crate::telemetry::access_log::{AccessLog, Target};
 use crate::telemetry::door;
 use crate::telemetry::health::Health;

@@ -1,5 +1,6 @@
 //! Standard output for data, standard error for talk.
 
+use crate::model::grouped;
 use clap::ValueEnum;
 use std::io::{self, ErrorKind, Write};
 
@@ -37,20 +38,7 @@ pub(super) fn say(line: &str) {
 /// `1 test`, `2 tests`.
 pub(super) fn counted(count: usize, word: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
-    format!("{} {word}{plural}", grouped(count))
-}
-
-/// A number with commas between groups of three digits.
-pub(super) fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    format!("{} {word}{plural}", grouped(count as u64))
 }
 
 #[cfg(test)]
@@ -58,10 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_grouped_by_three() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
+    fn a_count_has_its_word() {
         assert_eq!((counted(1, "test"), counted(0, "test")), ("1 test".to_owned(), "0 tests".to_owned()));
     }
 }

@@ -9,7 +9,7 @@ use crate::control::outcome::{Applied, Cause, Rejected, ReloadResult};
 use crate::control::plane::DataPlane;
 use crate::control::resolve::{RELOAD_TIME_MAX, resolve_within, unresolved};
 use crate::control::{AdminAddress, telemetry_address};
-use crate::routing::{Prepared, Snapshot, prepare};
+use crate::routing::{Prepared, Snapshot, prepare, unix_seconds};
 use crate::telemetry::Registry;
 use crate::telemetry::door::Door;
 use crate::telemetry::health::Health;
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use std::{io, thread};
 use tokio::sync::oneshot;
 
@@ -287,11 +287,6 @@ pub fn reason(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => "not allowed; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned(),
         _ => error.to_string(),
     }
-}
-
-/// Seconds since 1970.
-pub fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Milliseconds to a hundredth.

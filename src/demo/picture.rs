@@ -3,7 +3,8 @@
 use super::Demo;
 use super::screen::{Line, Look};
 use super::story::Edit;
-use super::table::{Row, grouped, render, rows};
+use super::table::{Row, render, rows};
+use crate::model::grouped;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use super::percent;
 use super::users::Crowd;
 use crate::control::Handle;
-use crate::model::{BUCKETS, Fault, Outcome};
+use crate::model::{BUCKETS, Fault, Outcome, grouped};
 use crate::routing::snapshot::{Cohort, Service};
 use crate::telemetry::windows::{Quantiles, WindowStats, Windows};
 use comfy_table::{CellAlignment, Table, presets};
@@ -114,19 +114,6 @@ pub(super) fn render(rows: &[Row], gap: u16) -> Vec<String> {
         }
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect()
-}
-
-/// A count with commas between groups of three digits.
-pub(super) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 fn success(share: f64) -> String {

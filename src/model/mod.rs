@@ -6,13 +6,13 @@
 mod bucket;
 mod layout;
 mod outcome;
-mod printable;
+mod text;
 mod weight;
 
 pub use bucket::{BUCKETS, Bucket, SaltKey};
 pub use layout::{Layout, LayoutError, Range};
 pub use outcome::{FallbackCause, Fault, Outcome, Reason};
-pub use printable::{is_deceiving, printable, push_printable};
+pub use text::{grouped, is_deceiving, percent, printable, push_printable};
 pub use weight::{Weight, WeightError};
 
 /// The cohort that takes every request that no named cohort took. It is always the last one.

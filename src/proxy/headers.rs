@@ -281,21 +281,7 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
-        }
-        headers
-    }
-
-    /// In the order of the alphabet: a map in which something was removed has no other.
-    fn names(headers: &HeaderMap) -> Vec<&str> {
-        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
-        names
-    }
+    use crate::routing::forged::testing::{headers, names};
 
     #[test]
     fn what_a_connection_names_ends_here_but_not_what_belongs_to_the_request() {

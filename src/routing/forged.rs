@@ -74,11 +74,10 @@ fn is_alias(name: &str, relied_on: &[HeaderName]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use http::HeaderValue;
+pub(crate) mod testing {
+    use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+    pub(crate) fn headers(lines: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
@@ -87,11 +86,17 @@ mod tests {
     }
 
     /// In the order of the alphabet: a map in which something was removed has no other.
-    fn names(headers: &HeaderMap) -> Vec<&str> {
+    pub(crate) fn names(headers: &HeaderMap) -> Vec<&str> {
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         names
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{headers, names};
+    use super::*;
 
     #[test]
     fn forged_fields_and_their_other_spellings_are_removed() {

@@ -31,4 +31,4 @@ pub use compile::{CompileError, Foundation, compile};
 pub use prepare::{Prepared, prepare};
 pub use snapshot::Snapshot;
 pub use test::Test;
-pub use view::{RequestView, Trust};
+pub use view::{RequestView, Trust, unix_seconds};

@@ -92,6 +92,6 @@ impl<'r> RequestView<'r> {
 }
 
 /// Seconds since 1970 (UTC).
-pub(super) fn unix_seconds() -> u64 {
+pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

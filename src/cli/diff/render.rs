@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 use super::compare::{CohortChange, Comparison, Move, Presence, ServiceChange};
-use crate::cli::out::{counted, grouped};
+use crate::cli::out::counted;
+use crate::model::{grouped, percent};
 
 pub(super) fn text(comparison: &Comparison) -> String {
     let [old, new] = &comparison.revs;
@@ -39,9 +40,9 @@ fn service_text(service: &ServiceChange, is_synthetic: bool, text: &mut String) 
     writeln!(
         text,
         "  {} of {} move to another variant, {} to another cohort (user key as {})",
-        grouped(service.moved),
+        grouped(service.moved as u64),
         counted(service.users, users),
-        grouped(service.cohort_changed),
+        grouped(service.cohort_changed as u64),
         service.fed.join(" and "),
     )?;
     if service.unfit > 0 {
@@ -49,7 +50,7 @@ fn service_text(service: &ServiceChange, is_synthetic: bool, text: &mut String) 
     }
     for one in &service.moves {
         let part = percent(one.users as f64 / service.users as f64);
-        writeln!(text, "    {}: {} ({part} of them)", path(one), grouped(one.users))?;
+        writeln!(text, "    {}: {} ({part} of them)", path(one), grouped(one.users as u64))?;
     }
     let widths = widths(service);
     let (cohort, variant) = widths;
@@ -95,11 +96,6 @@ fn path(one: &Move) -> String {
     } else {
         format!("{} ({}) → {} ({})", from.variant, from.cohort, to.variant, to.cohort)
     }
-}
-
-fn percent(share: f64) -> String {
-    let text = format!("{:.4}", share * 100.0);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// `ringway.diff/v1`.

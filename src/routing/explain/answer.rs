@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::conditions;
 use super::trace::Step;
 use crate::config::schema::File;
-use crate::model::{BUCKETS, Reason};
+use crate::model::{BUCKETS, Reason, percent};
 use crate::routing::assign::Assignment;
 use crate::routing::cookies;
 use crate::routing::routes::Route;
@@ -238,10 +238,4 @@ fn shares(service: &Service, cohort: &Cohort) -> Vec<Share> {
         share: f64::from(cohort.layout.width_of(position)) / f64::from(BUCKETS),
     };
     service.variants.iter().enumerate().map(share).collect()
-}
-
-/// A share as people write it, exact to a bucket.
-pub(super) fn percent(share: f64) -> String {
-    let text = format!("{:.4}", share * 100.0);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-use super::answer::percent;
 use super::{Answer, Explanation, Step};
+use crate::model::percent;
 
 impl Explanation {
     /// The explanation for people, with a line break at its end.

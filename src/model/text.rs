@@ -1,4 +1,5 @@
-//! Texts of strangers, made safe to be shown: in a terminal, a log, or the annotations of a build.
+//! Texts that people read: those of strangers made safe to be shown, in a terminal, a log, or the annotations of a
+//! build, and numbers as people write them.
 
 use std::borrow::Cow;
 
@@ -30,6 +31,25 @@ pub fn push_printable(to: &mut String, character: char) {
     }
 }
 
+/// A count with commas between groups of three digits: `1,234,567`.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A share of 1 in percent, exact to a bucket: `95 %`, `33.3333 %`, `0.0001 %`.
+pub fn percent(share: f64) -> String {
+    let text = format!("{:.4}", share * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +66,21 @@ mod tests {
             assert!(!printable(text).chars().any(is_deceiving));
         }
         assert!(matches!(printable("plain"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn counts_are_grouped_by_three() {
+        for (count, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(count), text);
+        }
+    }
+
+    #[test]
+    fn shares_are_exact_to_a_bucket() {
+        for (share, text) in
+            [(1.0, "100 %"), (0.95, "95 %"), (1.0 / 3.0, "33.3333 %"), (1e-6, "0.0001 %"), (0.0, "0 %")]
+        {
+            assert_eq!(percent(share), text);
+        }
     }
 }
