@@ -24,7 +24,10 @@ fn file(hosts: usize) -> String {
          canary: { weight: 10, endpoints: [127.0.0.1:3002] }\n    cohorts:\n",
     );
     for cohort in 0..4 {
-        let _ = writeln!(text, "      - {{ name: plan{cohort}, when: {{ header: {{ name: x-plan, exact: p{cohort} }} }} }}");
+        let _ = writeln!(
+            text,
+            "      - {{ name: plan{cohort}, when: {{ header: {{ name: x-plan, exact: p{cohort} }} }} }}"
+        );
         let _ = writeln!(text, "      - {{ name: net{cohort}, when: {{ clientIP: [10.{cohort}.0.0/16] }} }}");
     }
     text.push_str("routes:\n");
@@ -42,7 +45,7 @@ fn file(hosts: usize) -> String {
 }
 
 fn snapshot(hosts: usize) -> Snapshot {
-    let loaded = load_texts(vec![Source::new("bench.yaml", &file(hosts))]).expect("the file is valid");
+    let loaded = load_texts(vec![Source::new("bench.yaml", file(hosts))]).expect("the file is valid");
     let (references, _) = References::load(&loaded.file);
     let (upstreams, registry) = (Upstreams::default(), Registry::new(1, 10_000));
     let on = Foundation { references: &references, upstreams: &upstreams, registry: &registry };
@@ -78,8 +81,11 @@ fn bench(criterion: &mut Criterion) {
     }
     // a file has room for about ten thousand hosts when one route names them all
     let names: Vec<String> = (0..10_000).map(|host| format!("h{host}.example.com")).collect();
-    let text = file(0).replace("hostnames: [shop.example.com], service", &format!("hostnames: [shop.example.com, {}], service", names.join(", ")));
-    let loaded = load_texts(vec![Source::new("bench.yaml", &text)]).expect("the file is valid");
+    let text = file(0).replace(
+        "hostnames: [shop.example.com], service",
+        &format!("hostnames: [shop.example.com, {}], service", names.join(", ")),
+    );
+    let loaded = load_texts(vec![Source::new("bench.yaml", text)]).expect("the file is valid");
     let (references, _) = References::load(&loaded.file);
     let (upstreams, registry) = (Upstreams::default(), Registry::new(1, 10_000));
     let on = Foundation { references: &references, upstreams: &upstreams, registry: &registry };
