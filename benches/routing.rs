@@ -85,7 +85,7 @@ fn bench(criterion: &mut Criterion) {
         "hostnames: [shop.example.com], service",
         &format!("hostnames: [shop.example.com, {}], service", names.join(", ")),
     );
-    let loaded = load_texts(vec![Source::new("bench.yaml", &text)]).expect("the file is valid");
+    let loaded = load_texts(vec![Source::new("bench.yaml", text)]).expect("the file is valid");
     let (references, _) = References::load(&loaded.file);
     let (upstreams, registry) = (Upstreams::default(), Registry::new(1, 10_000));
     let on = Foundation { references: &references, upstreams: &upstreams, registry: &registry };
