@@ -3,12 +3,13 @@
 //! Each asserts more than the absence of a panic. The fuzzer calls them with what it makes up, and the normal tests
 //! (`tests/corpora.rs`) with every file of the corpora, so that what was found once stays found.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use ringway::config::files::{Choice, Secret, override_token as tokens};
 use ringway::config::render::{Format, Report};
 use ringway::config::{Source, load_texts};
 use ringway::model::Reason;
-use ringway::routing::{client, cookies, host as hosts, path as paths, query as queries};
+use ringway::routing::snapshot::ListenerLimits;
+use ringway::routing::{client, cookies, host as hosts, path as paths, query as queries, request as requests};
 use ringway::telemetry::access_log::{Entry, LineFormat};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -16,7 +17,8 @@ use std::net::{IpAddr, Ipv4Addr};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
+    ("request", request),
     ("config", config),
     ("cookie", cookie),
     ("client_ip", client_ip),
@@ -48,6 +50,42 @@ pub fn config(data: &[u8]) {
             }
         }
     }
+}
+
+/// The head of a request as HTTP/1.0, HTTP/1.1 and HTTP/2: refused by the client's fault, or understood in one way, in
+/// which another proxy would understand what is passed on.
+pub fn request(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let first = lines.next().unwrap_or_default();
+    let (method, target) = first.split_at(first.iter().position(|byte| *byte == b' ').unwrap_or(first.len()));
+    let (Ok(method), Ok(uri)) = (Method::from_bytes(method), Uri::try_from(target.trim_ascii())) else { return };
+    let field = |line: &[u8]| {
+        let (name, value) = line.split_at(line.iter().position(|byte| *byte == b':')?);
+        Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value[1..].trim_ascii()).ok()?))
+    };
+    let headers: HeaderMap = lines.take(200).filter_map(field).collect();
+    let limits = ListenerLimits::default();
+    for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
+        match requests::validate(&method, &uri, version, &headers, &limits) {
+            Err(refused) => assert!(refused.status().is_client_error() && !refused.reason().is_empty()),
+            Ok(found) => assert_is_understood_again(&method, &uri, version, &found),
+        }
+    }
+}
+
+fn assert_is_understood_again(method: &Method, uri: &Uri, version: Version, found: &requests::Destination) {
+    let target = found.target.as_ref().unwrap_or(uri).path_and_query().unwrap().as_str();
+    assert!(target.starts_with('/') || target == "*" || uri.path() == "*", "{target} is passed on");
+    let headers: HeaderMap = found.authority.iter().map(|authority| (header::HOST, authority.clone())).collect();
+    assert!(headers.contains_key(header::HOST) || (version == Version::HTTP_10 && found.host().is_empty()));
+    let again = requests::validate(method, &target.parse().unwrap(), version, &headers, &ListenerLimits::default());
+    let again =
+        again.unwrap_or_else(|refused| panic!("{target} is passed on, and refused when it comes by: {refused}"));
+    assert_eq!(again.host(), found.host());
+    assert_eq!(again.target, None, "a target that changes when it comes by twice");
+    let passed_on = target.split('?').next().unwrap_or_default();
+    let matched = found.matched_path.as_deref().unwrap_or(uri.path());
+    assert_eq!(again.matched_path.as_deref().unwrap_or(passed_on), matched, "a path that is matched in two ways");
 }
 
 /// `Cookie` lines, one a line of the input.
