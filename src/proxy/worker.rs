@@ -15,7 +15,7 @@ use super::listener::{self, Listening};
 use crate::routing::Snapshot;
 use crate::routing::snapshot::ListenerRules;
 use crate::telemetry::access_log::LogShard;
-use crate::telemetry::{Registry, Shard};
+use crate::telemetry::{Registry, Shard, panics};
 use crate::upstream::Pools;
 
 /// What all workers share. Everything in it is read without a lock.
@@ -81,7 +81,11 @@ pub fn start(number: usize, shared: Arc<Shared>, log: Option<LogShard>) -> io::R
     let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let built = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
         match built {
-            Ok(runtime) => runtime.block_on(run(Rc::new(Worker::new(number, shared, log)), inbox)),
+            Ok(runtime) => {
+                let worker = Rc::new(Worker::new(number, shared, log));
+                panics::count_in(worker.shard.clone());
+                runtime.block_on(run(worker, inbox));
+            }
             Err(error) => tracing::error!(%error, number, "a worker could not start"),
         }
     })?;

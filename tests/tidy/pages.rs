@@ -138,6 +138,32 @@ fn every_document_is_linked_from_the_index() {
     none("docs/README.md links every page", unlinked.filter(|path| !index.contains(&format!("]({path})"))).collect());
 }
 
+#[test]
+fn the_map_of_the_code_is_true() {
+    let files: Vec<String> = all("").into_iter().map(|file| file.path).collect();
+    let mut wrong = Vec::new();
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = read(page);
+        let words = text.split('`').skip(1).step_by(2).map(|word| word.split(' ').next().unwrap_or_default());
+        for word in words.filter(|word| word.ends_with(".rs") || word.contains('/')) {
+            let is_there = files.iter().any(|path| path.ends_with(&format!("/{word}")) || path.contains(word));
+            if !is_there
+                && !word.starts_with(['/', '.'])
+                && word.chars().all(|c| c.is_alphanumeric() || "_./".contains(c))
+            {
+                wrong.push(format!("{page}: `{word}`"));
+            }
+        }
+    }
+    none("files and folders that the maps name are there", wrong);
+    let contributing = read("CONTRIBUTING.md");
+    let tests = files.iter().filter_map(|path| path.strip_prefix("tests/")?.split('/').next());
+    let tests: BTreeSet<&str> =
+        tests.map(|name| name.trim_end_matches(".rs")).filter(|name| *name != "run.sh").collect();
+    let unnamed = tests.into_iter().filter(|name| !contributing.contains(&format!("`tests/{name}")));
+    none("CONTRIBUTING.md tells what each part of tests/ is", unnamed.map(str::to_owned).collect());
+}
+
 /// Links of Markdown to files of the repository.
 fn links(text: &str) -> Vec<String> {
     let mut is_code = false;
