@@ -29,6 +29,8 @@ mod lifecycle;
 mod peer;
 #[path = "upstreams/reload.rs"]
 mod reload;
+#[path = "upstreams/resilience/mod.rs"]
+mod resilience;
 #[path = "upstreams/service.rs"]
 mod service;
 #[path = "upstreams/story.rs"]

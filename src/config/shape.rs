@@ -185,11 +185,6 @@ fn planned_key(key: &str, place: &Place) -> Option<&'static str> {
         (["services", _, _], "mirror") => "remove the key; nothing is mirrored",
         (["services", _, _], "rollout") => "remove the key, and edit the weights by hand",
         (["services", _, "variants", _, _], "tls") => "remove the key; endpoints are reached over plain TCP",
-        (["services", _, "variants", _, _], "healthCheck" | "outlierDetection") => {
-            "remove the key; `fallback` covers endpoints that cannot be reached"
-        }
-        (["services", _, "variants", _, _], "limits") => "remove the key",
-        (["routes", _], "retry") => "remove the key; nothing is retried",
         (_, "notifiers") if keys.len() == 1 => "remove the key, and alert on the metrics",
         _ => return None,
     })
@@ -197,7 +192,6 @@ fn planned_key(key: &str, place: &Place) -> Option<&'static str> {
 
 fn planned_value(value: &str) -> Option<&'static str> {
     match value {
-        "consistentHash" => Some("use `roundRobin` or `leastRequest`"),
         "http2" => Some("use `h2c`, HTTP/2 over plain TCP"),
         _ => None,
     }

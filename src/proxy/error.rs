@@ -22,6 +22,8 @@ pub enum ProxyError {
     ClientAborted,
     /// No connection to any endpoint, and no fallback.
     NoEndpoint(FallbackCause),
+    /// No connection, because this machine has no descriptor, port or memory left.
+    Exhausted,
     /// The endpoint closed the connection without an answer.
     Reset,
     /// The endpoint's answer is not one.
@@ -44,8 +46,13 @@ impl ProxyError {
                 StatusCode::GATEWAY_TIMEOUT
             }
             ProxyError::NoEndpoint(
-                FallbackCause::Connect | FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Limit,
-            ) => StatusCode::SERVICE_UNAVAILABLE,
+                FallbackCause::Connect
+                | FallbackCause::Resolve
+                | FallbackCause::Ejected
+                | FallbackCause::Limit
+                | FallbackCause::Retry,
+            )
+            | ProxyError::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
             ProxyError::Reset | ProxyError::BadAnswer => StatusCode::BAD_GATEWAY,
         }
     }
@@ -61,8 +68,10 @@ impl ProxyError {
             ProxyError::ClientAborted => "the request body broke off",
             ProxyError::NoEndpoint(FallbackCause::ConnectTimeout) => "connecting to the service took too long",
             ProxyError::NoEndpoint(
-                FallbackCause::Connect | FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Limit,
+                FallbackCause::Connect | FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Retry,
             ) => "no endpoint of the service is reachable",
+            ProxyError::NoEndpoint(FallbackCause::Limit) => "the service has all the requests that it may have",
+            ProxyError::Exhausted => "the proxy can open no more connections",
             ProxyError::Reset => "the service closed the connection",
             ProxyError::BadAnswer => "the service sent an invalid answer",
             ProxyError::AnswerTimeout => "the service took too long",
@@ -77,8 +86,9 @@ impl ProxyError {
             ProxyError::ClientTimeout => "SI",
             ProxyError::ClientAborted => "DC",
             ProxyError::NoEndpoint(FallbackCause::Connect | FallbackCause::ConnectTimeout) => "UF",
-            ProxyError::NoEndpoint(FallbackCause::Resolve | FallbackCause::Ejected) => "UH",
+            ProxyError::NoEndpoint(FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Retry) => "UH",
             ProxyError::NoEndpoint(FallbackCause::Limit) => "UO",
+            ProxyError::Exhausted => "OM",
             ProxyError::Reset => "UC",
             ProxyError::BadAnswer => "UPE",
             ProxyError::AnswerTimeout => "UT",
@@ -97,6 +107,7 @@ impl ProxyError {
             ProxyError::NoEndpoint(_) | ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => {
                 Fault::Upstream
             }
+            ProxyError::Exhausted => Fault::Ours,
         }
     }
 
@@ -106,6 +117,7 @@ impl ProxyError {
             ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => true,
             ProxyError::Refused(_)
             | ProxyError::NoEndpoint(_)
+            | ProxyError::Exhausted
             | ProxyError::BodyTooLarge
             | ProxyError::Loop
             | ProxyError::NoRoute

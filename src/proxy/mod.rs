@@ -11,6 +11,7 @@ mod forward;
 mod headers;
 mod listener;
 mod record;
+mod retry;
 mod send;
 mod socket;
 mod tunnel;

@@ -24,6 +24,9 @@ pub(super) struct Record {
     status: u16,
     /// How it ends when it is complete.
     outcome: Outcome,
+    /// How the first of several attempts ended: what the request counts as, whatever comes of the others.
+    first_outcome: Option<Outcome>,
+    attempts: u32,
     flags: &'static str,
     is_finished: bool,
     log: Option<Box<LogFields>>,
@@ -73,6 +76,8 @@ impl Record {
             overhead_us: None,
             status: 0,
             outcome: Outcome::Internal,
+            first_outcome: None,
+            attempts: 1,
             flags: "",
             is_finished: false,
             log: None,
@@ -185,6 +190,16 @@ impl Record {
         self.flags = error.flag();
     }
 
+    /// The request is sent again after an attempt ended so. Only the first one counts.
+    pub(super) fn first_attempt(&mut self, outcome: Outcome) {
+        self.first_outcome.get_or_insert(outcome);
+    }
+
+    /// One more attempt.
+    pub(super) fn try_again(&mut self) {
+        self.attempts += 1;
+    }
+
     /// The answer is complete.
     pub(super) fn finish(&mut self) {
         self.end_with(self.outcome, self.flags);
@@ -195,6 +210,7 @@ impl Record {
         if std::mem::replace(&mut self.is_finished, true) {
             return;
         }
+        let outcome = self.first_outcome.unwrap_or(outcome);
         let now = Instant::now();
         let latency_us = now.saturating_duration_since(self.started).as_micros() as u64;
         let worker = &self.connection.worker;

@@ -5,18 +5,21 @@ use http::{Response, Uri, Version, request};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::error::ProxyError;
 use super::forward::Decision;
 use super::headers::{self, HopByHop};
 use super::record::Record;
-use crate::model::Reason;
+use super::retry;
+use crate::model::{FallbackCause, Reason};
 use crate::routing::request::{Destination, Refused};
 use crate::upstream::{
-    BodyWatch, Deadline, ExchangeError, Lease, PickError, Protocol, RequestBody, Upstream, UpstreamBody,
+    Balance, BodyWatch, Deadline, ExchangeError, Lease, PickError, Protocol, RequestBody, Standard, Upstream,
+    UpstreamBody, Want,
 };
 
 /// A request that is ready to be sent, but for what depends on the endpoint's protocol.
@@ -28,6 +31,28 @@ pub(super) struct Outgoing {
     pub(super) asked: HopByHop,
 }
 
+/// What the attempts to send a request have in common.
+pub(super) struct Sending<'r> {
+    pub(super) connection: &'r Rc<Connection>,
+    pub(super) decision: &'r Decision<'r>,
+    pub(super) deadline: &'r Deadline,
+    pub(super) started: Instant,
+}
+
+/// How an attempt differs from the one before.
+pub(super) struct Attempt {
+    /// Whom it goes to.
+    pub(super) variant: usize,
+    /// The endpoint that failed before.
+    pub(super) avoid: Option<u32>,
+    /// It goes to an endpoint even if connections to all of them fail.
+    pub(super) tries_any: bool,
+    /// How long it may take, beside what the request may.
+    pub(super) timeout: Option<Duration>,
+    /// The variant and protocol that the head is made for.
+    pub(super) made_for: Option<usize>,
+}
+
 /// How often a request is sent again on another connection, when the one that it was to be sent on had been closed
 /// by the endpoint meanwhile.
 const RECONNECTS_MAX: u32 = 3;
@@ -35,57 +60,167 @@ const RECONNECTS_MAX: u32 = 3;
 /// Sends a request to its variant or, when that has no usable endpoint, to the fallback. Gives the answer and the
 /// variant that it came from.
 pub(super) async fn send(
-    connection: &Rc<Connection>,
+    sending: &Sending<'_>,
     mut outgoing: Outgoing,
-    decision: &Decision<'_>,
     record: &mut Record,
-    deadline: &Deadline,
-    started: Instant,
 ) -> Result<(Response<UpstreamBody>, usize), ProxyError> {
-    let service = decision.service;
-    let worker = &connection.worker;
-    let mut variant = decision.variant;
-    let lease = loop {
-        let upstream = &service.variants[variant].upstream;
-        let is_http2 = wants_http2(upstream, outgoing.head.version);
-        match lend(connection, upstream, is_http2, decision, started).await {
-            Ok(lease) => break lease,
-            Err(PickError(cause)) => {
-                let is_first = variant == decision.variant;
-                let standby = service.fallback.filter(|standby| *standby != variant && is_first);
-                let Some(standby) = standby else { return Err(ProxyError::NoEndpoint(cause)) };
-                let failed = service.cohorts[decision.cohort].slots[variant];
-                worker.shard.fallback(failed, cause, decision.user);
-                decision.record(standby, Reason::Fallback, record);
-                variant = standby;
-            }
-        }
+    let mut attempt = Attempt::first(sending.decision);
+    let response = match sending.decision.retry {
+        None => attempt.run(sending, &mut outgoing, record).await?,
+        Some(retry) => Box::pin(retry::send(sending, &mut outgoing, &mut attempt, retry, record)).await?,
     };
-    let chosen = &service.variants[variant];
-    let lines = &mut outgoing.head.headers;
-    lines.insert(headers::X_RINGWAY_VARIANT, chosen.header.clone());
-    for (name, value) in &chosen.set_headers {
-        lines.insert(name.clone(), value.clone());
-    }
-    record.send(lines, lease.endpoint(), outgoing.watch.clone());
-    let response = exchange(connection, outgoing, lease, &chosen.upstream, decision, deadline, started).await?;
-    Ok((response, variant))
+    Ok((response, attempt.variant))
 }
 
-/// A connection to an endpoint of an upstream.
-async fn lend(
-    connection: &Connection,
-    upstream: &Upstream,
-    is_http2: bool,
-    decision: &Decision<'_>,
-    now: Instant,
-) -> Result<Lease, PickError> {
-    let worker = &connection.worker;
-    let lease = worker.pools.lease(upstream, is_http2, decision.timeouts.connect, now).await?;
-    if !lease.is_reused() {
-        worker.shard.upstream_opened();
+impl Outgoing {
+    /// True when sending it twice does no harm (RFC 9110 §9.2.2), and all of it is at hand.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.watch.is_none() && self.head.method.is_idempotent()
     }
-    Ok(lease)
+}
+
+impl Attempt {
+    pub(super) fn first(decision: &Decision<'_>) -> Attempt {
+        Attempt { variant: decision.variant, avoid: None, tries_any: false, timeout: None, made_for: None }
+    }
+
+    /// One attempt: to an endpoint of the variant or, when that has none, of the fallback.
+    pub(super) async fn run(
+        &mut self,
+        sending: &Sending<'_>,
+        outgoing: &mut Outgoing,
+        record: &mut Record,
+    ) -> Result<Response<UpstreamBody>, ProxyError> {
+        let lease = self.pick(sending, outgoing.head.version, record).await?;
+        let chosen = &sending.decision.service.variants[self.variant];
+        if self.made_for != Some(self.variant) {
+            let lines = &mut outgoing.head.headers;
+            lines.insert(headers::X_RINGWAY_VARIANT, chosen.header.clone());
+            for (name, value) in &chosen.set_headers {
+                lines.insert(name.clone(), value.clone());
+            }
+        }
+        record.send(&outgoing.head.headers, lease.endpoint(), outgoing.watch.clone());
+        self.exchange(sending, outgoing, lease, &chosen.upstream).await
+    }
+
+    /// A connection to an endpoint of the variant, or of its fallback from here on.
+    async fn pick(
+        &mut self,
+        sending: &Sending<'_>,
+        version: Version,
+        record: &mut Record,
+    ) -> Result<Lease, ProxyError> {
+        let decision = sending.decision;
+        loop {
+            let upstream = &decision.service.variants[self.variant].upstream;
+            let is_http2 = wants_http2(upstream, version);
+            let cause = match self.lend(sending, upstream, is_http2).await {
+                Ok(lease) => return Ok(lease),
+                Err(PickError::Exhausted) => return Err(ProxyError::Exhausted),
+                Err(PickError::Variant(cause)) => cause,
+            };
+            let Some(standby) = self.standby(decision) else { return Err(ProxyError::NoEndpoint(cause)) };
+            self.fall_back(sending, standby, cause, record);
+        }
+    }
+
+    /// The variant that stands in if this one cannot.
+    pub(super) fn standby(&self, decision: &Decision<'_>) -> Option<usize> {
+        let is_first = self.variant == decision.variant;
+        decision.service.fallback.filter(|standby| *standby != self.variant && is_first)
+    }
+
+    /// Goes on with another variant. What failed counts against the one before.
+    pub(super) fn fall_back(
+        &mut self,
+        sending: &Sending<'_>,
+        standby: usize,
+        cause: FallbackCause,
+        record: &mut Record,
+    ) {
+        let decision = sending.decision;
+        let failed = decision.service.cohorts[decision.cohort].slots[self.variant];
+        sending.connection.worker.shard.fallback(failed, cause, decision.user);
+        decision.record(standby, Reason::Fallback, record);
+        self.variant = standby;
+    }
+
+    /// A connection to an endpoint of an upstream.
+    async fn lend(&self, sending: &Sending<'_>, upstream: &Arc<Upstream>, is_http2: bool) -> Result<Lease, PickError> {
+        let decision = sending.decision;
+        let worker = &sending.connection.worker;
+        let want = Want {
+            is_http2,
+            connect_timeout: decision.timeouts.connect,
+            now: if self.made_for.is_none() { sending.started } else { Instant::now() },
+            hash: match upstream.spec().balance {
+                Balance::ConsistentHash => decision.affinity(),
+                Balance::RoundRobin | Balance::LeastRequest => 0,
+            },
+            avoid: self.avoid,
+            at_worst: match self.standby(decision) {
+                _ if self.tries_any => Standard::Any,
+                // where nobody stands in, health that speaks against all is more likely wrong than all are dead
+                None => Standard::Reachable,
+                Some(_) => Standard::Usable,
+            },
+        };
+        let lease = worker.pools.lease(upstream, &want).await?;
+        if !lease.is_reused() {
+            worker.shard.upstream_opened();
+        }
+        Ok(lease)
+    }
+
+    /// Sends a request on a connection and waits for the head of the answer.
+    ///
+    /// A connection that waited in the pool may have been closed by the endpoint at the very moment of use. A request
+    /// that no endpoint has looked at then goes out on another connection, and one that may have been seen does so if
+    /// repeating it is harmless (RFC 9110 §9.2.2) and it has no body. It stays with its variant in any case.
+    async fn exchange(
+        &mut self,
+        sending: &Sending<'_>,
+        outgoing: &mut Outgoing,
+        mut lease: Lease,
+        upstream: &Arc<Upstream>,
+    ) -> Result<Response<UpstreamBody>, ProxyError> {
+        let is_http2 = lease.is_http2();
+        let is_repeatable = outgoing.is_repeatable();
+        if self.made_for != Some(self.variant) {
+            address(outgoing, is_http2)?;
+            self.made_for = Some(self.variant);
+        }
+        let mut body = std::mem::replace(&mut outgoing.body, RequestBody::empty());
+        for _ in 0..=RECONNECTS_MAX {
+            let (was_reused, witness) = (lease.is_reused(), lease.witness());
+            self.avoid = Some(lease.endpoint().id());
+            let answer = lease.exchange(&outgoing.head, body);
+            let answered = within(answer, self.timeout, sending.deadline, outgoing.watch.as_deref()).await;
+            if matches!(answered, Err(ProxyError::AnswerTimeout)) {
+                witness.failed();
+            }
+            match answered? {
+                Ok(response) => return Ok(response),
+                Err(ExchangeError::Unsent(unsent)) => body = unsent,
+                Err(ExchangeError::Closed) if is_repeatable && was_reused => body = RequestBody::empty(),
+                Err(ExchangeError::Body(error)) => return Err(error.into()),
+                Err(ExchangeError::Closed) => {
+                    witness.failed();
+                    return Err(ProxyError::Reset);
+                }
+                Err(ExchangeError::Malformed) => {
+                    witness.failed();
+                    return Err(ProxyError::BadAnswer);
+                }
+            }
+            lease = self.lend(sending, upstream, is_http2).await.map_err(|error| match error {
+                PickError::Variant(cause) => ProxyError::NoEndpoint(cause),
+                PickError::Exhausted => ProxyError::Exhausted,
+            })?;
+        }
+        Err(ProxyError::Reset)
+    }
 }
 
 fn wants_http2(upstream: &Upstream, version: Version) -> bool {
@@ -96,51 +231,21 @@ fn wants_http2(upstream: &Upstream, version: Version) -> bool {
     }
 }
 
-/// Sends a request on a connection and waits for the head of the answer.
-///
-/// A connection that waited in the pool may have been closed by the endpoint at the very moment of use. A request
-/// that was not sent at all then goes out on another connection, and one that may have been sent does so if
-/// repeating it is harmless (RFC 9110 §9.2.2) and it has no body. It stays with its variant in any case.
-async fn exchange(
-    connection: &Connection,
-    outgoing: Outgoing,
-    mut lease: Lease,
-    upstream: &Upstream,
-    decision: &Decision<'_>,
-    deadline: &Deadline,
-    started: Instant,
-) -> Result<Response<UpstreamBody>, ProxyError> {
-    let Outgoing { mut head, destination, mut body, watch, asked } = outgoing;
-    let is_http2 = lease.is_http2();
-    let is_repeatable = watch.is_none() && head.method.is_idempotent();
-    address(&mut head, &destination, asked, watch.is_some(), is_http2)?;
-    for _ in 0..=RECONNECTS_MAX {
-        let was_reused = lease.is_reused();
-        match within(lease.exchange(&head, body), deadline, watch.as_deref()).await? {
-            Ok(response) => return Ok(response),
-            Err(ExchangeError::Unsent(unsent)) => body = unsent,
-            Err(ExchangeError::Closed) if is_repeatable && was_reused => body = RequestBody::empty(),
-            Err(ExchangeError::Closed) => return Err(ProxyError::Reset),
-            Err(ExchangeError::Malformed) => return Err(ProxyError::BadAnswer),
-            Err(ExchangeError::Body(error)) => return Err(error.into()),
-        }
-        lease = lend(connection, upstream, is_http2, decision, started)
-            .await
-            .map_err(|PickError(cause)| ProxyError::NoEndpoint(cause))?;
-    }
-    Err(ProxyError::Reset)
-}
-
 /// Waits for an answer, but not for ever.
-async fn within<T>(
+pub(super) async fn within<T>(
     answer: impl Future<Output = T>,
+    timeout: Option<Duration>,
     deadline: &Deadline,
     watch: Option<&BodyWatch>,
 ) -> Result<T, ProxyError> {
     let mut answer = pin!(answer);
+    let mut timer = pin!(timeout.map(tokio::time::sleep));
     std::future::poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(Ok(answer));
+        }
+        if timer.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready()) {
+            return Poll::Ready(Err(ProxyError::AnswerTimeout));
         }
         let waits_for_client = watch.is_some_and(|watch| watch.waits_for_client.get() && !watch.is_complete.get());
         let late = if waits_for_client { ProxyError::ClientTimeout } else { ProxyError::AnswerTimeout };
@@ -150,13 +255,8 @@ async fn within<T>(
 }
 
 /// Writes the target and the framing of a request as the endpoint's protocol wants them.
-fn address(
-    head: &mut request::Parts,
-    destination: &Destination,
-    asked: HopByHop,
-    has_body: bool,
-    is_http2: bool,
-) -> Result<(), ProxyError> {
+fn address(outgoing: &mut Outgoing, is_http2: bool) -> Result<(), ProxyError> {
+    let Outgoing { head, destination, asked, watch, .. } = outgoing;
     let target = destination.target.as_ref().unwrap_or(&head.uri).path_and_query().cloned();
     let target = target.ok_or(Refused::Target)?;
     let lines = &mut head.headers;
@@ -183,7 +283,7 @@ fn address(
     } else if asked.takes_trailers {
         lines.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
-    if has_body && !lines.contains_key(header::CONTENT_LENGTH) {
+    if watch.is_some() && !lines.contains_key(header::CONTENT_LENGTH) {
         // said outright, since a body of unknown length would be left out for methods that seldom have one
         lines.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }

@@ -42,7 +42,7 @@ pub(super) fn is_answer_to(key: &[u8], answered: &HeaderMap) -> bool {
 /// Copies bytes both ways until one end closes, or neither has sent anything for the listener's tunnel timeout.
 pub(super) async fn run(connection: &Connection, client: Socket, read: Bytes, tunnel: Tunnel) {
     let (mut client, unread) = client.into_parts();
-    let TunnelParts { stream: mut upstream, read: answered } = tunnel.upstream;
+    let TunnelParts { stream: mut upstream, read: answered, permit: _permit } = tunnel.upstream;
     let early = [read, unread];
     let idle = connection.rules.timeouts.tunnel;
     let deadline = Deadline::new();

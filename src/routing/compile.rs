@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::condition::{Condition, GeoTest};
 use super::host_pattern::HostPattern;
 use super::path;
+use super::resilience;
 use super::routes::{Match, PathTest, Route, RouteTable, Timeouts};
 use super::snapshot::{
     Cohort, ListenerLimits, ListenerRules, ListenerTimeouts, Override, Service, Snapshot, Variant, host_patterns,
@@ -169,7 +170,9 @@ fn compile_variants(
             balance: match variant.load_balancing {
                 schema::LoadBalancing::RoundRobin => Balance::RoundRobin,
                 schema::LoadBalancing::LeastRequest => Balance::LeastRequest,
+                schema::LoadBalancing::ConsistentHash => Balance::ConsistentHash,
             },
+            resilience: resilience::of_variant(variant),
         };
         let set_headers = variant.set_headers.iter().map(|(header, value)| {
             let place = place.key("setHeaders").key(header);
@@ -332,7 +335,7 @@ fn compile_routes(file: &schema::File, services: &[Service]) -> Result<RouteTabl
     let mut table = RouteTable::default();
     let place = Place::root().key("routes");
     if file.routes.is_empty() && services.len() == 1 {
-        let route = Route { name: DEFAULT_ROUTE.into(), service: 0, timeouts: Timeouts::default() };
+        let route = Route { name: DEFAULT_ROUTE.into(), service: 0, timeouts: Timeouts::default(), retry: None };
         let added = table.add(route, &[], || Ok(vec![match_all()]));
         added.map_err(|message| error(&place, message))?;
     }
@@ -350,6 +353,7 @@ fn compile_routes(file: &schema::File, services: &[Service]) -> Result<RouteTabl
                 connect: route.timeouts.connect.map_or(default.connect, |given| given.0),
                 idle: route.timeouts.idle.map(|given| given.0),
             },
+            retry: route.retry.as_ref().map(|retry| Box::new(resilience::of_retry(retry))),
         };
         let hosts: Vec<HostPattern> = host_patterns(&route.hostnames);
         table

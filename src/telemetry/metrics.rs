@@ -68,6 +68,12 @@ const FALLBACK: Family = family(
     "Requests assigned to the variant that its fallback served, because the variant could not.",
     &["service", "cohort", "variant", "cause"],
 );
+const RETRIES: Family = family(
+    Counter,
+    "ringway_http_retries_total",
+    "Requests that were sent again after a failure of the variant, by what came of that attempt.",
+    &["service", "cohort", "variant", "result"],
+);
 const RELOAD_SUCCESSFUL: Family = family(
     Gauge,
     "ringway_config_last_reload_successful",
@@ -91,6 +97,24 @@ const OVERHEAD: Family = family(
 );
 const ENDPOINTS: Family =
     family(Gauge, "ringway_upstream_endpoints", "Endpoints by their state.", &["service", "variant", "state"]);
+const EJECTIONS: Family = family(
+    Counter,
+    "ringway_upstream_ejections_total",
+    "Endpoints that were left alone for a while because of what they answered.",
+    &["service", "variant", "cause"],
+);
+const HEALTH_CHECKS: Family = family(
+    Counter,
+    "ringway_upstream_health_checks_total",
+    "Health checks of endpoints by their result.",
+    &["service", "variant", "result"],
+);
+const IN_USE: Family = family(
+    Gauge,
+    "ringway_upstream_in_use",
+    "What a variant uses of its limits: connections, requests in flight, and requests that wait (pending).",
+    &["service", "variant", "of"],
+);
 const BUILD_INFO: Family = family(Gauge, "ringway_build_info", "The version of Ringway.", &["version"]);
 const LOG_DROPPED: Family = family(
     Counter,
@@ -125,7 +149,7 @@ const PROCESS_START: Family =
     family(Gauge, "process_start_time_seconds", "When the process started, in seconds since 1970.", &[]);
 
 /// The families of the recorder.
-const RECORDED: [&Family; 22] = [
+const RECORDED: [&Family; 26] = [
     &REQUESTS,
     &DURATION,
     &IN_FLIGHT,
@@ -134,12 +158,16 @@ const RECORDED: [&Family; 22] = [
     &USERS,
     &USERS_WITH_ERRORS,
     &FALLBACK,
+    &RETRIES,
     &RELOAD_SUCCESSFUL,
     &RELOAD_TIMESTAMP,
     &RELOADS,
     &CONFIG_INFO,
     &OVERHEAD,
     &ENDPOINTS,
+    &EJECTIONS,
+    &HEALTH_CHECKS,
+    &IN_USE,
     &BUILD_INFO,
     &LOG_DROPPED,
     &FOLDED,
@@ -171,6 +199,8 @@ pub struct Facts {
     pub weights: HashMap<Slot, WeightFact>,
     /// How many endpoints there are in each state; one entry for each service, variant and state, 0 included.
     pub endpoints: Vec<EndpointFact>,
+    /// What came of the endpoints of each variant.
+    pub upstreams: Vec<UpstreamFact>,
 }
 
 /// A variant's shares of a cohort, 0 to 1.
@@ -193,6 +223,21 @@ pub struct EndpointFact {
     pub state: &'static str,
     /// The number of endpoints.
     pub count: u64,
+}
+
+/// What came of the endpoints of a variant since it is there, and what it uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamFact {
+    /// The service's name.
+    pub service: String,
+    /// The variant's name.
+    pub variant: String,
+    /// Ejections by cause; a closed set.
+    pub ejections: Vec<(&'static str, u64)>,
+    /// Health checks by result; none without a check.
+    pub checks: Vec<(&'static str, u64)>,
+    /// What is in use now.
+    pub in_use: Vec<(&'static str, u64)>,
 }
 
 impl Metrics {
@@ -265,6 +310,16 @@ mod tests {
         }
     }
 
+    fn upstream_fact(service: &str, variant: &str) -> UpstreamFact {
+        UpstreamFact {
+            service: service.into(),
+            variant: variant.into(),
+            ejections: vec![("consecutive_errors", 3)],
+            checks: vec![("passed", 5)],
+            in_use: vec![("connections", 7)],
+        }
+    }
+
     fn series(text: &str) -> Vec<&str> {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         lines.map(|line| line.rsplit_once(' ').unwrap().0).collect()
@@ -285,6 +340,7 @@ mod tests {
                 state: "healthy",
                 count: 2,
             }],
+            upstreams: vec![upstream_fact("shop", "canary")],
         });
         for latency_us in [5_000, 6_000, 20_000_000] {
             story.request(slot, 200, latency_us);
@@ -292,6 +348,7 @@ mod tests {
         story.request(slot, 503, 800_000);
         let shard = story.recorder.shard(0);
         shard.fallback(slot, FallbackCause::ConnectTimeout, Some(1));
+        shard.retried(slot, crate::model::RetryResult::NoBudget);
         shard.begin(slot);
         shard.unrouted(404);
         shard.downstream_opened();
@@ -315,6 +372,7 @@ mod tests {
             rev: "1".into(),
             weights: HashMap::from([(slot, WeightFact { configured, in_force })]),
             endpoints: vec![EndpointFact { service: "s".into(), variant: "v".into(), state: "healthy", count: 0 }],
+            upstreams: vec![upstream_fact("s", "v")],
         });
         for code in [200, 500, 502, 503, 504] {
             let labels = format!(r#"service="shop",cohort="everyone",variant="stable",reason="only",code="{code}""#);

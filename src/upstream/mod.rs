@@ -3,20 +3,43 @@
 //! An [`Upstream`] is shared by all workers and carried over a reload when its [`Spec`] is unchanged. Connections
 //! are not shared: every worker has [`Pools`] of its own, so that no request ever waits for a lock.
 
+mod balance;
 mod body;
+mod budget;
 mod connect;
 mod deadline;
 mod endpoint;
+mod endpoints;
 mod http1;
 mod http2;
+mod lease;
+mod load;
+mod maglev;
+mod outliers;
 mod pool;
 mod registry;
+mod replay;
 mod resolve;
+mod spec;
 
+pub use balance::Standard;
 pub use body::{BodyError, BodyWatch, RequestBody, is_forbidden_trailer};
+pub use budget::{RetryBudget, RetryShare};
+pub use connect::{ConnectError, connect};
 pub use deadline::Deadline;
-pub use endpoint::{Balance, Endpoint, Protocol, Spec, Target, Upstream};
+pub use endpoint::{Checked, Endpoint, EndpointState};
+pub use endpoints::{Members, Upstream};
 pub use http1::TunnelParts;
-pub use pool::{BrokenOff, ExchangeError, Lease, PickError, Pools, UpstreamBody};
+pub use lease::{BrokenOff, ExchangeError, Lease, UpstreamBody, Witness};
+pub use load::{ConnectionPermit, HealthCounts, Load, Overflow};
+pub use maglev::{Maglev, mix};
+pub use pool::{PickError, Pools, Want};
 pub use registry::Upstreams;
 pub use resolve::resolve_all;
+pub use spec::{Balance, Check, Limits, Outliers, Probe, Protocol, Resilience, Spec, SuccessRate, Target};
+
+/// A number that nothing else in this process has.
+fn next_id() -> u32 {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}

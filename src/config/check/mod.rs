@@ -9,6 +9,7 @@ mod implied;
 mod listeners;
 mod names;
 mod problems;
+mod resilience;
 mod routes;
 mod services;
 mod tests_section;
