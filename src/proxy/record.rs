@@ -251,6 +251,7 @@ impl Record {
             flags,
             duration_us,
             upstream_us: fields.upstream_us,
+            attempts: self.attempts,
             bytes_in: fields.body.as_ref().map_or(0, |body| body.bytes.get()),
             bytes_out: self.bytes_out,
             protocol: protocol(fields.version),

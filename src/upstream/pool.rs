@@ -100,7 +100,7 @@ impl Pools {
         if members.is_empty() {
             return Err(PickError::Variant(FallbackCause::Resolve));
         }
-        let by = By::Turn(self.turn(upstream, &members));
+        let by = By::Turn(self.turn(upstream, &members, want.avoid.is_some()));
         let in_flight = |endpoint: &Endpoint| self.in_flight(endpoint);
         let by = match upstream.spec().balance {
             Balance::RoundRobin => by,
@@ -192,9 +192,14 @@ impl Pools {
         }
     }
 
-    fn turn(&self, upstream: &Upstream, members: &Members) -> usize {
+    /// Whose turn it is. A second try takes nobody's: else two endpoints, of which one fails, would meet all first
+    /// tries with the one that does.
+    fn turn(&self, upstream: &Upstream, members: &Members, is_second: bool) -> usize {
         if members.len() == 1 || upstream.spec().balance != Balance::RoundRobin {
             return 0;
+        }
+        if is_second {
+            return fastrand::usize(..members.len());
         }
         let mut turns = self.turns.borrow_mut();
         let turn = turns.entry(upstream.id()).or_insert_with(|| fastrand::usize(..members.len()));

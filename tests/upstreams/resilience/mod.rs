@@ -40,8 +40,13 @@ fn ask_as_many(at: SocketAddr, clients: usize, requests: usize) -> Vec<Answer> {
     std::thread::scope(|scope| {
         let ask = |client: usize| {
             let mut connection = Client::connect(at);
-            let each = (0..requests)
-                .map(move |request| connection.get("/a", &format!("cookie: uid=u-{client}-{request}\r\n")));
+            let each = (0..requests).map(move |request| {
+                let answer = connection.get("/a", &format!("cookie: uid=u-{client}-{request}\r\n"));
+                if !answer.is_whole {
+                    connection = Client::connect(at);
+                }
+                answer
+            });
             each.collect::<Vec<_>>()
         };
         let threads: Vec<_> = (0..clients).map(|client| scope.spawn(move || ask(client))).collect();
