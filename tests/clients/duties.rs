@@ -187,18 +187,12 @@ fn r12_r13_r19_the_textbook_cases_of_framing() {
         "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         "transfer-encoding: foo, chunked\r\n\r\n0\r\n\r\n",
         "transfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
+        // a length and chunks: §6.3 would allow to believe the chunks, but not everybody does
+        "content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
     ] {
         assert_eq!(post(refused), 400, "{refused}");
     }
     assert_eq!(upstream.byte_count(), 0);
-    // hyper drops the length, as §6.3 allows, and closes
-    let mut both = proxy.connect();
-    both.send(
-        "POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
-    );
-    assert_eq!(both.response().text(), "a");
-    both.send("GET /next HTTP/1.1\r\nhost: shop\r\n\r\n").rest();
-    assert_eq!((upstream.count(), upstream.last().header("content-length")), (1, None));
     // extensions are for this hop
     assert_eq!(post("transfer-encoding: chunked\r\n\r\n1;name=\"val\"\r\na\r\n0;x\r\n\r\n"), 200);
     assert!(!upstream.bytes().concat().windows(4).any(|bytes| bytes == b"name"));
