@@ -25,7 +25,7 @@ use super::socket::Socket;
 use super::tunnel::{self, Tunnel};
 use super::worker::Worker;
 use crate::routing::snapshot::ListenerRules;
-use crate::upstream::Deadline;
+use crate::upstream::{Deadline, Interim};
 
 /// A client's connection, as its requests see it.
 pub(super) struct Connection {
@@ -40,6 +40,8 @@ pub(super) struct Connection {
     pub(super) is_http2: Cell<bool>,
     /// Set by a request whose answer switches protocols: what to do once that answer is out.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
+    /// Answers before the answer, for the request at hand of an HTTP/1.1 connection.
+    pub(super) interim: Interim,
     requests: Cell<u32>,
     in_flight: Cell<u32>,
     /// When the last request ended.
@@ -74,6 +76,7 @@ pub(super) async fn serve(
         deadline: Rc::new(Deadline::new()),
         is_http2: Cell::new(false),
         tunnel: RefCell::new(None),
+        interim: Interim::default(),
         requests: Cell::new(0),
         in_flight: Cell::new(0),
         silent_since: Cell::new(now),

@@ -118,6 +118,8 @@ async fn exchange(
 ) -> Result<Answered, ProxyError> {
     let Outgoing { head, mut fields, additions, destination, mut body, watch, asked } = outgoing;
     let is_http2 = lease.is_http2();
+    // hyper's server has no way to send them on a stream
+    let interim = (head.version == Version::HTTP_11).then_some(&connection.interim);
     let is_repeatable = watch.is_none() && head.method.is_idempotent();
     let mut lines = connection.worker.lines.take();
     lines.clear();
@@ -131,7 +133,7 @@ async fn exchange(
     let added = Lines { bytes: lines, home: &connection.worker.lines };
     for _ in 0..=RECONNECTS_MAX {
         let was_reused = lease.is_reused();
-        let request = Sendable { head, fields, added: &added.bytes };
+        let request = Sendable { head, fields, added: &added.bytes, interim };
         match within(lease.exchange(&request, body), deadline, watch.as_deref()).await? {
             Ok(response) => return Ok(response),
             Err(ExchangeError::Unsent(unsent)) => body = unsent,

@@ -18,7 +18,7 @@ pub use body::{BodyError, BodyWatch, ClientBody, RequestBody, is_forbidden_trail
 pub use deadline::Deadline;
 pub use endpoint::{Balance, Endpoint, Protocol, Spec, Target, Upstream};
 pub use fields::Fields;
-pub use http1::{Sendable, TunnelParts};
+pub use http1::{Interim, Sendable, TunnelParts};
 pub use pool::{Answered, BrokenOff, ExchangeError, Lease, PickError, Pools, UpstreamBody};
 pub use registry::Upstreams;
 pub use resolve::resolve_all;

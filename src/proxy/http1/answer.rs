@@ -68,6 +68,13 @@ pub(super) fn push_head(
     front.extend_from_slice(b"\r\n");
 }
 
+/// Writes an informational answer.
+pub(super) fn push_interim(front: &mut Vec<u8>, head: &response::Parts) {
+    push_status(front, head.status, Version::HTTP_11);
+    push_fields(front, &head.headers);
+    front.extend_from_slice(b"\r\n");
+}
+
 /// Writes an answer to bytes that are no request. Whoever meant to ask for a head (`is_head`) reads no body.
 pub(super) fn push_refusal(front: &mut Vec<u8>, is_head: bool, status: StatusCode, reason: &str, date: &Date) {
     let text = if is_head { String::new() } else { format!("{} {reason}\n", status.as_u16()) };

@@ -21,7 +21,8 @@ use super::answer::AnswerBody;
 use super::arrived::Arrived;
 use super::connection::Connection;
 use super::forward::{self, Reply};
-use crate::upstream::Fields;
+use super::headers;
+use crate::upstream::{Fields, Interim};
 use crate::upstream::http1::BodyForm;
 use answer::push_head;
 use head::{Garbled, Head};
@@ -49,6 +50,8 @@ struct Asked {
     keeps_alive: bool,
 }
 
+/// Bytes of informational answers that may wait for a client.
+const INTERIM_BYTES_MAX: usize = 64 * 1024;
 /// What a client may still send of a body that nobody wants, so that its connection can serve another request.
 const UNWANTED_BYTES_MAX: u64 = 64 * 1024;
 /// How long that may take.
@@ -67,11 +70,23 @@ pub(super) async fn exchange(connection: &Rc<Connection>, wire: &Rc<RefCell<Wire
         keeps_alive: head.keeps_alive,
     };
     let arrived = take_up(head, wire);
+    connection.interim.borrow_mut().clear();
     let mut answering = pin!(forward::handle(connection, arrived, &connection.deadline));
-    let reply = std::future::poll_fn(|cx| match answering.as_mut().poll(cx) {
-        Poll::Ready(reply) => Poll::Ready(Some(reply)),
-        // a client that leaves takes its request along: dropping it tells the endpoint
-        Poll::Pending => wire.borrow_mut().poll_gone(cx).map(|()| None),
+    let reply = std::future::poll_fn(|cx| {
+        let polled = answering.as_mut().poll(cx);
+        let wire = &mut *wire.borrow_mut();
+        if !connection.interim.borrow().is_empty() {
+            pass_on(&connection.interim, wire);
+        }
+        match polled {
+            Poll::Ready(reply) => Poll::Ready(Some(reply)),
+            Poll::Pending => {
+                // who is gone is noticed by reading
+                let _ = wire.poll_flush(cx);
+                // a client that leaves takes its request along: dropping it tells the endpoint
+                wire.poll_gone(cx).map(|()| None)
+            }
+        }
     });
     match reply.await {
         Some(reply) => deliver(connection, wire, reply, asked).await,
@@ -117,6 +132,17 @@ async fn next_head(connection: &Connection, wire: &RefCell<Wire>) -> Result<Head
         }
     })
     .await
+}
+
+/// Takes answers that come before the answer to be written. A client that does not read is spared them.
+fn pass_on(interim: &Interim, wire: &mut Wire) {
+    for mut head in interim.take() {
+        if wire.pending.front().len() < INTERIM_BYTES_MAX {
+            let fields = Fields::of(&head.headers);
+            headers::strip_answer(&mut head.headers, fields);
+            answer::push_interim(wire.pending.front(), &head);
+        }
+    }
 }
 
 /// The request of a head, with a body that is read from the connection.

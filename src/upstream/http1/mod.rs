@@ -13,6 +13,7 @@ mod scratch;
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, request, response};
 use hyper::body::{Body, Frame};
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -50,7 +51,12 @@ pub struct Sendable<'r> {
     pub fields: Fields,
     /// Header lines in addition, for HTTP/1.1: each as it is to be written, with its line break.
     pub added: &'r [u8],
+    /// Where answers before the answer are put, for a client that can be given them.
+    pub interim: Option<&'r Interim>,
 }
+
+/// Informational answers (RFC 9110 §15.2) that wait to be passed on. At most as many as one answer may have before it.
+pub type Interim = RefCell<Vec<response::Parts>>;
 
 /// What is left of a connection when the endpoint has switched protocols: the socket, and what it sent already.
 pub struct TunnelParts {
@@ -96,13 +102,13 @@ impl Http1 {
         request: &Sendable<'_>,
         body: RequestBody,
     ) -> Result<(response::Parts, Fields), Failure> {
-        let Sendable { head, fields, added } = *request;
+        let Sendable { head, fields, added, interim } = *request;
         self.form = encode::body_form(head, fields, !body.is_end_stream());
         self.is_sent = self.form == BodyForm::Empty;
         self.body = body;
         self.informational = 0;
         encode::push_head(self.pending.front(), head, added, fields, self.form);
-        std::future::poll_fn(|cx| self.poll_answer(&head.method, cx)).await
+        std::future::poll_fn(|cx| self.poll_answer(&head.method, interim, cx)).await
     }
 
     /// The next piece of the answer's body.
@@ -162,6 +168,7 @@ impl Http1 {
     fn poll_answer(
         &mut self,
         method: &Method,
+        interim: Option<&Interim>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(response::Parts, Fields), Failure>> {
         let sent = self.poll_send(cx);
@@ -177,6 +184,12 @@ impl Http1 {
                         self.informational += 1;
                         if self.informational > INFORMATIONAL_MAX {
                             return Poll::Ready(Err(Failure::Malformed));
+                        }
+                        // nobody but us would have asked to go on, and we do not
+                        if head.parts.status != StatusCode::CONTINUE
+                            && let Some(interim) = interim
+                        {
+                            interim.borrow_mut().push(head.parts);
                         }
                         continue;
                     }
