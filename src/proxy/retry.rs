@@ -3,7 +3,7 @@
 //! What a request counts for is its first attempt: a variant that fails every first attempt is a bad one, however many
 //! of its users are saved by the second.
 
-use http::{HeaderMap, Response, header};
+use http::{HeaderMap, header};
 use std::time::{Duration, Instant};
 
 use super::error::ProxyError;
@@ -13,18 +13,18 @@ use crate::config::schema::RetryOn;
 use crate::model::{FallbackCause, Outcome, RetryResult};
 use crate::routing::resilience::Retry;
 use crate::telemetry::Slot;
-use crate::upstream::{RetryBudget, UpstreamBody};
+use crate::upstream::{Answered, RetryBudget};
 
-type Answered = Result<Response<UpstreamBody>, ProxyError>;
+type Tried = Result<Answered, ProxyError>;
 
 /// Sends a request, and sends it again for what the route says. Gives the last answer.
-pub(super) async fn send(
-    sending: &Sending<'_>,
-    outgoing: &mut Outgoing,
+pub(super) async fn send<'r>(
+    sending: &Sending<'r>,
+    outgoing: &mut Outgoing<'r>,
     attempt: &mut Attempt,
     retry: &Retry,
     record: &mut Record,
-) -> Answered {
+) -> Tried {
     let decision = sending.decision;
     let shard = &sending.connection.worker.shard;
     let budget = budget(sending, decision.variant);
@@ -56,13 +56,13 @@ pub(super) async fn send(
             record.first_attempt(outcome(&answered));
         }
         record.try_again();
-        if let Ok(response) = answered {
-            response.into_body().discard().await;
+        if let Ok(answer) = answered {
+            answer.body.discard().await;
         }
         within(tokio::time::sleep(wait), None, sending.deadline, None).await?;
         attempt.tries_any = what == RetryOn::Connect;
         if let (Some(standby), Some(original)) = (standby, &original) {
-            outgoing.head = original.clone();
+            *outgoing.head = original.clone();
             attempt.made_for = None;
             attempt.fall_back(sending, standby, FallbackCause::Retry, record);
         }
@@ -78,9 +78,9 @@ fn slot(sending: &Sending<'_>, variant: usize) -> Slot {
 }
 
 /// What failed, if it is something that may be tried again.
-fn failure(answered: &Answered) -> Option<RetryOn> {
+fn failure(answered: &Tried) -> Option<RetryOn> {
     match answered {
-        Ok(response) => match response.status().as_u16() {
+        Ok(answer) => match answer.head.status.as_u16() {
             502 => Some(RetryOn::Status502),
             503 => Some(RetryOn::Status503),
             504 => Some(RetryOn::Status504),
@@ -95,9 +95,9 @@ fn failure(answered: &Answered) -> Option<RetryOn> {
     }
 }
 
-fn outcome(answered: &Answered) -> Outcome {
+fn outcome(answered: &Tried) -> Outcome {
     match answered {
-        Ok(response) => Outcome::of_status(response.status().as_u16()),
+        Ok(answer) => Outcome::of_status(answer.head.status.as_u16()),
         Err(error) => error.outcome(),
     }
 }
@@ -105,10 +105,10 @@ fn outcome(answered: &Answered) -> Outcome {
 /// How long to wait before the next attempt; `None` when the service asks for more than anybody wants to wait.
 ///
 /// A random part of the backoff ("full jitter"), so that those who failed together do not come back together.
-fn wait(retry: &Retry, failures: u32, answered: &Answered) -> Option<Duration> {
+fn wait(retry: &Retry, failures: u32, answered: &Tried) -> Option<Duration> {
     let most = retry.backoff(failures);
     let jittered = Duration::from_micros(fastrand::u64(..=most.as_micros() as u64));
-    match answered.as_ref().ok().and_then(|response| retry_after(response.headers())) {
+    match answered.as_ref().ok().and_then(|answer| retry_after(&answer.head.headers)) {
         Some(wished) if wished > retry.backoff_max => None,
         Some(wished) => Some(jittered.max(wished)),
         None => Some(jittered),

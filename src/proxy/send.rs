@@ -1,7 +1,7 @@
 //! From a decided request to the head of its answer: pick an endpoint, borrow a connection, send, wait.
 
 use http::header::{self, HeaderValue};
-use http::{Response, Uri, Version, request};
+use http::{Uri, Version, request};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -9,23 +9,26 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::additions::Additions;
 use super::connection::Connection;
 use super::error::ProxyError;
 use super::forward::Decision;
-use super::headers::{self, HopByHop};
+use super::headers::HopByHop;
 use super::record::Record;
 use super::retry;
 use crate::model::{FallbackCause, Reason};
 use crate::routing::request::{Destination, Refused};
 use crate::upstream::{
-    Balance, BodyWatch, Deadline, ExchangeError, Lease, PickError, Protocol, RequestBody, Standard, Upstream,
-    UpstreamBody, Want,
+    Answered, Balance, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, Protocol, RequestBody, Sendable,
+    Standard, Upstream, Want,
 };
 
-/// A request that is ready to be sent, but for what depends on the endpoint's protocol.
-pub(super) struct Outgoing {
-    pub(super) head: request::Parts,
-    pub(super) destination: Destination,
+/// A request that is ready to be sent, but for what depends on the variant and on the endpoint's protocol.
+pub(super) struct Outgoing<'r> {
+    pub(super) head: &'r mut request::Parts,
+    pub(super) fields: Fields,
+    pub(super) additions: Additions<'r>,
+    pub(super) destination: &'r Destination,
     pub(super) body: RequestBody,
     pub(super) watch: Option<Rc<BodyWatch>>,
     pub(super) asked: HopByHop,
@@ -59,11 +62,11 @@ const RECONNECTS_MAX: u32 = 3;
 
 /// Sends a request to its variant or, when that has no usable endpoint, to the fallback. Gives the answer and the
 /// variant that it came from.
-pub(super) async fn send(
-    sending: &Sending<'_>,
-    mut outgoing: Outgoing,
+pub(super) async fn send<'r>(
+    sending: &Sending<'r>,
+    mut outgoing: Outgoing<'r>,
     record: &mut Record,
-) -> Result<(Response<UpstreamBody>, usize), ProxyError> {
+) -> Result<(Answered, usize), ProxyError> {
     let mut attempt = Attempt::first(sending.decision);
     let response = match sending.decision.retry {
         None => attempt.run(sending, &mut outgoing, record).await?,
@@ -72,7 +75,7 @@ pub(super) async fn send(
     Ok((response, attempt.variant))
 }
 
-impl Outgoing {
+impl Outgoing<'_> {
     /// True when sending it twice does no harm (RFC 9110 §9.2.2), and all of it is at hand.
     pub(super) fn is_repeatable(&self) -> bool {
         self.watch.is_none() && self.head.method.is_idempotent()
@@ -85,22 +88,22 @@ impl Attempt {
     }
 
     /// One attempt: to an endpoint of the variant or, when that has none, of the fallback.
-    pub(super) async fn run(
+    pub(super) async fn run<'r>(
         &mut self,
-        sending: &Sending<'_>,
-        outgoing: &mut Outgoing,
+        sending: &Sending<'r>,
+        outgoing: &mut Outgoing<'r>,
         record: &mut Record,
-    ) -> Result<Response<UpstreamBody>, ProxyError> {
+    ) -> Result<Answered, ProxyError> {
         let lease = self.pick(sending, outgoing.head.version, record).await?;
         let chosen = &sending.decision.service.variants[self.variant];
         if self.made_for != Some(self.variant) {
-            let lines = &mut outgoing.head.headers;
-            lines.insert(headers::X_RINGWAY_VARIANT, chosen.header.clone());
-            for (name, value) in &chosen.set_headers {
-                lines.insert(name.clone(), value.clone());
+            outgoing.additions.decided[2] = &chosen.header;
+            outgoing.additions.set = &chosen.set_headers;
+            for (name, _) in &chosen.set_headers {
+                outgoing.head.headers.remove(name);
             }
         }
-        record.send(&outgoing.head.headers, lease.endpoint(), outgoing.watch.clone());
+        record.send(&outgoing.head.headers, &outgoing.additions, lease.endpoint(), outgoing.watch.clone());
         self.exchange(sending, outgoing, lease, &chosen.upstream).await
     }
 
@@ -181,22 +184,37 @@ impl Attempt {
     async fn exchange(
         &mut self,
         sending: &Sending<'_>,
-        outgoing: &mut Outgoing,
+        outgoing: &mut Outgoing<'_>,
         mut lease: Lease,
         upstream: &Arc<Upstream>,
-    ) -> Result<Response<UpstreamBody>, ProxyError> {
+    ) -> Result<Answered, ProxyError> {
         let is_http2 = lease.is_http2();
         let is_repeatable = outgoing.is_repeatable();
+        let mut body = std::mem::replace(&mut outgoing.body, RequestBody::empty());
+        let Outgoing { head, fields, additions, destination, watch, asked, .. } = outgoing;
+        let (fields, asked) = (*fields, *asked);
+        // hyper's server has no way to send them on a stream
+        let interim = (head.version == Version::HTTP_11).then_some(&sending.connection.interim);
         if self.made_for != Some(self.variant) {
-            address(outgoing, is_http2)?;
+            if is_http2 {
+                address_http2(head, destination, asked)?;
+                additions.insert_into(&mut head.headers);
+            } else {
+                address_http1(head, destination);
+            }
             self.made_for = Some(self.variant);
         }
-        let mut body = std::mem::replace(&mut outgoing.body, RequestBody::empty());
+        let has_open_end = watch.is_some() && !fields.has(Fields::CONTENT_LENGTH);
+        let added = |lines: &mut Vec<u8>| {
+            push_hop_by_hop(lines, asked, has_open_end);
+            additions.write_to(lines);
+        };
         for _ in 0..=RECONNECTS_MAX {
             let (was_reused, witness) = (lease.is_reused(), lease.witness());
             self.avoid = Some(lease.endpoint().id());
-            let answer = lease.exchange(&outgoing.head, body);
-            let answered = within(answer, self.timeout, sending.deadline, outgoing.watch.as_deref()).await;
+            let request = Sendable { head, fields, added: &added, interim };
+            let answer = lease.exchange(&request, body);
+            let answered = within(answer, self.timeout, sending.deadline, watch.as_deref()).await;
             if matches!(answered, Err(ProxyError::AnswerTimeout)) {
                 witness.failed();
             }
@@ -254,38 +272,45 @@ pub(super) async fn within<T>(
     .await
 }
 
-/// Writes the target and the framing of a request as the endpoint's protocol wants them.
-fn address(outgoing: &mut Outgoing, is_http2: bool) -> Result<(), ProxyError> {
-    let Outgoing { head, destination, asked, watch, .. } = outgoing;
+/// Writes the target of a request as HTTP/2 wants it.
+fn address_http2(head: &mut request::Parts, destination: &Destination, asked: HopByHop) -> Result<(), ProxyError> {
     let target = destination.target.as_ref().unwrap_or(&head.uri).path_and_query().cloned();
     let target = target.ok_or(Refused::Target)?;
-    let lines = &mut head.headers;
     if asked.takes_trailers {
-        lines.insert(header::TE, HeaderValue::from_static("trailers"));
+        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    if is_http2 {
-        lines.remove(header::HOST);
-        let authority = destination.authority.as_ref().map_or(&b"localhost"[..], HeaderValue::as_bytes);
-        let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
-        head.uri = uri.map_err(|_| Refused::Target)?;
-        head.version = Version::HTTP_2;
-        return Ok(());
-    }
-    head.uri = Uri::from(target);
-    head.version = Version::HTTP_11;
+    head.headers.remove(header::HOST);
+    let authority = destination.authority.as_ref().map_or(&b"localhost"[..], HeaderValue::as_bytes);
+    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
+    head.uri = uri.map_err(|_| Refused::Target)?;
+    head.version = Version::HTTP_2;
+    Ok(())
+}
+
+/// Writes the target and the host of a request as HTTP/1.1 wants them.
+fn address_http1(head: &mut request::Parts, destination: &Destination) {
     let authority = destination.authority.as_ref();
-    if lines.get(header::HOST) != authority || authority.is_none() {
-        lines.insert(header::HOST, authority.cloned().unwrap_or(HeaderValue::from_static("")));
+    if head.uri.authority().is_some() || authority.is_none() || head.version == Version::HTTP_2 {
+        // else the host stands there as it came
+        head.headers.insert(header::HOST, authority.cloned().unwrap_or(HeaderValue::from_static("")));
+    }
+    if let Some(target) = &destination.target {
+        head.uri = target.clone();
+    }
+}
+
+/// Writes the fields for the next hop alone. `has_open_end`: a body comes, and nobody knows how long it will be.
+fn push_hop_by_hop(lines: &mut Vec<u8>, asked: HopByHop, has_open_end: bool) {
+    if asked.takes_trailers {
+        lines.extend_from_slice(b"te: trailers\r\n");
     }
     if asked.wants_websocket {
-        lines.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        lines.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        lines.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
     } else if asked.takes_trailers {
-        lines.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        lines.extend_from_slice(b"connection: te\r\n");
     }
-    if watch.is_some() && !lines.contains_key(header::CONTENT_LENGTH) {
+    if has_open_end {
         // said outright, since a body of unknown length would be left out for methods that seldom have one
-        lines.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        lines.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
-    Ok(())
 }

@@ -17,9 +17,19 @@ use super::Deadline;
 pub struct RequestBody {
     /// What comes before the rest: pieces that were taken out before, and given back because nobody got them.
     first: VecDeque<Bytes>,
-    inner: Option<Incoming>,
+    inner: Option<ClientBody>,
     watch: Option<Rc<BodyWatch>>,
     max_bytes: Option<u64>,
+}
+
+/// A client's body, as its connection gives it.
+pub enum ClientBody {
+    /// There is none.
+    Empty,
+    /// Of HTTP/1.1; read from the connection as it is asked for.
+    Http1(Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>),
+    /// Of an HTTP/2 stream.
+    Http2(Incoming),
 }
 
 /// Why a client's body could not be passed on.
@@ -60,7 +70,7 @@ impl RequestBody {
     /// The body of a client's request. While it passes, `deadline` is moved `idle` ahead with each progress, and
     /// `answer` ahead when it is complete.
     pub fn streamed(
-        inner: Incoming,
+        inner: ClientBody,
         max_bytes: Option<u64>,
         deadline: Rc<Deadline>,
         idle: Duration,
@@ -83,6 +93,34 @@ impl RequestBody {
     pub(super) fn put_back(&mut self, mut pieces: VecDeque<Bytes>) {
         pieces.append(&mut self.first);
         self.first = pieces;
+    }
+}
+
+impl ClientBody {
+    /// True when nothing of it is to come.
+    pub fn is_end_stream(&self) -> bool {
+        match self {
+            ClientBody::Empty => true,
+            ClientBody::Http1(body) => body.is_end_stream(),
+            ClientBody::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    /// How much is to come, as far as that is known.
+    pub fn size_hint(&self) -> SizeHint {
+        match self {
+            ClientBody::Empty => SizeHint::with_exact(0),
+            ClientBody::Http1(body) => body.size_hint(),
+            ClientBody::Http2(body) => body.size_hint(),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            ClientBody::Empty => Poll::Ready(None),
+            ClientBody::Http1(body) => body.as_mut().poll_frame(cx),
+            ClientBody::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|_| BodyError::Broken),
+        }
     }
 }
 
@@ -113,7 +151,7 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         let (Some(inner), Some(watch)) = (body.inner.as_mut(), body.watch.as_ref()) else { return Poll::Ready(None) };
-        let polled = Pin::new(&mut *inner).poll_frame(cx);
+        let polled = inner.poll_frame(cx);
         watch.waits_for_client.set(polled.is_pending());
         let frame = match polled {
             Poll::Pending => return Poll::Pending,
@@ -121,9 +159,9 @@ impl Body for RequestBody {
                 watch.note_complete();
                 return Poll::Ready(None);
             }
-            Poll::Ready(Some(Err(_))) => {
-                watch.failure.set(Some(BodyError::Broken));
-                return Poll::Ready(Some(Err(BodyError::Broken)));
+            Poll::Ready(Some(Err(error))) => {
+                watch.failure.set(Some(error));
+                return Poll::Ready(Some(Err(error)));
             }
             Poll::Ready(Some(Ok(frame))) => frame,
         };
@@ -141,11 +179,11 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_empty() && self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+        self.first.is_empty() && self.inner.as_ref().is_none_or(ClientBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let mut hint = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint);
+        let mut hint = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), ClientBody::size_hint);
         let first: usize = self.first.iter().map(Bytes::len).sum();
         if first > 0 {
             match hint.exact() {

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use http::{Response, StatusCode, request};
+use http::{StatusCode, response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use super::body::sanitize_frame;
 use super::http1::{Failure, Http1, TunnelParts};
 use super::http2::{Http2, SendError};
 use super::pool::Pool;
-use super::{BodyError, ConnectionPermit, Endpoint, Pools, RequestBody};
+use super::{BodyError, ConnectionPermit, Endpoint, Fields, Pools, RequestBody, Sendable};
 
 /// A connection that one request uses. Dropping it before the answer is complete closes an HTTP/1.1 connection and
 /// resets an HTTP/2 stream.
@@ -38,6 +38,16 @@ pub enum ExchangeError {
     Malformed,
     /// The client's body failed.
     Body(BodyError),
+}
+
+/// What an endpoint answered.
+pub struct Answered {
+    /// The head, as it came.
+    pub head: response::Parts,
+    /// The fields that the head has.
+    pub fields: Fields,
+    /// The body, of which nothing was read yet.
+    pub body: UpstreamBody,
 }
 
 /// An answer's body, together with the connection that it comes from.
@@ -85,26 +95,23 @@ impl Lease {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub async fn exchange(
-        mut self,
-        head: &request::Parts,
-        body: RequestBody,
-    ) -> Result<Response<UpstreamBody>, ExchangeError> {
+    pub async fn exchange(mut self, request: &Sendable<'_>, body: RequestBody) -> Result<Answered, ExchangeError> {
         match &mut self.connection {
             Some(Borrowed::Http1(connection, _)) => {
-                let answer = connection.send(head, body).await?;
-                let is_complete = connection.remaining() == Some(0) && answer.status != StatusCode::SWITCHING_PROTOCOLS;
-                let mut body = UpstreamBody::of(None, self, answer.status);
+                let (head, fields) = connection.send(request, body).await?;
+                let is_complete = connection.remaining() == Some(0) && head.status != StatusCode::SWITCHING_PROTOCOLS;
+                let mut body = UpstreamBody::of(None, self, head.status);
                 if is_complete {
                     body.finish();
                 }
-                Ok(Response::from_parts(answer, body))
+                Ok(Answered { head, fields, body })
             }
-            Some(Borrowed::Http2(connection)) => match connection.send(head, body).await {
+            Some(Borrowed::Http2(connection)) => match connection.send(request.head, body).await {
                 Ok(answer) => {
-                    let (answer, incoming) = answer.into_parts();
-                    let body = UpstreamBody::of(Some(incoming), self, answer.status);
-                    Ok(Response::from_parts(answer, body))
+                    let (head, incoming) = answer.into_parts();
+                    let fields = Fields::of(&head.headers);
+                    let body = UpstreamBody::of(Some(incoming), self, head.status);
+                    Ok(Answered { head, fields, body })
                 }
                 Err(error) => {
                     if let (SendError::Unsent(_), Ok(mut shared)) = (&error, self.pool.http2.try_lock()) {
