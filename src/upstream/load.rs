@@ -15,6 +15,8 @@ pub struct Load {
     requests: AtomicU32,
     connections: AtomicU32,
     pending: AtomicU32,
+    /// Those of the pending that wait for a connection.
+    short: AtomicU32,
     /// Told whenever a request has ended while others wait.
     turn: Notify,
     /// Told whenever a connection has ended while requests wait.
@@ -53,6 +55,9 @@ pub struct ConnectionPermit(Arc<Load>);
 /// One request that waits. Ends with the drop.
 struct Pending<'l>(&'l Load);
 
+/// One request that waits for a connection. Ends with the drop.
+struct Short<'l>(&'l Load);
+
 impl Load {
     /// A request is to be sent: now, or when there is room for it, within `wait`.
     pub(super) async fn admit(&self, limits: &Limits, wait: Duration) -> Result<RequestPermit<'_>, Overflow> {
@@ -88,6 +93,8 @@ impl Load {
         mut other: impl FnMut() -> Option<T>,
     ) -> Result<Result<ConnectionPermit, T>, Overflow> {
         let _pending = self.queue(limits)?;
+        self.short.fetch_add(1, SeqCst);
+        let _short = Short(self);
         let found = async {
             loop {
                 let (mut told, mut told_nearby) = (pin!(self.room.notified()), pin!(nearby.notified()));
@@ -114,6 +121,11 @@ impl Load {
         if self.pending.load(SeqCst) > 0 {
             self.turn.notify_one();
         }
+    }
+
+    /// True while requests wait for a connection: one that waits for requests is better closed.
+    pub(super) fn is_short(&self) -> bool {
+        self.short.load(SeqCst) > 0
     }
 
     /// Requests in flight.
@@ -168,6 +180,12 @@ impl Drop for ConnectionPermit {
         if self.0.pending.load(SeqCst) > 0 {
             self.0.room.notify_one();
         }
+    }
+}
+
+impl Drop for Short<'_> {
+    fn drop(&mut self) {
+        self.0.short.fetch_sub(1, SeqCst);
     }
 }
 

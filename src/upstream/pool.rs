@@ -187,7 +187,7 @@ impl Pools {
     /// Closes idle connections of variants whose requests wait for room, here or on another worker.
     pub fn make_room(&self) {
         let pools = self.pools.borrow();
-        for pool in pools.values().filter(|pool| pool.waiting.get() == 0 && pool.endpoint.load().pending() > 0) {
+        for pool in pools.values().filter(|pool| pool.waiting.get() == 0 && pool.endpoint.load().is_short()) {
             pool.idle.borrow_mut().clear();
         }
     }
@@ -253,24 +253,33 @@ impl Pools {
     }
 
     async fn open_http2(self: &Rc<Self>, pool: &Rc<Pool>, limits: &Limits, want: &Want) -> Result<Lease, Unopened> {
-        // held while connecting, so that a burst of requests opens one connection and not one each
-        let failures = pool.endpoint.failures_in_a_row();
-        let mut shared = pool.http2.lock().await;
-        if pool.endpoint.failures_in_a_row() != failures {
-            // what another request found out meanwhile: else each of a burst would wait for the timeout in its turn
-            return Err(Unopened::Failed(pool.last_failure.get()));
+        let mut kept = None;
+        loop {
+            // held while connecting, so that a burst of requests opens one connection and not one each
+            let failures = pool.endpoint.failures_in_a_row();
+            let mut shared = pool.http2.lock().await;
+            if pool.endpoint.failures_in_a_row() != failures {
+                // what another request found out: else each of a burst would wait for the timeout in its turn
+                return Err(Unopened::Failed(pool.last_failure.get()));
+            }
+            if let Some(connection) = shared.as_ref().filter(|connection| connection.is_open()) {
+                return Ok(self.lend(pool, Borrowed::Http2(connection.clone()), true));
+            }
+            // one that has ended makes room
+            *shared = None;
+            let Some(permit) = kept.take().or_else(|| pool.endpoint.load().try_connection(limits)) else {
+                // not held while waiting, for the same reason
+                drop(shared);
+                let Ok(permit) = self.room(pool, limits, want).await? else { return Err(Unopened::Full) };
+                kept = Some(permit);
+                continue;
+            };
+            let stream = connect(pool.endpoint.address(), want.connect_timeout).await?;
+            let connection = Http2::handshake(stream, permit).await.map_err(|_| ConnectError::Refused)?;
+            pool.endpoint.note_connected(want.now);
+            *shared = Some(connection.clone());
+            return Ok(self.lend(pool, Borrowed::Http2(connection), false));
         }
-        if let Some(connection) = shared.as_ref().filter(|connection| connection.is_open()) {
-            return Ok(self.lend(pool, Borrowed::Http2(connection.clone()), true));
-        }
-        // one that has ended makes room
-        *shared = None;
-        let Ok(permit) = self.room(pool, limits, want).await? else { return Err(Unopened::Full) };
-        let stream = connect(pool.endpoint.address(), want.connect_timeout).await?;
-        let connection = Http2::handshake(stream, permit).await.map_err(|_| ConnectError::Refused)?;
-        pool.endpoint.note_connected(want.now);
-        *shared = Some(connection.clone());
-        Ok(self.lend(pool, Borrowed::Http2(connection), false))
     }
 
     /// Room for another connection, or one of HTTP/1.1 that came back while waiting for it.
@@ -341,7 +350,7 @@ impl Pool {
 
     pub(super) fn give_back(&self, connection: Box<Http1>, permit: ConnectionPermit, since: Instant) {
         let is_awaited = self.waiting.get() > 0;
-        if !is_awaited && self.endpoint.load().pending() > 0 {
+        if !is_awaited && self.endpoint.load().is_short() {
             return; // a request of another worker, or for another endpoint, has more use for the room
         }
         let mut idle = self.idle.borrow_mut();
