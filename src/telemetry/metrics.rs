@@ -13,14 +13,13 @@ pub use facts::{EndpointFact, Facts, UpstreamFact, WeightFact};
 
 use super::access_log::LogCounters;
 use super::health::Health;
-use super::recorder::{Registry, Slot};
+use super::recorder::Registry;
 use arc_swap::ArcSwap;
 use collect::RecorderCollector;
 use exposition::Kind::{Counter, Gauge, Histogram};
 use exposition::{Family, family};
 use process::ProcessCollector;
 use prometheus::{Encoder, TextEncoder};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 const REQUESTS: Family = family(
@@ -223,10 +222,10 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorder::{Finished, OTHER};
+    use super::super::recorder::{Finished, OTHER, Slot};
     use super::*;
     use crate::model::{FallbackCause, Outcome, Reason};
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeSet, HashMap};
     use std::io::Write;
     use std::process::{Command, Stdio};
 

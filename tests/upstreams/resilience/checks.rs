@@ -15,10 +15,10 @@ fn moody(name: &'static str, is_well: &Arc<AtomicBool>) -> Service {
     Service::wired(move |wire: &mut Wire| {
         while let Some(request) = wire.request() {
             match (request.path.as_str(), is_well.load(SeqCst)) {
-                ("/healthz", false) => drop(wire.send("HTTP/1.1 503 Unwell\r\ncontent-length: 0\r\n\r\n")),
-                ("/healthz", true) => drop(wire.send("HTTP/1.1 204 Well\r\n\r\n")),
-                (path, _) => drop(wire.ok(&format!("{name} {path}"))),
-            }
+                ("/healthz", false) => wire.send("HTTP/1.1 503 Unwell\r\ncontent-length: 0\r\n\r\n"),
+                ("/healthz", true) => wire.send("HTTP/1.1 204 Well\r\n\r\n"),
+                (path, _) => wire.ok(&format!("{name} {path}")),
+            };
         }
     })
 }
