@@ -7,6 +7,7 @@
 mod decode;
 mod encode;
 mod framing;
+mod names;
 mod pending;
 mod scratch;
 mod spare;
@@ -26,6 +27,7 @@ use decode::Head;
 
 pub(crate) use decode::keeps_alive;
 pub(crate) use framing::{Chunk, Framing, Malformed, Piece, content_length, is_chunked};
+pub(crate) use names::header_name;
 pub(crate) use pending::{BodyForm, Pending, push_fields};
 pub(crate) use scratch::ReadSize;
 pub(crate) use spare::SpareMap;
