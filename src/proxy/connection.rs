@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,11 +19,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::forward;
+use super::handshake::{self, Agreed};
 use super::socket::Socket;
 use super::tunnel::{self, Tunnel};
 use super::worker::Worker;
 use crate::routing::snapshot::ListenerRules;
-use crate::upstream::Deadline;
+use crate::upstream::{Alpn, Coalesced, Deadline, Stream, Wanted};
 
 /// A client's connection, as its requests see it.
 pub(super) struct Connection {
@@ -36,6 +37,8 @@ pub(super) struct Connection {
     /// The deadline of whatever an HTTP/1.1 connection is doing; HTTP/2 requests have their own.
     pub(super) deadline: Rc<Deadline>,
     pub(super) is_http2: Cell<bool>,
+    /// What was agreed upon in the TLS handshake; `None` for plain connections.
+    pub(super) tls: Option<Agreed>,
     /// Set by a request whose answer switches protocols: what to do once that answer is out.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
     /// A request was answered before all of its body was read.
@@ -80,6 +83,10 @@ pub(super) async fn serve(
     peer: SocketAddr,
 ) {
     let _closed = OnClose(worker.clone());
+    // boxed, since a handshake is large and short
+    let opened = Box::pin(handshake::open(&worker, &rules, stream, peer)).await;
+    let Some(handshake::Opened { stream, peer, tls }) = opened else { return };
+    let is_http2 = tls.as_ref().map(|tls| tls.is_http2);
     let connection = Rc::new(Connection {
         worker,
         listener,
@@ -88,6 +95,7 @@ pub(super) async fn serve(
         peer_text: address_value(peer),
         deadline: Rc::new(Deadline::new()),
         is_http2: Cell::new(false),
+        tls,
         tunnel: RefCell::new(None),
         has_unread_body: Cell::new(false),
         requests: Cell::new(0),
@@ -105,10 +113,10 @@ pub(super) async fn serve(
                 None => return,
             }
         }
-        if connection.requests.get() == 0 && is_preface(&before) {
+        if connection.requests.get() == 0 && is_http2.unwrap_or_else(|| is_preface(&before)) {
             return Box::pin(connection.serve_http2(Socket::new(stream, before, Rc::default()))).await;
         }
-        if connection.requests.get() == 0 && PREFACE.starts_with(&before) {
+        if connection.requests.get() == 0 && is_http2.is_none() && PREFACE.starts_with(&before) {
             // so few bytes that it may become either
             match connection.first_bytes(&mut stream, timeouts.request_headers).await {
                 Some(more) => before = [before, more].concat().into(),
@@ -158,8 +166,18 @@ impl Connection {
         }
     }
 
+    /// True for a connection within TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// What a request wants of a connection to an endpoint.
+    pub(super) fn wants(&self, alpn: Alpn, client: IpAddr) -> Wanted {
+        Wanted { alpn, client: SocketAddr::new(client, self.peer.port()) }
+    }
+
     /// Waits for bytes; `None` when the client has closed, the time is up, or the worker drains.
-    async fn first_bytes(&self, stream: &mut TcpStream, wait: Duration) -> Option<Bytes> {
+    async fn first_bytes(&self, stream: &mut Stream, wait: Duration) -> Option<Bytes> {
         self.deadline.set(tokio::time::Instant::now(), wait);
         let mut drain = pin!(self.worker.drain.notified());
         drain.as_mut().enable();
@@ -174,7 +192,7 @@ impl Connection {
                 () = &mut drain => return None,
             }
             let mut buffer = Vec::with_capacity(FIRST_READ_BYTES);
-            match stream.try_read_buf(&mut buffer) {
+            match stream.read_ready(&mut buffer).await {
                 Ok(0) => return None,
                 Ok(_) => return Some(buffer.into()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -250,7 +268,7 @@ impl Connection {
             .max_local_error_reset_streams(128)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
-        let mut http = pin!(builder.serve_connection(TokioIo::new(socket), service));
+        let mut http = pin!(builder.serve_connection(TokioIo::new(Coalesced::new(socket)), service));
         self.deadline.set(tokio::time::Instant::now(), self.rules.timeouts.request_headers);
         let mut drain = pin!(self.worker.drain.notified());
         let mut is_closing = self.worker.is_draining.get();

@@ -107,9 +107,13 @@ async fn forward(
     let (mut head, body) = request.into_parts();
 
     let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, &rules.limits)?;
+    if connection.tls.as_ref().is_some_and(|tls| !tls.is_authority_for(destination.host())) {
+        return Err(ProxyError::Misdirected);
+    }
     check_length(&body, rules.limits.body_bytes)?;
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
+    let client_ip = client.ip;
     forged::strip_forged(&mut head.headers, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
     let fields = Fields::of(&head.headers);
     let mut asked = headers::strip_hop_by_hop(&mut head.headers, &snapshot.relied_on, fields);
@@ -135,7 +139,12 @@ async fn forward(
     record.route(&route.name, &current);
     let service = &snapshot.services[route.service];
     let assignment = service.assign(&view);
-    let decision = Decision::of(service, route.timeouts, &assignment, is_secure(&head, client.peer_trusted));
+    let decision = Decision::of(
+        service,
+        route.timeouts,
+        &assignment,
+        connection.is_secure() || is_secure(&head, client.peer_trusted),
+    );
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
 
@@ -152,7 +161,7 @@ async fn forward(
         (body, Some(watch))
     };
     let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
-    let outgoing = Outgoing { head, destination, body, watch, asked };
+    let outgoing = Outgoing { head, destination, body, watch, asked, client: client_ip };
     let (response, variant) = send(connection, outgoing, &decision, record, deadline, started).await?;
     let sent = Sent { variant, websocket_key, idle };
     finish(response, &sent, connection, &decision, record)
@@ -250,7 +259,13 @@ fn prepare(
 ) -> Result<(), ProxyError> {
     let lines = &mut head.headers;
     headers::add_via(lines, fields, head.version == Version::HTTP_2, &connection.worker.shared.via)?;
-    headers::add_forwarded(lines, fields, &connection.peer_text, "http", destination.authority.as_ref());
+    headers::add_forwarded(
+        lines,
+        fields,
+        &connection.peer_text,
+        if connection.is_secure() { "https" } else { "http" },
+        destination.authority.as_ref(),
+    );
     headers::ensure_request_id(lines, peer_trusted);
     headers::ensure_trace_context(lines, fields);
     if fields.has(Fields::TRAILER) {

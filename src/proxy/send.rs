@@ -3,6 +3,7 @@
 use http::header::{self, HeaderValue};
 use http::{Response, Uri, Version, request};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -16,7 +17,7 @@ use super::record::Record;
 use crate::model::Reason;
 use crate::routing::request::{Destination, Refused};
 use crate::upstream::{
-    BodyWatch, Deadline, ExchangeError, Lease, PickError, Protocol, RequestBody, Upstream, UpstreamBody,
+    Alpn, BodyWatch, Deadline, ExchangeError, Lease, PickError, Protocol, RequestBody, Upstream, UpstreamBody, Wanted,
 };
 
 /// A request that is ready to be sent, but for what depends on the endpoint's protocol.
@@ -26,6 +27,8 @@ pub(super) struct Outgoing {
     pub(super) body: RequestBody,
     pub(super) watch: Option<Rc<BodyWatch>>,
     pub(super) asked: HopByHop,
+    /// The client, as far as trusted proxies tell it.
+    pub(super) client: IpAddr,
 }
 
 /// How often a request is sent again on another connection, when the one that it was to be sent on had been closed
@@ -47,8 +50,8 @@ pub(super) async fn send(
     let mut variant = decision.variant;
     let lease = loop {
         let upstream = &service.variants[variant].upstream;
-        let is_http2 = wants_http2(upstream, outgoing.head.version);
-        match lend(connection, upstream, is_http2, decision, started).await {
+        let wanted = connection.wants(protocol(upstream, outgoing.head.version), outgoing.client);
+        match lend(connection, upstream, wanted, decision, started).await {
             Ok(lease) => break lease,
             Err(PickError(cause)) => {
                 let is_first = variant == decision.variant;
@@ -76,23 +79,25 @@ pub(super) async fn send(
 async fn lend(
     connection: &Connection,
     upstream: &Upstream,
-    is_http2: bool,
+    wanted: Wanted,
     decision: &Decision<'_>,
     now: Instant,
 ) -> Result<Lease, PickError> {
     let worker = &connection.worker;
-    let lease = worker.pools.lease(upstream, is_http2, decision.timeouts.connect, now).await?;
+    let lease = worker.pools.lease(upstream, wanted, decision.timeouts.connect, now).await?;
     if !lease.is_reused() {
         worker.shard.upstream_opened();
     }
     Ok(lease)
 }
 
-fn wants_http2(upstream: &Upstream, version: Version) -> bool {
+fn protocol(upstream: &Upstream, version: Version) -> Alpn {
     match upstream.spec().protocol {
-        Protocol::Http1 => false,
-        Protocol::H2c => true,
-        Protocol::Auto => version == Version::HTTP_2,
+        Protocol::Http1 => Alpn::Http1,
+        Protocol::H2c | Protocol::Http2 => Alpn::Http2,
+        Protocol::Auto if upstream.spec().is_tls => Alpn::Either,
+        Protocol::Auto if version == Version::HTTP_2 => Alpn::Http2,
+        Protocol::Auto => Alpn::Http1,
     }
 }
 
@@ -110,10 +115,13 @@ async fn exchange(
     deadline: &Deadline,
     started: Instant,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
-    let Outgoing { mut head, destination, mut body, watch, asked } = outgoing;
+    let Outgoing { mut head, destination, mut body, watch, asked, client } = outgoing;
     let is_http2 = lease.is_http2();
     let is_repeatable = watch.is_none() && head.method.is_idempotent();
-    address(&mut head, &destination, asked, watch.is_some(), is_http2)?;
+    let scheme = if upstream.spec().is_tls { "https" } else { "http" };
+    address(&mut head, &destination, asked, watch.is_some(), is_http2.then_some(scheme))?;
+    // another connection must speak the protocol that the request is written for
+    let wanted = connection.wants(if is_http2 { Alpn::Http2 } else { Alpn::Http1 }, client);
     for _ in 0..=RECONNECTS_MAX {
         let was_reused = lease.is_reused();
         match within(lease.exchange(&head, body), deadline, watch.as_deref()).await? {
@@ -124,7 +132,7 @@ async fn exchange(
             Err(ExchangeError::Malformed) => return Err(ProxyError::BadAnswer),
             Err(ExchangeError::Body(error)) => return Err(error.into()),
         }
-        lease = lend(connection, upstream, is_http2, decision, started)
+        lease = lend(connection, upstream, wanted, decision, started)
             .await
             .map_err(|PickError(cause)| ProxyError::NoEndpoint(cause))?;
     }
@@ -155,7 +163,7 @@ fn address(
     destination: &Destination,
     asked: HopByHop,
     has_body: bool,
-    is_http2: bool,
+    http2_scheme: Option<&str>,
 ) -> Result<(), ProxyError> {
     let target = destination.target.as_ref().unwrap_or(&head.uri).path_and_query().cloned();
     let target = target.ok_or(Refused::Target)?;
@@ -163,10 +171,10 @@ fn address(
     if asked.takes_trailers {
         lines.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    if is_http2 {
+    if let Some(scheme) = http2_scheme {
         lines.remove(header::HOST);
         let authority = destination.authority.as_ref().map_or(&b"localhost"[..], HeaderValue::as_bytes);
-        let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
+        let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
         head.uri = uri.map_err(|_| Refused::Target)?;
         head.version = Version::HTTP_2;
         return Ok(());

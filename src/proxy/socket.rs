@@ -5,23 +5,24 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::upstream::Stream;
 
 /// A client's socket, with what was read of it before anybody knew what to do with it.
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     before: Bytes,
     /// The last write has to wait for the client. Shared with whoever watches the connection.
     is_write_blocked: Rc<Cell<bool>>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, before: Bytes, is_write_blocked: Rc<Cell<bool>>) -> Socket {
+    pub(super) fn new(stream: Stream, before: Bytes, is_write_blocked: Rc<Cell<bool>>) -> Socket {
         Socket { stream, before, is_write_blocked }
     }
 
     /// The socket, and what was not read again.
-    pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
+    pub(super) fn into_parts(self) -> (Stream, Bytes) {
         (self.stream, self.before)
     }
 
@@ -68,8 +69,13 @@ impl AsyncWrite for Socket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// TLS may hold what the socket did not take.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.stream.is_tls() {
+            return Poll::Ready(Ok(()));
+        }
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note(polled)
     }
 
     /// Nothing: whether to close at once, to linger, or to go on as a tunnel is for the connection to decide.

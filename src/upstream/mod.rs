@@ -4,19 +4,27 @@
 //! are not shared: every worker has [`Pools`] of its own, so that no request ever waits for a lock.
 
 mod body;
+mod coalesce;
 mod connect;
 mod deadline;
 mod endpoint;
 mod http1;
 mod http2;
 mod pool;
+mod proxy_header;
 mod registry;
 mod resolve;
+mod stream;
+mod tls;
 
 pub use body::{BodyError, BodyWatch, RequestBody, is_forbidden_trailer};
+pub use coalesce::Coalesced;
 pub use deadline::Deadline;
 pub use endpoint::{Balance, Endpoint, Protocol, Spec, Target, Upstream};
 pub use http1::TunnelParts;
-pub use pool::{BrokenOff, ExchangeError, Lease, PickError, Pools, UpstreamBody};
+pub use pool::{BrokenOff, ExchangeError, Lease, PickError, Pools, UpstreamBody, Wanted};
+pub use proxy_header::{ProxyHeader, ProxyVersion, V2_SIGNATURE};
 pub use registry::Upstreams;
 pub use resolve::resolve_all;
+pub use stream::Stream;
+pub use tls::{Alpn, ClientTls, ClientTlsParts, has_agreed_on_http2};

@@ -3,6 +3,7 @@ use http::{Response, StatusCode, request};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,10 +11,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::body::sanitize_frame;
-use super::connect::{ConnectError, connect};
+use super::connect::{Connect, ConnectError, connect};
 use super::http1::{Failure, Http1, TunnelParts};
 use super::http2::{Http2, SendError};
-use super::{Balance, BodyError, Endpoint, RequestBody, Upstream};
+use super::{
+    Alpn, Balance, BodyError, ClientTls, Endpoint, ProxyHeader, RequestBody, Stream, Upstream, has_agreed_on_http2,
+};
 use crate::model::FallbackCause;
 
 /// One worker's connections to all endpoints. Never shared between threads.
@@ -31,6 +34,11 @@ struct Pool {
     idle: RefCell<Vec<Idle>>,
     http2: tokio::sync::Mutex<Option<Http2>>,
     in_flight: Cell<u32>,
+    /// How its connections speak TLS. When that changes, the ones before are used no longer.
+    tls: RefCell<Option<Arc<ClientTls>>>,
+    generation: Cell<u32>,
+    /// The endpoint chose HTTP/1.1 when it was left the choice.
+    chose_http1: Cell<bool>,
     /// How the last attempt to connect failed.
     last_failure: Cell<ConnectError>,
 }
@@ -38,6 +46,26 @@ struct Pool {
 struct Idle {
     connection: Box<Http1>,
     since: Instant,
+    /// The client that it belongs to, where the endpoint was told of one.
+    client: Option<SocketAddr>,
+}
+
+/// What a request wants of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The protocol.
+    pub alpn: Alpn,
+    /// The client, for endpoints that are told of it by the PROXY protocol.
+    pub client: SocketAddr,
+}
+
+/// How to get a connection to one endpoint.
+struct Way<'w> {
+    pool: &'w Rc<Pool>,
+    alpn: Alpn,
+    tls: Option<Arc<ClientTls>>,
+    proxy_header: Option<ProxyHeader>,
+    timeout: Duration,
 }
 
 /// A connection that one request uses. Dropping it before the answer is complete closes an HTTP/1.1 connection and
@@ -47,6 +75,8 @@ pub struct Lease {
     pool: Rc<Pool>,
     connection: Option<Borrowed>,
     is_reused: bool,
+    generation: u32,
+    client: Option<SocketAddr>,
 }
 
 enum Borrowed {
@@ -95,7 +125,7 @@ impl Pools {
     pub async fn lease(
         self: &Rc<Self>,
         upstream: &Upstream,
-        wants_http2: bool,
+        wanted: Wanted,
         connect_timeout: Duration,
         now: Instant,
     ) -> Result<Lease, PickError> {
@@ -112,7 +142,7 @@ impl Pools {
             }
             let pool = self.pool(endpoint);
             let began = Instant::now();
-            match self.open(&pool, wants_http2, connect_timeout).await {
+            match self.open(upstream, &pool, wanted, connect_timeout).await {
                 Ok(lease) => return Ok(lease),
                 Err(error) => {
                     pool.last_failure.set(error);
@@ -120,6 +150,7 @@ impl Pools {
                     cause = match error {
                         ConnectError::Refused => FallbackCause::Connect,
                         ConnectError::TimedOut => FallbackCause::ConnectTimeout,
+                        ConnectError::Tls => FallbackCause::Tls,
                     };
                 }
             }
@@ -181,6 +212,9 @@ impl Pools {
                 http2: tokio::sync::Mutex::default(),
                 in_flight: Cell::new(0),
                 last_failure: Cell::new(ConnectError::Refused),
+                tls: RefCell::default(),
+                generation: Cell::new(0),
+                chose_http1: Cell::new(false),
             })
         });
         pool.clone()
@@ -188,47 +222,113 @@ impl Pools {
 
     async fn open(
         self: &Rc<Self>,
+        upstream: &Upstream,
         pool: &Rc<Pool>,
-        wants_http2: bool,
-        connect_timeout: Duration,
+        wanted: Wanted,
+        timeout: Duration,
     ) -> Result<Lease, ConnectError> {
-        if wants_http2 {
-            return self.open_http2(pool, connect_timeout).await;
+        let spec = upstream.spec();
+        let tls = upstream.tls();
+        if spec.is_tls {
+            pool.follow(tls.as_ref().ok_or(ConnectError::Tls)?);
         }
-        loop {
-            let waiting = pool.idle.borrow_mut().pop();
-            let Some(mut waiting) = waiting else { break };
-            if waiting.connection.is_reusable() {
-                return Ok(self.lend(pool, Borrowed::Http1(waiting.connection), true));
-            }
-        }
-        let stream = connect(pool.endpoint.address(), connect_timeout).await?;
-        let connection = Http1::new(stream);
-        pool.endpoint.note_connected();
-        Ok(self.lend(pool, Borrowed::Http1(Box::new(connection)), false))
+        let proxy_header = spec.proxy_protocol.map(|version| ProxyHeader { version, client: wanted.client });
+        let way = Way { pool, alpn: wanted.alpn, tls, proxy_header, timeout };
+        let is_http1 = way.alpn == Alpn::Http1 || (way.alpn == Alpn::Either && pool.chose_http1.get());
+        if is_http1 { self.open_http1(&way).await } else { self.open_shared(&way).await }
     }
 
-    async fn open_http2(self: &Rc<Self>, pool: &Rc<Pool>, connect_timeout: Duration) -> Result<Lease, ConnectError> {
+    async fn open_http1(self: &Rc<Self>, way: &Way<'_>) -> Result<Lease, ConnectError> {
+        let pool = way.pool;
+        while let Some(mut waiting) = pool.take_idle(way.client()) {
+            if waiting.connection.is_reusable() {
+                return Ok(self.lend(way, Borrowed::Http1(waiting.connection), true));
+            }
+        }
+        let stream = way.connect().await?;
+        if way.alpn == Alpn::Either && has_agreed_on_http2(&stream) {
+            // the endpoint has learned it meanwhile
+            pool.chose_http1.set(false);
+            let connection = Http2::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
+            return Ok(self.lend(way, Borrowed::Http2(connection), false));
+        }
+        Ok(self.lend(way, Borrowed::Http1(Box::new(Http1::new(stream))), false))
+    }
+
+    /// A connection that serves many requests, unless the endpoint is left the choice and chooses otherwise.
+    async fn open_shared(self: &Rc<Self>, way: &Way<'_>) -> Result<Lease, ConnectError> {
         // held while connecting, so that a burst of requests opens one connection and not one each
+        let pool = way.pool;
         let failures = pool.endpoint.failures_in_a_row();
         let mut shared = pool.http2.lock().await;
         if pool.endpoint.failures_in_a_row() != failures {
             // what another request found out meanwhile: else each of a burst would wait for the timeout in its turn
             return Err(pool.last_failure.get());
         }
-        if let Some(connection) = shared.as_ref().filter(|connection| connection.is_open()) {
-            return Ok(self.lend(pool, Borrowed::Http2(connection.clone()), true));
+        let generation = pool.generation.get();
+        let is_current = |connection: &&Http2| connection.is_open() && connection.generation == generation;
+        if let Some(connection) = shared.as_ref().filter(is_current) {
+            return Ok(self.lend(way, Borrowed::Http2(connection.clone()), true));
         }
-        let stream = connect(pool.endpoint.address(), connect_timeout).await?;
-        let connection = Http2::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
-        pool.endpoint.note_connected();
+        if way.alpn == Alpn::Either && pool.chose_http1.get() {
+            drop(shared);
+            return self.open_http1(way).await;
+        }
+        let stream = way.connect().await?;
+        if way.alpn == Alpn::Either && !has_agreed_on_http2(&stream) {
+            pool.chose_http1.set(true);
+            return Ok(self.lend(way, Borrowed::Http1(Box::new(Http1::new(stream))), false));
+        }
+        let mut connection = Http2::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
+        connection.generation = generation;
         *shared = Some(connection.clone());
-        Ok(self.lend(pool, Borrowed::Http2(connection), false))
+        Ok(self.lend(way, Borrowed::Http2(connection), false))
     }
 
-    fn lend(self: &Rc<Self>, pool: &Rc<Pool>, connection: Borrowed, is_reused: bool) -> Lease {
+    fn lend(self: &Rc<Self>, way: &Way<'_>, connection: Borrowed, is_reused: bool) -> Lease {
+        let pool = way.pool.clone();
         pool.in_flight.set(pool.in_flight.get() + 1);
-        Lease { pools: self.clone(), pool: pool.clone(), connection: Some(connection), is_reused }
+        let (generation, client) = (pool.generation.get(), way.client());
+        Lease { pools: self.clone(), pool, connection: Some(connection), is_reused, generation, client }
+    }
+}
+
+impl Pool {
+    /// Connections that were opened with other authorities, or another certificate of ours, are not used again.
+    fn follow(&self, tls: &Arc<ClientTls>) {
+        let mut known = self.tls.borrow_mut();
+        if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, tls)) {
+            return;
+        }
+        if known.replace(tls.clone()).is_some() {
+            self.generation.set(self.generation.get().wrapping_add(1));
+            self.idle.borrow_mut().clear();
+            self.chose_http1.set(false);
+        }
+    }
+
+    /// A waiting connection. One that the endpoint takes for a client's serves that client only.
+    fn take_idle(&self, client: Option<SocketAddr>) -> Option<Idle> {
+        let mut idle = self.idle.borrow_mut();
+        if client.is_none() {
+            return idle.pop();
+        }
+        let at = idle.iter().rposition(|waiting| waiting.client == client)?;
+        Some(idle.remove(at))
+    }
+}
+
+impl Way<'_> {
+    fn client(&self) -> Option<SocketAddr> {
+        self.proxy_header.map(|header| header.client)
+    }
+
+    async fn connect(&self) -> Result<Stream, ConnectError> {
+        let tls = self.tls.as_deref().map(|tls| (tls, self.alpn));
+        let how = Connect { address: self.pool.endpoint.address(), proxy_header: self.proxy_header.as_ref(), tls };
+        let stream = connect(&how, self.timeout).await?;
+        self.pool.endpoint.note_connected();
+        Ok(stream)
     }
 }
 
@@ -275,12 +375,13 @@ impl Lease {
     /// Gives the connection back for the next request, if it can take one.
     fn give_back(mut self) {
         if let Some(Borrowed::Http1(mut connection)) = self.connection.take()
+            && self.generation == self.pool.generation.get()
             && connection.is_reusable()
         {
             let mut idle = self.pool.idle.borrow_mut();
             if idle.len() < IDLE_CONNECTIONS_MAX {
                 let since = self.pools.now.get().unwrap_or_else(Instant::now);
-                idle.push(Idle { connection, since });
+                idle.push(Idle { connection, since, client: self.client });
             }
         }
     }

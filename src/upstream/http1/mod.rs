@@ -14,16 +14,15 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
-use super::{BodyError, RequestBody};
+use super::{BodyError, RequestBody, Stream};
 use decode::{Framing, Head, Malformed, Piece};
 use encode::{BodyForm, Pending};
 
 /// A connection, and how far its exchange is.
 pub(super) struct Http1 {
-    stream: TcpStream,
+    stream: Stream,
     read: BytesMut,
     /// How much the next read asks for: more for an endpoint that fills what it gets.
     read_size: usize,
@@ -39,7 +38,7 @@ pub(super) struct Http1 {
 /// What is left of a connection when the endpoint has switched protocols: the socket, and what it sent already.
 pub struct TunnelParts {
     /// The socket.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Bytes of the new protocol that came together with the answer.
     pub read: Bytes,
 }
@@ -61,7 +60,7 @@ const READ_SIZE: std::ops::RangeInclusive<usize> = 8 * 1024..=128 * 1024;
 const INFORMATIONAL_MAX: u32 = 16;
 
 impl Http1 {
-    pub(super) fn new(stream: TcpStream) -> Http1 {
+    pub(super) fn new(stream: Stream) -> Http1 {
         Http1 {
             stream,
             read: BytesMut::new(),
