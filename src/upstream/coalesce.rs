@@ -107,3 +107,135 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::sync::Notify;
+    use tokio::task::{JoinSet, LocalSet};
+
+    /// A stream that counts what reaches it.
+    struct Counting {
+        stream: DuplexStream,
+        writes: Rc<Cell<usize>>,
+    }
+
+    impl AsyncRead for Counting {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_read(cx, buffer)
+        }
+    }
+
+    impl AsyncWrite for Counting {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.writes.set(self.writes.get() + 1);
+            Pin::new(&mut self.stream).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_shutdown(cx)
+        }
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, test);
+    }
+
+    /// The writes that a number of answers make which are ready in the same moment.
+    async fn writes_of<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+        answers: usize,
+        bytes: usize,
+        wrap: impl FnOnce(Counting) -> S,
+    ) -> usize {
+        let (client, server) = duplex(1 << 20);
+        let writes = Rc::new(Cell::new(0));
+        let server = wrap(Counting { stream: server, writes: writes.clone() });
+        let (go, waiting) = (Rc::new(Notify::new()), Rc::new(Cell::new(0)));
+        let (release, arrived) = (go.clone(), waiting.clone());
+        tokio::task::spawn_local(async move {
+            let mut connection = h2::server::handshake(server).await.unwrap();
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                let (go, waiting) = (go.clone(), waiting.clone());
+                tokio::task::spawn_local(async move {
+                    let released = go.notified();
+                    waiting.set(waiting.get() + 1);
+                    released.await;
+                    let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+                    body.send_data(Bytes::from(vec![b'x'; bytes]), true).unwrap();
+                });
+            }
+        });
+        let (sender, connection) = h2::client::handshake(client).await.unwrap();
+        tokio::task::spawn_local(async move {
+            let _ = connection.await;
+        });
+        let mut asked = JoinSet::new();
+        for _ in 0..answers {
+            let mut sender = sender.clone().ready().await.unwrap();
+            let (response, _) = sender.send_request(http::Request::get("http://a/").body(()).unwrap(), true).unwrap();
+            asked.spawn_local(async move {
+                let mut body = response.await.unwrap().into_body();
+                let mut count = 0;
+                while let Some(piece) = body.data().await {
+                    count += piece.unwrap().len();
+                }
+                count
+            });
+        }
+        while arrived.get() < answers {
+            tokio::task::yield_now().await;
+        }
+        let before = writes.get();
+        release.notify_waiters();
+        while let Some(count) = asked.join_next().await {
+            assert_eq!(count.unwrap(), bytes);
+        }
+        writes.get() - before
+    }
+
+    #[test]
+    fn answers_of_the_same_moment_go_out_together() {
+        run(async {
+            let plain = writes_of(32, 1000, |stream| stream).await;
+            let together = writes_of(32, 1000, Coalesced::new).await;
+            // 32 answers of 1 kB fill the buffer twice
+            assert!(together <= 4 && plain >= 32, "{together} of {plain}");
+            assert_eq!(writes_of(1, 10, Coalesced::new).await, 1, "one answer is one write");
+        });
+    }
+
+    #[test]
+    fn bytes_come_in_order_whatever_their_pieces_are() {
+        run(async {
+            let (mut far, near) = duplex(5_000);
+            let mut near = Coalesced::new(near);
+            let sizes = [1, 100, DIRECT_MIN - 1, DIRECT_MIN, 3, WAITING_MAX, WAITING_MAX - 1, 0, 50_000, 7];
+            let all: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|at| (at * 7 + at / 256) as u8).collect();
+            let expected = all.clone();
+            tokio::task::spawn_local(async move {
+                let mut rest = &all[..];
+                for (number, size) in sizes.into_iter().enumerate() {
+                    let (piece, after) = rest.split_at(size);
+                    near.write_all(piece).await.unwrap();
+                    if number % 3 == 0 {
+                        near.flush().await.unwrap();
+                    }
+                    rest = after;
+                }
+                near.shutdown().await.unwrap();
+            });
+            let mut came = Vec::new();
+            far.read_to_end(&mut came).await.unwrap();
+            assert!(came == expected);
+        });
+    }
+}
