@@ -1,15 +1,17 @@
 //! Fewer and larger writes for HTTP/2, where many streams answer in the same moment.
 //!
-//! An HTTP/2 connection flushes after each answer. Here a flush waits once for the tasks that are ready already: it is
-//! pending, with the connection woken again, so that it goes to the end of the line of the runtime. What those tasks
-//! have to say is then written together, and within TLS sealed together.
+//! An HTTP/2 connection writes after each answer. Here small writes are gathered, and a flush is a promise: the
+//! connection is woken again, so that it goes to the end of the line of the runtime, and when it is polled next (it
+//! begins by reading) all that has gathered is written together, and within TLS sealed together. By then the tasks
+//! that were ready have had their turn.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream whose small writes are gathered until the other ready tasks have run.
+/// A stream whose small writes are gathered until the other ready tasks have run. For connections that read whenever
+/// they are polled, as those of h2 do: what was flushed is written then.
 #[derive(Debug)]
 pub struct Coalesced<S> {
     stream: S,
@@ -17,7 +19,8 @@ pub struct Coalesced<S> {
     waiting: Vec<u8>,
     /// How much of `waiting` was written.
     written: usize,
-    has_yielded: bool,
+    /// A flush was promised; the connection's task has been woken to keep it.
+    is_due: bool,
 }
 
 /// Bytes that wait at most: a TLS record.
@@ -28,7 +31,7 @@ const DIRECT_MIN: usize = 8 * 1024;
 impl<S> Coalesced<S> {
     /// Gathers the writes of a stream.
     pub fn new(stream: S) -> Coalesced<S> {
-        Coalesced { stream, waiting: Vec::new(), written: 0, has_yielded: false }
+        Coalesced { stream, waiting: Vec::new(), written: 0, is_due: false }
     }
 }
 
@@ -42,6 +45,13 @@ impl<S: AsyncWrite + Unpin> Coalesced<S> {
         }
         (self.waiting, self.written) = (Vec::new(), 0);
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes all that waits, for good.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        self.is_due = false;
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     /// Makes room for a piece. `false`: it is better written directly.
@@ -59,8 +69,14 @@ impl<S: AsyncWrite + Unpin> Coalesced<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Coalesced<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Coalesced<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // what cannot be written now is no reason not to read: the socket wakes the task when it can be
+        if self.is_due
+            && let Poll::Ready(Err(error)) = self.poll_out(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
@@ -92,14 +108,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.waiting.is_empty() && self.written == 0 && !self.has_yielded {
-            self.has_yielded = true;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        if self.waiting.is_empty() || self.written > 0 {
+            return self.poll_out(cx);
         }
-        ready!(self.poll_drain(cx))?;
-        self.has_yielded = false;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        if !self.is_due {
+            self.is_due = true;
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -134,6 +150,20 @@ mod tests {
         fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
             self.writes.set(self.writes.get() + 1);
             Pin::new(&mut self.stream).poll_write(cx, bytes)
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            self.writes.set(self.writes.get() + 1);
+            Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        }
+
+        /// As sockets have it: so h2 writes each answer from where it stands.
+        fn is_write_vectored(&self) -> bool {
+            true
         }
 
         fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -228,6 +258,12 @@ mod tests {
                     near.write_all(piece).await.unwrap();
                     if number % 3 == 0 {
                         near.flush().await.unwrap();
+                        // as a connection that is polled again does
+                        let mut read = ReadBuf::new(&mut []);
+                        let _ = std::future::poll_fn(|cx| {
+                            Poll::Ready(Pin::new(&mut near).poll_read(cx, &mut read).is_ready())
+                        })
+                        .await;
                     }
                     rest = after;
                 }
