@@ -1,34 +1,20 @@
 use bytes::Bytes;
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::upstream::Stream;
 
-/// A client's socket, with what was read of it before anybody knew what to do with it.
+/// The socket of a client that speaks HTTP/2, with what was read of it before anybody knew what to do with it.
 pub(super) struct Socket {
     stream: Stream,
     before: Bytes,
-    /// The last write has to wait for the client. Shared with whoever watches the connection.
-    is_write_blocked: Rc<Cell<bool>>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: Stream, before: Bytes, is_write_blocked: Rc<Cell<bool>>) -> Socket {
-        Socket { stream, before, is_write_blocked }
-    }
-
-    /// The socket, and what was not read again.
-    pub(super) fn into_parts(self) -> (Stream, Bytes) {
-        (self.stream, self.before)
-    }
-
-    fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.is_write_blocked.set(polled.is_pending());
-        polled
+    pub(super) fn new(stream: Stream, before: Bytes) -> Socket {
+        Socket { stream, before }
     }
 }
 
@@ -48,8 +34,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(polled)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -58,11 +43,10 @@ impl AsyncWrite for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         // a single piece by `send`, which is cheaper in the kernel than `writev` with one piece
-        let polled = match slices {
+        match slices {
             [only] => Pin::new(&mut self.stream).poll_write(cx, only),
             _ => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
-        };
-        self.note(polled)
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -71,11 +55,7 @@ impl AsyncWrite for Socket {
 
     /// TLS may hold what the socket did not take.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.stream.is_tls() {
-            return Poll::Ready(Ok(()));
-        }
-        let polled = Pin::new(&mut self.stream).poll_flush(cx);
-        self.note(polled)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     /// Nothing: whether to close at once, to linger, or to go on as a tunnel is for the connection to decide.

@@ -12,7 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use super::socket::Socket;
 use crate::upstream::{Deadline, Stream, TunnelParts};
 
 /// The endpoint's end of a tunnel that begins when the answer is out.
@@ -41,18 +40,14 @@ pub(super) fn is_answer_to(key: &[u8], answered: &HeaderMap) -> bool {
 }
 
 /// Copies bytes both ways until one end closes, or neither has sent anything for the listener's tunnel timeout.
-pub(super) async fn run(connection: &Connection, client: Socket, read: Bytes, tunnel: Tunnel) {
-    let (mut client, unread) = client.into_parts();
+pub(super) async fn run(connection: &Connection, mut client: Stream, early: Bytes, tunnel: Tunnel) {
     let TunnelParts { stream: mut upstream, read: answered } = tunnel.upstream;
-    let early = [read, unread];
     let idle = connection.rules.timeouts.tunnel;
     let deadline = Deadline::new();
     deadline.set(Instant::now(), idle);
     let copy = async {
         client.write_all(&answered).await?;
-        for bytes in &early {
-            upstream.write_all(bytes).await?;
-        }
+        upstream.write_all(&early).await?;
         client.flush().await?;
         upstream.flush().await?;
         copy_both_ways(&mut client, &mut upstream, &deadline, idle).await

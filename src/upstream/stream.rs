@@ -1,9 +1,11 @@
 //! A connection's bytes, plain or within TLS.
 
 use rustls::{ConnectionCommon, SideData};
+use socket2::SockRef;
 use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -19,7 +21,10 @@ pub enum Stream {
 
 /// A TLS connection that says goodbye when it is dropped.
 #[derive(Debug)]
-pub struct TlsSocket(TlsStream<TcpStream>);
+pub struct TlsSocket {
+    stream: TlsStream<TcpStream>,
+    is_aborted: bool,
+}
 
 impl Stream {
     /// True for TLS.
@@ -27,44 +32,17 @@ impl Stream {
         matches!(self, Stream::Tls(_))
     }
 
-    /// The socket below.
-    pub fn tcp(&self) -> &TcpStream {
-        match self {
+    /// Makes the close of the connection one that nobody takes for an end that was meant.
+    pub fn abort(&mut self) {
+        let socket = match self {
             Stream::Plain(stream) => stream,
-            Stream::Tls(stream) => stream.0.get_ref().0,
-        }
-    }
-
-    /// Waits until there may be something to read: bytes of the socket, or what rustls has decrypted already. Owns no
-    /// buffer while it waits.
-    pub async fn readable(&mut self) -> io::Result<()> {
-        match self {
-            Stream::Plain(stream) => stream.readable().await,
             Stream::Tls(stream) => {
-                if stream.has_decrypted() {
-                    Ok(())
-                } else {
-                    stream.0.get_ref().0.readable().await
-                }
+                stream.is_aborted = true;
+                stream.stream.get_ref().0
             }
-        }
-    }
-
-    /// Reads what is there, without waiting.
-    pub async fn read_ready(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        match self {
-            Stream::Plain(stream) => stream.try_read_buf(buffer),
-            // with the task's own waker, since what is there may be a part of a record only
-            Stream::Tls(stream) => {
-                let polled = std::future::poll_fn(|cx| {
-                    Poll::Ready(tokio_util::io::poll_read_buf(Pin::new(&mut stream.0), cx, buffer))
-                });
-                match polled.await {
-                    Poll::Ready(result) => result,
-                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-                }
-            }
-        }
+        };
+        // when even that fails, the connection is broken already
+        let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
     }
 }
 
@@ -76,30 +54,24 @@ impl From<TcpStream> for Stream {
 
 impl From<TlsStream<TcpStream>> for Stream {
     fn from(stream: TlsStream<TcpStream>) -> Stream {
-        Stream::Tls(Box::new(TlsSocket(stream)))
+        Stream::Tls(Box::new(TlsSocket { stream, is_aborted: false }))
     }
 }
 
 impl TlsSocket {
     /// The TLS connection.
     pub fn connection(&self) -> &rustls::CommonState {
-        self.0.get_ref().1
-    }
-
-    /// True when a read would give something, or fail, without the socket.
-    fn has_decrypted(&mut self) -> bool {
-        let state = match &mut self.0 {
-            TlsStream::Client(stream) => stream.get_mut().1.process_new_packets(),
-            TlsStream::Server(stream) => stream.get_mut().1.process_new_packets(),
-        };
-        state.map_or(true, |state| state.plaintext_bytes_to_read() > 0 || state.peer_has_closed())
+        self.stream.get_ref().1
     }
 }
 
 impl Drop for TlsSocket {
     /// Tells the other end that nothing is missing (RFC 8446 §6.1), as far as the socket takes it at once.
     fn drop(&mut self) {
-        match &mut self.0 {
+        if self.is_aborted {
+            return;
+        }
+        match &mut self.stream {
             TlsStream::Client(stream) => {
                 let (socket, connection) = stream.get_mut();
                 say_goodbye(connection, socket);
@@ -139,7 +111,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Stream::Tls(stream) => Pin::new(&mut stream.0).poll_read(cx, buffer),
+            Stream::Tls(stream) => Pin::new(&mut stream.stream).poll_read(cx, buffer),
         }
     }
 }
@@ -148,7 +120,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(stream) => Pin::new(&mut stream.0).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(&mut stream.stream).poll_write(cx, bytes),
         }
     }
 
@@ -159,7 +131,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Stream::Tls(stream) => Pin::new(&mut stream.0).poll_write_vectored(cx, slices),
+            Stream::Tls(stream) => Pin::new(&mut stream.stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -170,14 +142,14 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(_) => Poll::Ready(Ok(())),
-            Stream::Tls(stream) => Pin::new(&mut stream.0).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(&mut stream.stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(&mut stream.0).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(&mut stream.stream).poll_shutdown(cx),
         }
     }
 }
