@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 
 use super::arrived::Arrived;
+use super::error::ProxyError;
 use super::forward;
 use super::handshake::{self, Agreed};
 use super::http1::{self, After, Wire};
@@ -149,6 +150,14 @@ impl Connection {
     /// True for a connection within TLS.
     pub(super) fn is_secure(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Refuses a request for a host that the connection was not opened for.
+    pub(super) fn check_authority(&self, host: &str) -> Result<(), ProxyError> {
+        match &self.tls {
+            Some(agreed) if !agreed.is_authority_for(host) => Err(ProxyError::Misdirected),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// What a request wants of a connection to an endpoint.

@@ -107,13 +107,10 @@ async fn forward(
     let fields = *fields;
 
     let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, fields, &rules.limits)?;
-    if connection.tls.as_ref().is_some_and(|tls| !tls.is_authority_for(destination.host())) {
-        return Err(ProxyError::Misdirected);
-    }
+    connection.check_authority(destination.host())?;
     check_length(body, rules.limits.body_bytes)?;
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
-    let client_ip = client.ip;
-    record.client(client_ip);
+    record.client(client.ip);
     forged::strip_forged(&mut head.headers, fields, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
     let mut asked = headers::strip_hop_by_hop(&mut head.headers, &snapshot.relied_on, fields);
     asked.wants_websocket = asked.wants_websocket && may_be_websocket(head);
@@ -156,7 +153,7 @@ async fn forward(
     };
     let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
     let outgoing =
-        Outgoing { head, fields, additions, destination: &destination, body, watch, asked, client: client_ip };
+        Outgoing { head, fields, additions, destination: &destination, body, watch, asked, client: client.ip };
     let (answered, variant) = send(connection, outgoing, &decision, record, deadline, started).await?;
     let sent = Sent { variant, websocket_key, idle };
     finish(answered, &sent, connection, &decision, record)

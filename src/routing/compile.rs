@@ -14,14 +14,14 @@ use super::snapshot::{
     Cohort, ListenerLimits, ListenerRules, ListenerTimeouts, Override, Service, Snapshot, Variant, host_patterns,
 };
 use super::test::Test;
-use super::tls::{ListenerTls, compile_client};
+use super::tls::{self, ListenerTls, compile_client};
 use super::user_key::KeySource;
 use super::view::Trust;
 use crate::config::files::{Continent, Country, Expected, References, Subdivision};
 use crate::config::{Place, schema, values};
 use crate::model::{BUCKETS, DEFAULT_ROUTE, EVERYONE, Layout, STABLE, SaltKey, Weight};
 use crate::telemetry::Registry;
-use crate::upstream::{Balance, Protocol, ProxyVersion, Spec, Target, Upstreams};
+use crate::upstream::{Balance, Spec, Target, Upstreams};
 
 /// What a compilation builds on.
 pub struct Foundation<'f> {
@@ -166,17 +166,9 @@ fn compile_variants(
             service: name.to_owned(),
             variant: variant_name.clone(),
             targets: targets.collect::<Result<_>>()?,
-            protocol: match variant.protocol {
-                schema::Protocol::Http1 => Protocol::Http1,
-                schema::Protocol::H2c => Protocol::H2c,
-                schema::Protocol::Http2 => Protocol::Http2,
-                schema::Protocol::Auto => Protocol::Auto,
-            },
+            protocol: tls::protocol(variant.protocol),
             is_tls: variant.tls.is_some(),
-            proxy_protocol: variant.proxy_protocol.map(|version| match version {
-                schema::ProxyProtocolVersion::V1 => ProxyVersion::V1,
-                schema::ProxyProtocolVersion::V2 => ProxyVersion::V2,
-            }),
+            proxy_protocol: variant.proxy_protocol.map(tls::proxy_version),
             balance: match variant.load_balancing {
                 schema::LoadBalancing::RoundRobin => Balance::RoundRobin,
                 schema::LoadBalancing::LeastRequest => Balance::LeastRequest,

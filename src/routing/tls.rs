@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::ticketer::{Binding, BoundTicketer};
 use crate::config::files::{Authorities, Certificate, RevocationLists, TlsFiles, provider};
 use crate::config::schema::{self, ClientAuth, TlsVersion};
-use crate::upstream::{ClientTls, ClientTlsParts, Target, Upstream};
+use crate::upstream::{ClientTls, ClientTlsParts, Protocol, ProxyVersion, Target, Upstream};
 
 /// TLS of a listener.
 pub struct ListenerTls {
@@ -178,6 +178,24 @@ pub(super) fn compile_client(
     let (roots, certificate) = (authorities.roots.clone(), certificate.map(|found| found.certified_key().clone()));
     let parts = ClientTlsParts { provider: provider(), roots, name, certificate, digest };
     ClientTls::new(parts).map(Arc::new).map_err(text)
+}
+
+/// The protocol that a file names.
+pub(super) fn protocol(named: schema::Protocol) -> Protocol {
+    match named {
+        schema::Protocol::Http1 => Protocol::Http1,
+        schema::Protocol::H2c => Protocol::H2c,
+        schema::Protocol::Http2 => Protocol::Http2,
+        schema::Protocol::Auto => Protocol::Auto,
+    }
+}
+
+/// The version of the PROXY protocol that a file names.
+pub(super) fn proxy_version(named: schema::ProxyProtocolVersion) -> ProxyVersion {
+    match named {
+        schema::ProxyProtocolVersion::V1 => ProxyVersion::V1,
+        schema::ProxyProtocolVersion::V2 => ProxyVersion::V2,
+    }
 }
 
 fn text(error: impl fmt::Display) -> String {
