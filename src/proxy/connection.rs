@@ -84,8 +84,7 @@ pub(super) async fn serve(
     peer: SocketAddr,
 ) {
     let _closed = OnClose(worker.clone());
-    // boxed, since a handshake is large and short
-    let opened = Box::pin(handshake::open(&worker, &rules, stream, peer)).await;
+    let opened = handshake::open(&worker, &rules, stream, peer).await;
     let Some(handshake::Opened { stream, peer, tls }) = opened else { return };
     let now = Instant::now();
     let connection = Rc::new(Connection {

@@ -2,13 +2,14 @@
 
 use rustls::HandshakeKind;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
-use super::proxy_protocol;
+use super::proxy_protocol::{self, HeaderError};
 use super::worker::Worker;
 use crate::config::files::{Validity, now};
 use crate::routing::snapshot::ListenerRules;
@@ -65,44 +66,49 @@ impl Agreed {
 pub(super) async fn open(
     worker: &Worker,
     rules: &ListenerRules,
-    mut stream: TcpStream,
+    stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<Opened> {
     if rules.tls.is_none() && rules.proxy_protocol.is_none() {
         return Some(Opened { stream: Stream::Plain(stream), peer, tls: None });
     }
-    let opening = async {
-        let mut peer = peer;
-        if rules.expects_proxy_header(peer.ip()) {
-            let header = tokio::time::timeout(rules.timeouts.request_headers, proxy_protocol::read(&mut stream));
-            match header.await.ok()? {
-                Ok(client) => peer = client.unwrap_or(peer),
-                Err(proxy_protocol::HeaderError::Malformed) => {
-                    worker.shard.unrouted(400);
-                    refuse(stream, SPEAK_PROXY).await;
-                    return None;
-                }
-                Err(proxy_protocol::HeaderError::Io(_)) => return None,
-            }
-        }
-        let Some(tls) = &rules.tls else {
-            return Some(Opened { stream: Stream::Plain(stream), peer, tls: None });
-        };
-        let (stream, agreed) = tokio::time::timeout(HANDSHAKE, accept(worker, tls, stream)).await.ok()??;
-        Some(Opened { stream, peer, tls: Some(agreed) })
-    };
-    let drain = async {
-        let mut drained = std::pin::pin!(worker.drain.notified());
-        drained.as_mut().enable();
-        if !worker.is_draining.get() {
-            drained.await;
-        }
-    };
+    let mut drain = pin!(worker.drain.notified());
+    drain.as_mut().enable();
+    if worker.is_draining.get() {
+        return None;
+    }
+    // boxed, since a handshake is large and short
+    let negotiating = Box::pin(negotiate(worker, rules, stream, peer));
     tokio::select! {
         biased;
-        opened = opening => opened,
+        opened = negotiating => opened,
         () = drain => None,
     }
+}
+
+async fn negotiate(
+    worker: &Worker,
+    rules: &ListenerRules,
+    mut stream: TcpStream,
+    mut peer: SocketAddr,
+) -> Option<Opened> {
+    if rules.expects_proxy_header(peer.ip()) {
+        let header = tokio::time::timeout(rules.timeouts.request_headers, proxy_protocol::read(&mut stream));
+        match header.await.ok()? {
+            Ok(client) => peer = client.unwrap_or(peer),
+            Err(HeaderError::Malformed) => {
+                worker.shard.unrouted(400);
+                refuse(stream, SPEAK_PROXY).await;
+                return None;
+            }
+            Err(HeaderError::Io(_)) => return None,
+        }
+    }
+    let Some(tls) = &rules.tls else {
+        return Some(Opened { stream: Stream::Plain(stream), peer, tls: None });
+    };
+    let (stream, agreed) = tokio::time::timeout(HANDSHAKE, accept(worker, tls, stream)).await.ok()??;
+    Some(Opened { stream, peer, tls: Some(agreed) })
 }
 
 async fn accept(worker: &Worker, tls: &ListenerTls, stream: TcpStream) -> Option<(Stream, Agreed)> {
