@@ -179,12 +179,9 @@ fn planned_key(key: &str, place: &Place) -> Option<&'static str> {
     }
     let keys: Vec<&str> = place.steps().iter().filter_map(name).collect();
     Some(match (keys.as_slice(), key) {
-        (["listeners", _], "tls") => "terminate TLS in front of ringway, and remove the key",
-        (["listeners", _], "proxyProtocol") => "use `trustedProxies` with X-Forwarded-For, and remove the key",
         (["admin", _], "tokensFile") => "keep the admin door on loopback or a unix socket, and remove the key",
         (["services", _, _], "mirror") => "remove the key; nothing is mirrored",
         (["services", _, _], "rollout") => "remove the key, and edit the weights by hand",
-        (["services", _, "variants", _, _], "tls") => "remove the key; endpoints are reached over plain TCP",
         (_, "notifiers") if keys.len() == 1 => "remove the key, and alert on the metrics",
         _ => return None,
     })
@@ -192,7 +189,6 @@ fn planned_key(key: &str, place: &Place) -> Option<&'static str> {
 
 fn planned_value(value: &str) -> Option<&'static str> {
     match value {
-        "http2" => Some("use `h2c`, HTTP/2 over plain TCP"),
         _ => None,
     }
 }

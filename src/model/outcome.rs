@@ -120,17 +120,20 @@ pub enum FallbackCause {
     Limit,
     /// The variant failed the request, and the route's retry goes to the fallback.
     Retry,
+    /// The TLS handshake with the endpoint failed.
+    Tls,
 }
 
 impl FallbackCause {
     /// Every cause, in the order of its index.
-    pub const ALL: [FallbackCause; 6] = [
+    pub const ALL: [FallbackCause; 7] = [
         FallbackCause::Connect,
         FallbackCause::ConnectTimeout,
         FallbackCause::Resolve,
         FallbackCause::Ejected,
         FallbackCause::Limit,
         FallbackCause::Retry,
+        FallbackCause::Tls,
     ];
 
     /// The label value in metrics and the word in logs.
@@ -142,6 +145,7 @@ impl FallbackCause {
             FallbackCause::Ejected => "ejected",
             FallbackCause::Limit => "limit",
             FallbackCause::Retry => "retry",
+            FallbackCause::Tls => "tls",
         }
     }
 

@@ -14,6 +14,8 @@ pub enum ProxyError {
     BodyTooLarge,
     /// The request came by here before.
     Loop,
+    /// The connection's certificate does not vouch for the request's host (RFC 9110 §15.5.20).
+    Misdirected,
     /// No route leads anywhere.
     NoRoute,
     /// The client was too slow with its body.
@@ -40,6 +42,7 @@ impl ProxyError {
             ProxyError::ClientAborted => StatusCode::BAD_REQUEST,
             ProxyError::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ProxyError::Loop => StatusCode::LOOP_DETECTED,
+            ProxyError::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             ProxyError::NoRoute => StatusCode::NOT_FOUND,
             ProxyError::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             ProxyError::NoEndpoint(FallbackCause::ConnectTimeout) | ProxyError::AnswerTimeout => {
@@ -50,7 +53,8 @@ impl ProxyError {
                 | FallbackCause::Resolve
                 | FallbackCause::Ejected
                 | FallbackCause::Limit
-                | FallbackCause::Retry,
+                | FallbackCause::Retry
+                | FallbackCause::Tls,
             )
             | ProxyError::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
             ProxyError::Reset | ProxyError::BadAnswer => StatusCode::BAD_GATEWAY,
@@ -63,12 +67,17 @@ impl ProxyError {
             ProxyError::Refused(refused) => refused.reason(),
             ProxyError::BodyTooLarge => "request body too large",
             ProxyError::Loop => "the request came by here before",
+            ProxyError::Misdirected => "this connection was opened for another host",
             ProxyError::NoRoute => "no route for this request",
             ProxyError::ClientTimeout => "the request body came too slowly",
             ProxyError::ClientAborted => "the request body broke off",
             ProxyError::NoEndpoint(FallbackCause::ConnectTimeout) => "connecting to the service took too long",
             ProxyError::NoEndpoint(
-                FallbackCause::Connect | FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Retry,
+                FallbackCause::Connect
+                | FallbackCause::Resolve
+                | FallbackCause::Ejected
+                | FallbackCause::Retry
+                | FallbackCause::Tls,
             ) => "no endpoint of the service is reachable",
             ProxyError::NoEndpoint(FallbackCause::Limit) => "the service has all the requests that it may have",
             ProxyError::Exhausted => "the proxy can open no more connections",
@@ -81,11 +90,11 @@ impl ProxyError {
     /// The response flag in the access log: Envoy's letters, so that existing tools can read it.
     pub fn flag(self) -> &'static str {
         match self {
-            ProxyError::Refused(_) | ProxyError::BodyTooLarge | ProxyError::Loop => "DPE",
+            ProxyError::Refused(_) | ProxyError::BodyTooLarge | ProxyError::Loop | ProxyError::Misdirected => "DPE",
             ProxyError::NoRoute => "NR",
             ProxyError::ClientTimeout => "SI",
             ProxyError::ClientAborted => "DC",
-            ProxyError::NoEndpoint(FallbackCause::Connect | FallbackCause::ConnectTimeout) => "UF",
+            ProxyError::NoEndpoint(FallbackCause::Connect | FallbackCause::ConnectTimeout | FallbackCause::Tls) => "UF",
             ProxyError::NoEndpoint(FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Retry) => "UH",
             ProxyError::NoEndpoint(FallbackCause::Limit) => "UO",
             ProxyError::Exhausted => "OM",
@@ -101,6 +110,7 @@ impl ProxyError {
             ProxyError::Refused(_)
             | ProxyError::BodyTooLarge
             | ProxyError::Loop
+            | ProxyError::Misdirected
             | ProxyError::NoRoute
             | ProxyError::ClientTimeout
             | ProxyError::ClientAborted => Fault::Downstream,
@@ -120,6 +130,7 @@ impl ProxyError {
             | ProxyError::Exhausted
             | ProxyError::BodyTooLarge
             | ProxyError::Loop
+            | ProxyError::Misdirected
             | ProxyError::NoRoute
             | ProxyError::ClientTimeout
             | ProxyError::ClientAborted => false,

@@ -87,7 +87,7 @@ pub(super) struct Decision<'s> {
     pub(super) service: &'s Service,
     pub(super) timeouts: Timeouts,
     pub(super) retry: Option<&'s Retry>,
-    client: IpAddr,
+    pub(super) client: IpAddr,
     pub(super) cohort: usize,
     pub(super) variant: usize,
     reason: Reason,
@@ -111,6 +111,7 @@ async fn forward(
     let fields = *fields;
 
     let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, fields, &rules.limits)?;
+    connection.check_authority(destination.host())?;
     check_length(body, rules.limits.body_bytes)?;
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
@@ -136,7 +137,8 @@ async fn forward(
     record.route(&route.name, &current);
     let service = &snapshot.services[route.service];
     let assignment = service.assign(&view);
-    let decision = Decision::of(service, route, client.ip, &assignment, is_secure(head, client.peer_trusted));
+    let is_secure = connection.is_secure() || is_secure(head, client.peer_trusted);
+    let decision = Decision::of(service, route, client.ip, &assignment, is_secure);
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
 
@@ -285,7 +287,7 @@ fn prepare<'r>(
     Ok(Additions {
         via,
         forwarded_for: headers::forwarded_for(lines, fields, &connection.peer_text),
-        scheme: (!has_scheme).then_some("http"),
+        scheme: (!has_scheme).then_some(if connection.is_secure() { "https" } else { "http" }),
         forwarded_host: destination.authority.as_ref().filter(|_| !has_host),
         request_id: headers::request_id(lines, fields, peer_trusted),
         traceparent: headers::trace_context(lines, fields),

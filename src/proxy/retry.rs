@@ -87,7 +87,7 @@ fn failure(answered: &Tried) -> Option<RetryOn> {
             _ => None,
         },
         Err(ProxyError::NoEndpoint(
-            FallbackCause::Connect | FallbackCause::ConnectTimeout | FallbackCause::Ejected,
+            FallbackCause::Connect | FallbackCause::ConnectTimeout | FallbackCause::Ejected | FallbackCause::Tls,
         )) => Some(RetryOn::Connect),
         Err(ProxyError::Reset) => Some(RetryOn::Reset),
         Err(ProxyError::AnswerTimeout) => Some(RetryOn::Timeout),

@@ -19,8 +19,8 @@ use super::retry;
 use crate::model::{FallbackCause, Reason};
 use crate::routing::request::{Destination, Refused};
 use crate::upstream::{
-    Answered, Balance, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, Protocol, RequestBody, Sendable,
-    Standard, Upstream, Want,
+    Alpn, Answered, Balance, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, Protocol, RequestBody,
+    Sendable, Standard, Upstream, Want,
 };
 
 /// A request that is ready to be sent, but for what depends on the variant and on the endpoint's protocol.
@@ -117,8 +117,7 @@ impl Attempt {
         let decision = sending.decision;
         loop {
             let upstream = &decision.service.variants[self.variant].upstream;
-            let is_http2 = wants_http2(upstream, version);
-            let cause = match self.lend(sending, upstream, is_http2).await {
+            let cause = match self.lend(sending, upstream, protocol(upstream, version)).await {
                 Ok(lease) => return Ok(lease),
                 Err(PickError::Exhausted) => return Err(ProxyError::Exhausted),
                 Err(PickError::Variant(cause)) => cause,
@@ -150,11 +149,11 @@ impl Attempt {
     }
 
     /// A connection to an endpoint of an upstream.
-    async fn lend(&self, sending: &Sending<'_>, upstream: &Arc<Upstream>, is_http2: bool) -> Result<Lease, PickError> {
+    async fn lend(&self, sending: &Sending<'_>, upstream: &Arc<Upstream>, alpn: Alpn) -> Result<Lease, PickError> {
         let decision = sending.decision;
         let worker = &sending.connection.worker;
         let want = Want {
-            is_http2,
+            wanted: sending.connection.wants(alpn, decision.client),
             connect_timeout: decision.timeouts.connect,
             now: if self.made_for.is_none() { sending.started } else { Instant::now() },
             hash: match upstream.spec().balance {
@@ -189,6 +188,8 @@ impl Attempt {
         upstream: &Arc<Upstream>,
     ) -> Result<Answered, ProxyError> {
         let is_http2 = lease.is_http2();
+        // another connection must speak the protocol that the request is written for
+        let alpn = if is_http2 { Alpn::Http2 } else { Alpn::Http1 };
         let is_repeatable = outgoing.is_repeatable();
         let mut body = std::mem::replace(&mut outgoing.body, RequestBody::empty());
         let Outgoing { head, fields, additions, destination, watch, asked, .. } = outgoing;
@@ -197,7 +198,8 @@ impl Attempt {
         let interim = (head.version == Version::HTTP_11).then_some(&sending.connection.interim);
         if self.made_for != Some(self.variant) {
             if is_http2 {
-                address_http2(head, destination, asked)?;
+                let scheme = if upstream.spec().is_tls { "https" } else { "http" };
+                address_http2(head, destination, asked, scheme)?;
                 additions.insert_into(&mut head.headers);
             } else {
                 address_http1(head, destination);
@@ -232,7 +234,7 @@ impl Attempt {
                     return Err(ProxyError::BadAnswer);
                 }
             }
-            lease = self.lend(sending, upstream, is_http2).await.map_err(|error| match error {
+            lease = self.lend(sending, upstream, alpn).await.map_err(|error| match error {
                 PickError::Variant(cause) => ProxyError::NoEndpoint(cause),
                 PickError::Exhausted => ProxyError::Exhausted,
             })?;
@@ -241,11 +243,13 @@ impl Attempt {
     }
 }
 
-fn wants_http2(upstream: &Upstream, version: Version) -> bool {
+fn protocol(upstream: &Upstream, version: Version) -> Alpn {
     match upstream.spec().protocol {
-        Protocol::Http1 => false,
-        Protocol::H2c => true,
-        Protocol::Auto => version == Version::HTTP_2,
+        Protocol::Http1 => Alpn::Http1,
+        Protocol::H2c | Protocol::Http2 => Alpn::Http2,
+        Protocol::Auto if upstream.spec().is_tls => Alpn::Either,
+        Protocol::Auto if version == Version::HTTP_2 => Alpn::Http2,
+        Protocol::Auto => Alpn::Http1,
     }
 }
 
@@ -273,7 +277,12 @@ pub(super) async fn within<T>(
 }
 
 /// Writes the target of a request as HTTP/2 wants it.
-fn address_http2(head: &mut request::Parts, destination: &Destination, asked: HopByHop) -> Result<(), ProxyError> {
+fn address_http2(
+    head: &mut request::Parts,
+    destination: &Destination,
+    asked: HopByHop,
+    scheme: &str,
+) -> Result<(), ProxyError> {
     let target = destination.target.as_ref().unwrap_or(&head.uri).path_and_query().cloned();
     let target = target.ok_or(Refused::Target)?;
     if asked.takes_trailers {
@@ -281,7 +290,7 @@ fn address_http2(head: &mut request::Parts, destination: &Destination, asked: Ho
     }
     head.headers.remove(header::HOST);
     let authority = destination.authority.as_ref().map_or(&b"localhost"[..], HeaderValue::as_bytes);
-    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
     head.uri = uri.map_err(|_| Refused::Target)?;
     head.version = Version::HTTP_2;
     Ok(())

@@ -24,6 +24,8 @@ pub mod resilience;
 pub mod routes;
 pub mod snapshot;
 mod test;
+mod ticketer;
+pub mod tls;
 pub mod user_key;
 pub mod view;
 

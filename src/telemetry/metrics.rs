@@ -9,7 +9,7 @@ mod facts;
 mod fold;
 mod process;
 
-pub use facts::{EndpointFact, Facts, UpstreamFact, WeightFact};
+pub use facts::{CertificateFact, EndpointFact, Facts, UpstreamFact, WeightFact};
 
 use super::access_log::LogCounters;
 use super::health::Health;
@@ -117,6 +117,12 @@ const IN_USE: Family = family(
     "What a variant uses of its limits: connections, requests in flight, and requests that wait (pending).",
     &["service", "variant", "of"],
 );
+const CERTIFICATES: Family = family(
+    Gauge,
+    "ringway_tls_certificate_expiry_seconds",
+    "When the certificate of a listener expires, in seconds since 1970.",
+    &["listener", "name"],
+);
 const BUILD_INFO: Family = family(Gauge, "ringway_build_info", "The version of Ringway.", &["version"]);
 const LOG_DROPPED: Family = family(
     Counter,
@@ -151,7 +157,7 @@ const PROCESS_START: Family =
     family(Gauge, "process_start_time_seconds", "When the process started, in seconds since 1970.", &[]);
 
 /// The families of the recorder.
-const RECORDED: [&Family; 26] = [
+const RECORDED: [&Family; 27] = [
     &REQUESTS,
     &DURATION,
     &IN_FLIGHT,
@@ -170,6 +176,7 @@ const RECORDED: [&Family; 26] = [
     &EJECTIONS,
     &HEALTH_CHECKS,
     &IN_USE,
+    &CERTIFICATES,
     &BUILD_INFO,
     &LOG_DROPPED,
     &FOLDED,
@@ -293,6 +300,11 @@ mod tests {
                 count: 2,
             }],
             upstreams: vec![upstream_fact("shop", "canary")],
+            certificates: vec![CertificateFact {
+                listener: "public".into(),
+                name: "shop.example.com".into(),
+                expires_unix_seconds: 1_800_000_000,
+            }],
         });
         for latency_us in [5_000, 6_000, 20_000_000] {
             story.request(slot, 200, latency_us);
@@ -325,6 +337,7 @@ mod tests {
             weights: HashMap::from([(slot, WeightFact { configured, in_force })]),
             endpoints: vec![EndpointFact { service: "s".into(), variant: "v".into(), state: "healthy", count: 0 }],
             upstreams: vec![upstream_fact("s", "v")],
+            certificates: vec![CertificateFact { listener: "l".into(), name: "n".into(), expires_unix_seconds: 0 }],
         });
         for code in [200, 500, 502, 503, 504] {
             let labels = format!(r#"service="shop",cohort="everyone",variant="stable",reason="only",code="{code}""#);

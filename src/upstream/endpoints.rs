@@ -1,11 +1,11 @@
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::{Balance, Endpoint, Load, Maglev, Spec, Target};
+use super::{Balance, ClientTls, Endpoint, Load, Maglev, Spec, Target};
 
 /// A variant's endpoints, shared by all workers.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub struct Upstream {
     members: ArcSwap<Members>,
     /// Endpoints of the upstream that this one follows: one whose address comes back is still the same.
     elders: Vec<Weak<Endpoint>>,
+    tls: ArcSwapOption<ClientTls>,
     is_resolved: AtomicBool,
     load: Arc<Load>,
     /// Held for the moment in which an endpoint is ejected, so that never too many are. Nobody waits for it.
@@ -39,7 +40,9 @@ impl Upstream {
     /// what is in use counts on.
     pub(super) fn following(spec: Spec, old: &Upstream) -> Upstream {
         let elders = old.endpoints().iter().map(Arc::downgrade).collect();
-        Upstream::with(spec, elders, old.load.clone())
+        let upstream = Upstream::with(spec, elders, old.load.clone());
+        upstream.set_tls(old.tls());
+        upstream
     }
 
     fn with(spec: Spec, elders: Vec<Weak<Endpoint>>, load: Arc<Load>) -> Upstream {
@@ -48,6 +51,7 @@ impl Upstream {
             id: super::next_id(),
             members: ArcSwap::from_pointee(Members { endpoints: Vec::new(), table: None }),
             elders,
+            tls: ArcSwapOption::empty(),
             is_resolved: AtomicBool::new(!names),
             load,
             is_ejecting: AtomicBool::new(false),
@@ -74,6 +78,16 @@ impl Upstream {
     /// The endpoints now.
     pub fn endpoints(&self) -> arc_swap::Guard<Arc<Members>> {
         self.members.load()
+    }
+
+    /// How new connections speak TLS; `None` for plain ones.
+    pub fn tls(&self) -> Option<Arc<ClientTls>> {
+        if self.spec.is_tls { self.tls.load_full() } else { None }
+    }
+
+    /// New connections use this from now on.
+    pub fn set_tls(&self, tls: Option<Arc<ClientTls>>) {
+        self.tls.store(tls);
     }
 
     /// What is in use of it.

@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use http::{StatusCode, response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct Lease {
     pub(super) pool: Rc<Pool>,
     pub(super) connection: Option<Borrowed>,
     pub(super) is_reused: bool,
+    pub(super) generation: u32,
+    pub(super) client: Option<SocketAddr>,
 }
 
 pub(super) enum Borrowed {
@@ -128,10 +131,11 @@ impl Lease {
     /// Gives the connection back for the next request, if it can take one.
     fn give_back(mut self) {
         if let Some(Borrowed::Http1(mut connection, permit)) = self.connection.take()
+            && self.generation == self.pool.generation.get()
             && connection.is_reusable()
         {
             let since = self.pools.now();
-            self.pool.give_back(connection, permit, since);
+            self.pool.give_back(connection, permit, self.client, since);
         }
     }
 }

@@ -6,6 +6,7 @@
 mod balance;
 mod body;
 mod budget;
+mod coalesce;
 mod connect;
 mod deadline;
 mod endpoint;
@@ -18,15 +19,19 @@ mod load;
 mod maglev;
 mod outliers;
 mod pool;
+mod proxy_header;
 mod registry;
 mod replay;
 mod resolve;
 mod spec;
+mod stream;
+mod tls;
 
 pub use balance::Standard;
 pub use body::{BodyError, BodyWatch, ClientBody, RequestBody, is_forbidden_trailer};
 pub use budget::{RetryBudget, RetryShare};
-pub use connect::{ConnectError, connect};
+pub use coalesce::Coalesced;
+pub use connect::{Connect, ConnectError, connect};
 pub use deadline::Deadline;
 pub use endpoint::{Checked, Endpoint, EndpointState};
 pub use endpoints::{Members, Upstream};
@@ -35,10 +40,13 @@ pub use http1::{Interim, Sendable, TunnelParts};
 pub use lease::{Answered, BrokenOff, ExchangeError, Lease, UpstreamBody, Witness};
 pub use load::{ConnectionPermit, HealthCounts, Load, Overflow};
 pub use maglev::{Maglev, mix};
-pub use pool::{PickError, Pools, Want};
+pub use pool::{PickError, Pools, Want, Wanted};
+pub use proxy_header::{ProxyHeader, ProxyVersion, V2_SIGNATURE};
 pub use registry::Upstreams;
 pub use resolve::resolve_all;
 pub use spec::{Balance, Check, Limits, Outliers, Probe, Protocol, Resilience, Spec, SuccessRate, Target};
+pub use stream::Stream;
+pub use tls::{Alpn, ClientTls, ClientTlsParts, has_agreed_on_http2};
 
 /// A number that nothing else in this process has.
 fn next_id() -> u32 {

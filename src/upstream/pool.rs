@@ -1,18 +1,25 @@
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::balance::{By, Choice};
-use super::connect::{ConnectError, connect};
+use super::connect::ConnectError;
 use super::http1::Http1;
 use super::http2::Http2;
 use super::lease::{Borrowed, Lease};
-use super::{Balance, ConnectionPermit, Endpoint, Limits, Members, Overflow, Standard, Upstream, outliers};
+use super::{
+    Alpn, Balance, ClientTls, ConnectionPermit, Endpoint, Limits, Members, Overflow, Standard, Upstream, outliers,
+};
 use crate::model::FallbackCause;
+
+mod open;
+
+pub use open::Wanted;
 
 /// One worker's connections to all endpoints. Never shared between threads.
 #[derive(Default)]
@@ -32,6 +39,11 @@ pub(super) struct Pool {
     waiting: Cell<u32>,
     pub(super) http2: tokio::sync::Mutex<Option<Http2>>,
     pub(super) in_flight: Cell<u32>,
+    /// How its connections speak TLS. When that changes, the ones before are used no longer.
+    tls: RefCell<Option<Arc<ClientTls>>>,
+    pub(super) generation: Cell<u32>,
+    /// The endpoint chose HTTP/1.1 when it was left the choice.
+    chose_http1: Cell<bool>,
     /// How the last attempt to connect failed.
     last_failure: Cell<ConnectError>,
     /// The upstream that the endpoint was last chosen for, by its id; reloads replace it.
@@ -45,13 +57,15 @@ struct Idle {
     connection: Box<Http1>,
     permit: ConnectionPermit,
     since: Instant,
+    /// The client that it belongs to, where the endpoint was told of one.
+    client: Option<SocketAddr>,
 }
 
 /// What a request wants of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Want {
-    /// HTTP/2 rather than HTTP/1.1.
-    pub is_http2: bool,
+    /// The protocol, and the client.
+    pub wanted: Wanted,
     /// How long it may take to open one, and how long to wait for room where there is a limit.
     pub connect_timeout: Duration,
     /// Now.
@@ -150,8 +164,7 @@ impl Pools {
     ) -> Result<Lease, PickError> {
         let pool = self.pool(endpoint, upstream);
         let began = Instant::now();
-        let limits = &upstream.spec().resilience.limits;
-        let error = match self.open(&pool, limits, want).await {
+        let error = match self.open(upstream, &pool, want).await {
             Ok(lease) => return Ok(lease),
             Err(Unopened::Full) => return Err(PickError::Variant(FallbackCause::Limit)),
             Err(Unopened::Failed(error)) => error,
@@ -161,6 +174,7 @@ impl Pools {
             ConnectError::Exhausted => return Err(PickError::Exhausted),
             ConnectError::Refused => FallbackCause::Connect,
             ConnectError::TimedOut => FallbackCause::ConnectTimeout,
+            ConnectError::Tls => FallbackCause::Tls,
         };
         let now = Instant::now();
         endpoint.note_connect_failure(began, now);
@@ -222,6 +236,9 @@ impl Pools {
                 http2: tokio::sync::Mutex::default(),
                 in_flight: Cell::new(0),
                 last_failure: Cell::new(ConnectError::Refused),
+                tls: RefCell::default(),
+                generation: Cell::new(0),
+                chose_http1: Cell::new(false),
                 upstream_id: Cell::new(0),
                 upstream: RefCell::default(),
                 is_watched: Cell::new(false),
@@ -235,59 +252,13 @@ impl Pools {
         pool.clone()
     }
 
-    async fn open(self: &Rc<Self>, pool: &Rc<Pool>, limits: &Limits, want: &Want) -> Result<Lease, Unopened> {
-        if want.is_http2 {
-            return self.open_http2(pool, limits, want).await;
-        }
-        if let Some(idle) = pool.take_idle() {
-            return Ok(self.lend(pool, idle, true));
-        }
-        let permit = match self.room(pool, limits, want).await? {
-            Ok(permit) => permit,
-            Err(idle) => return Ok(self.lend(pool, idle, true)),
-        };
-        let stream = connect(pool.endpoint.address(), want.connect_timeout).await?;
-        let connection = Http1::new(stream);
-        pool.endpoint.note_connected(want.now);
-        Ok(self.lend(pool, Borrowed::Http1(Box::new(connection), permit), false))
-    }
-
-    async fn open_http2(self: &Rc<Self>, pool: &Rc<Pool>, limits: &Limits, want: &Want) -> Result<Lease, Unopened> {
-        let mut kept = None;
-        loop {
-            // held while connecting, so that a burst of requests opens one connection and not one each
-            let failures = pool.endpoint.failures_in_a_row();
-            let mut shared = pool.http2.lock().await;
-            if pool.endpoint.failures_in_a_row() != failures {
-                // what another request found out: else each of a burst would wait for the timeout in its turn
-                return Err(Unopened::Failed(pool.last_failure.get()));
-            }
-            if let Some(connection) = shared.as_ref().filter(|connection| connection.is_open()) {
-                return Ok(self.lend(pool, Borrowed::Http2(connection.clone()), true));
-            }
-            // one that has ended makes room
-            *shared = None;
-            let Some(permit) = kept.take().or_else(|| pool.endpoint.load().try_connection(limits)) else {
-                // not held while waiting, for the same reason
-                drop(shared);
-                let Ok(permit) = self.room(pool, limits, want).await? else { return Err(Unopened::Full) };
-                kept = Some(permit);
-                continue;
-            };
-            let stream = connect(pool.endpoint.address(), want.connect_timeout).await?;
-            let connection = Http2::handshake(stream, permit).await.map_err(|_| ConnectError::Refused)?;
-            pool.endpoint.note_connected(want.now);
-            *shared = Some(connection.clone());
-            return Ok(self.lend(pool, Borrowed::Http2(connection), false));
-        }
-    }
-
     /// Room for another connection, or one of HTTP/1.1 that came back while waiting for it.
     async fn room(
         &self,
         pool: &Rc<Pool>,
         limits: &Limits,
         want: &Want,
+        client: Option<SocketAddr>,
     ) -> Result<Result<ConnectionPermit, Borrowed>, Unopened> {
         let load = pool.endpoint.load();
         if let Some(permit) = load.try_connection(limits) {
@@ -296,14 +267,9 @@ impl Pools {
         // what waits idle at other endpoints of this worker is no use to anybody now
         self.make_room();
         let _waiting = Waiting::begin(pool);
-        let other = || if want.is_http2 { None } else { pool.take_idle() };
+        let other = || if want.wanted.alpn == Alpn::Http2 { None } else { pool.take_idle(client) };
         let found = load.wait_for_connection(limits, want.connect_timeout, &pool.returned, other).await;
         found.map_err(|Overflow| Unopened::Full)
-    }
-
-    fn lend(self: &Rc<Self>, pool: &Rc<Pool>, connection: Borrowed, is_reused: bool) -> Lease {
-        pool.in_flight.set(pool.in_flight.get() + 1);
-        Lease { pools: self.clone(), pool: pool.clone(), connection: Some(connection), is_reused }
     }
 }
 
@@ -338,24 +304,39 @@ impl Drop for Waiting {
 }
 
 impl Pool {
-    /// A connection that waits for a request and is still open.
-    fn take_idle(&self) -> Option<Borrowed> {
+    /// A connection that waits for a request and is still open. One that the endpoint takes for a client's serves that
+    /// client only.
+    fn take_idle(&self, client: Option<SocketAddr>) -> Option<Borrowed> {
         loop {
-            let mut waiting = self.idle.borrow_mut().pop()?;
+            let mut idle = self.idle.borrow_mut();
+            let mut waiting = match client {
+                None => idle.pop()?,
+                Some(_) => {
+                    let at = idle.iter().rposition(|waiting| waiting.client == client)?;
+                    idle.remove(at)
+                }
+            };
+            drop(idle);
             if waiting.connection.is_reusable() {
                 return Some(Borrowed::Http1(waiting.connection, waiting.permit));
             }
         }
     }
 
-    pub(super) fn give_back(&self, connection: Box<Http1>, permit: ConnectionPermit, since: Instant) {
+    pub(super) fn give_back(
+        &self,
+        connection: Box<Http1>,
+        permit: ConnectionPermit,
+        client: Option<SocketAddr>,
+        since: Instant,
+    ) {
         let is_awaited = self.waiting.get() > 0;
         if !is_awaited && self.endpoint.load().is_short() {
             return; // a request of another worker, or for another endpoint, has more use for the room
         }
         let mut idle = self.idle.borrow_mut();
         if idle.len() < IDLE_CONNECTIONS_MAX {
-            idle.push(Idle { connection, permit, since });
+            idle.push(Idle { connection, permit, since, client });
         }
         if is_awaited {
             self.returned.notify_one();

@@ -1,6 +1,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::ProxyVersion;
+
 /// What a variant's upstream is made of. Two equal ones are the same upstream, also across reloads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Spec {
@@ -12,6 +14,10 @@ pub struct Spec {
     pub targets: Vec<Target>,
     /// The protocol spoken to them.
     pub protocol: Protocol,
+    /// Within TLS; [`super::Upstream::tls`] says how.
+    pub is_tls: bool,
+    /// Connections begin with the client's address.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// How one of them is chosen.
     pub balance: Balance,
     /// What is done about those that fail.
@@ -34,7 +40,9 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 with prior knowledge (RFC 9113 §3.3).
     H2c,
-    /// HTTP/2 for HTTP/2 requests, HTTP/1.1 for the others.
+    /// HTTP/2, agreed upon in the TLS handshake.
+    Http2,
+    /// Within TLS what the endpoint chooses; else HTTP/2 for HTTP/2 requests, HTTP/1.1 for the others.
     Auto,
 }
 
@@ -145,6 +153,8 @@ impl Spec {
             variant: variant.to_owned(),
             targets,
             protocol: Protocol::Http1,
+            is_tls: false,
+            proxy_protocol: None,
             balance: Balance::RoundRobin,
             resilience: Resilience::default(),
         }

@@ -110,7 +110,7 @@ impl Task {
         loop {
             let permit = self.permits.acquire().await;
             let Some(upstream) = self.upstream.upgrade() else { return };
-            let found = probe::probe(self.endpoint.address(), upstream.spec().protocol, &self.check).await;
+            let found = probe::probe(&upstream, self.endpoint.address(), &self.check).await;
             self.note(&upstream, found);
             drop((permit, upstream));
             tokio::time::sleep(self.pause()).await;

@@ -8,15 +8,16 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::future::Future;
 use std::net::SocketAddr;
-use tokio::net::TcpStream;
 
-use crate::upstream::{Check, ConnectError, Probe, Protocol, connect};
+use crate::upstream::{Alpn, Check, Connect, ConnectError, Probe, Protocol, ProxyHeader, Stream, Upstream, connect};
 
 /// Why an endpoint did not pass.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failed {
     #[error("no connection")]
     Connect,
+    #[error("no TLS")]
+    Tls,
     #[error("no answer in time")]
     TimedOut,
     #[error("the connection broke, or what came is not an answer")]
@@ -35,22 +36,21 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const GRPC_BYTES_MAX: usize = 1024;
 
 /// Asks an endpoint once. With what it is asked is closed again.
-pub(super) async fn probe(endpoint: SocketAddr, protocol: Protocol, check: &Check) -> Result<(), Failed> {
+pub(super) async fn probe(upstream: &Upstream, endpoint: SocketAddr, check: &Check) -> Result<(), Failed> {
     let mut address = endpoint;
     if let Some(port) = check.port {
         address.set_port(port);
     }
     let asked = async {
-        let stream = connect(address, check.timeout).await.map_err(|error| match error {
-            ConnectError::TimedOut => Failed::TimedOut,
-            ConnectError::Refused | ConnectError::Exhausted => Failed::Connect,
-        })?;
+        let stream = open(upstream, address, check).await?;
+        let scheme = if stream.is_tls() { "https" } else { "http" };
         match &check.probe {
             Probe::Tcp => Ok(()),
-            Probe::Grpc { service } => ask_grpc(stream, address, service).await,
+            Probe::Grpc { service } => ask_grpc(stream, scheme, address, service).await,
             Probe::Http { path, host, expect } => {
                 let host = host.clone().unwrap_or_else(|| address.to_string());
-                let status = ask_http(stream, path, &host, protocol == Protocol::H2c).await?;
+                let is_http2 = alpn(upstream, check) == Alpn::Http2;
+                let status = ask_http(stream, scheme, path, &host, is_http2).await?;
                 let is_expected = expect.iter().any(|(first, last)| (*first..=*last).contains(&status.as_u16()));
                 if is_expected { Ok(()) } else { Err(Failed::Status(status.as_u16())) }
             }
@@ -59,8 +59,8 @@ pub(super) async fn probe(endpoint: SocketAddr, protocol: Protocol, check: &Chec
     tokio::time::timeout(check.timeout, asked).await.map_err(|_| Failed::TimedOut)?
 }
 
-async fn ask_http(stream: TcpStream, path: &str, host: &str, is_http2: bool) -> Result<StatusCode, Failed> {
-    let target = if is_http2 { format!("http://{host}{path}") } else { path.to_owned() };
+async fn ask_http(stream: Stream, scheme: &str, path: &str, host: &str, is_http2: bool) -> Result<StatusCode, Failed> {
+    let target = if is_http2 { format!("{scheme}://{host}{path}") } else { path.to_owned() };
     let mut request = Request::get(target).header(header::USER_AGENT, "ringway-health-check");
     if !is_http2 {
         request = request.header(header::HOST, host);
@@ -72,8 +72,8 @@ async fn ask_http(stream: TcpStream, path: &str, host: &str, is_http2: bool) -> 
 }
 
 /// `grpc.health.v1.Health/Check`, with as much of Protocol Buffers as that takes.
-async fn ask_grpc(stream: TcpStream, address: SocketAddr, service: &str) -> Result<(), Failed> {
-    let request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
+async fn ask_grpc(stream: Stream, scheme: &str, address: SocketAddr, service: &str) -> Result<(), Failed> {
+    let request = Request::post(format!("{scheme}://{address}/grpc.health.v1.Health/Check"))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, HeaderValue::from_static("trailers"))
         .header(header::USER_AGENT, "ringway-health-check")
@@ -86,15 +86,40 @@ async fn ask_grpc(stream: TcpStream, address: SocketAddr, service: &str) -> Resu
     if is_serving(&message) { Ok(()) } else { Err(Failed::NotServing) }
 }
 
+/// A connection as requests would get it: within TLS where they are, but for a check that asks for no more than one.
+async fn open(upstream: &Upstream, address: SocketAddr, check: &Check) -> Result<Stream, Failed> {
+    let spec = upstream.spec();
+    let tls = upstream.tls();
+    if spec.is_tls && tls.is_none() {
+        return Err(Failed::Tls);
+    }
+    let tls = tls.as_deref().filter(|_| check.probe != Probe::Tcp).map(|tls| (tls, alpn(upstream, check)));
+    // nobody else is behind a check: the endpoint is told its own address
+    let proxy_header = spec.proxy_protocol.map(|version| ProxyHeader { version, client: address });
+    let how = Connect { address, proxy_header: proxy_header.as_ref(), tls };
+    connect(&how, check.timeout).await.map_err(|error| match error {
+        ConnectError::TimedOut => Failed::TimedOut,
+        ConnectError::Tls => Failed::Tls,
+        ConnectError::Refused | ConnectError::Exhausted => Failed::Connect,
+    })
+}
+
+fn alpn(upstream: &Upstream, check: &Check) -> Alpn {
+    match (&check.probe, upstream.spec().protocol) {
+        (Probe::Grpc { .. }, _) | (_, Protocol::H2c | Protocol::Http2) => Alpn::Http2,
+        (_, Protocol::Http1 | Protocol::Auto) => Alpn::Http1,
+    }
+}
+
 type Asked = Result<(StatusCode, Bytes), Failed>;
 
-async fn exchange_http1(stream: TcpStream, request: Request<Full<Bytes>>) -> Asked {
+async fn exchange_http1(stream: Stream, request: Request<Full<Bytes>>) -> Asked {
     let (mut sender, connection) =
         http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await.map_err(broken)?;
     beside(connection, async { Ok((sender.send_request(request).await.map_err(broken)?.status(), Bytes::new())) }).await
 }
 
-async fn exchange_http2(stream: TcpStream, request: Request<Full<Bytes>>) -> Asked {
+async fn exchange_http2(stream: Stream, request: Request<Full<Bytes>>) -> Asked {
     let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
         .max_header_list_size(HEAD_BYTES_MAX as u32)
         .handshake(TokioIo::new(stream))

@@ -10,8 +10,21 @@ pub struct Facts {
     pub weights: HashMap<Slot, WeightFact>,
     /// How many endpoints there are in each state; one entry for each service, variant and state, 0 included.
     pub endpoints: Vec<EndpointFact>,
+    /// The certificates of listeners.
+    pub certificates: Vec<CertificateFact>,
     /// What came of the endpoints of each variant.
     pub upstreams: Vec<UpstreamFact>,
+}
+
+/// When a certificate of a listener expires.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CertificateFact {
+    /// The listener's name.
+    pub listener: String,
+    /// The first name of the certificate.
+    pub name: String,
+    /// The last second of its validity, in seconds since 1970.
+    pub expires_unix_seconds: i64,
 }
 
 /// A variant's shares of a cohort, 0 to 1.
