@@ -22,7 +22,7 @@ use crate::config::files::{Continent, Country, Expected, References, Subdivision
 use crate::config::{Place, schema, values};
 use crate::model::{BUCKETS, DEFAULT_ROUTE, EVERYONE, Layout, STABLE, SaltKey, Weight};
 use crate::telemetry::Registry;
-use crate::upstream::{Balance, Spec, Target, Upstreams};
+use crate::upstream::{Spec, Target, Upstreams};
 
 /// What a compilation builds on.
 pub struct Foundation<'f> {
@@ -170,11 +170,7 @@ fn compile_variants(
             protocol: tls::protocol(variant.protocol),
             is_tls: variant.tls.is_some(),
             proxy_protocol: variant.proxy_protocol.map(tls::proxy_version),
-            balance: match variant.load_balancing {
-                schema::LoadBalancing::RoundRobin => Balance::RoundRobin,
-                schema::LoadBalancing::LeastRequest => Balance::LeastRequest,
-                schema::LoadBalancing::ConsistentHash => Balance::ConsistentHash,
-            },
+            balance: resilience::balance(variant.load_balancing),
             resilience: resilience::of_variant(variant),
         };
         let set_headers = variant.set_headers.iter().map(|(header, value)| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::schema::{self, RetryOn};
 use crate::config::values;
-use crate::upstream::{Check, Limits, Outliers, Probe, Resilience, RetryShare, SuccessRate};
+use crate::upstream::{Balance, Check, Limits, Outliers, Probe, Resilience, RetryShare, SuccessRate};
 
 /// When a request of a route is sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,14 @@ pub(super) fn of_variant(variant: &schema::Variant) -> Resilience {
             pending: limits.max_pending.unwrap_or(default.pending),
             requests: limits.max_requests.unwrap_or(default.requests),
         },
+    }
+}
+
+pub(super) fn balance(balance: schema::LoadBalancing) -> Balance {
+    match balance {
+        schema::LoadBalancing::RoundRobin => Balance::RoundRobin,
+        schema::LoadBalancing::LeastRequest => Balance::LeastRequest,
+        schema::LoadBalancing::ConsistentHash => Balance::ConsistentHash,
     }
 }
 
