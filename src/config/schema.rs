@@ -13,6 +13,10 @@ use std::path::PathBuf;
 
 use super::values::{Duration, Percent, Size, Weight, networks};
 
+mod mirror;
+
+pub use mirror::{Mirror, MirrorIgnore, MirrorPart};
+
 /// A Ringway configuration: who listens, what is released, and how requests find it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -170,6 +174,8 @@ pub struct Service {
     /// Groups of requests; the first that matches wins, `everyone` takes the rest.
     #[serde(default)]
     pub cohorts: Vec<Cohort>,
+    /// Copies of requests to another variant, whose answers are compared and thrown away.
+    pub mirror: Option<Mirror>,
 }
 
 /// A place where the user key is read.

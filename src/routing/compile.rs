@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::condition::{Condition, GeoTest};
 use super::host_pattern::HostPattern;
+use super::mirror;
 use super::path;
 use super::routes::{Match, PathTest, Route, RouteTable, Timeouts};
 use super::snapshot::{
@@ -42,7 +43,7 @@ pub struct CompileError {
     pub message: String,
 }
 
-type Result<T> = std::result::Result<T, CompileError>;
+pub(super) type Result<T> = std::result::Result<T, CompileError>;
 
 /// Compiles a file that `check` has found valid.
 pub fn compile(file: &schema::File, rev: &str, on: &Foundation<'_>) -> Result<Snapshot> {
@@ -65,7 +66,7 @@ pub fn compile(file: &schema::File, rev: &str, on: &Foundation<'_>) -> Result<Sn
     })
 }
 
-fn error(place: &Place, message: impl ToString) -> CompileError {
+pub(super) fn error(place: &Place, message: impl ToString) -> CompileError {
     CompileError { place: place.clone(), message: message.to_string() }
 }
 
@@ -127,6 +128,10 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
         text.extend_from_slice(format!("{name}/{cohort}").as_bytes());
         SaltKey::new(&text)
     };
+    let cohorts = compile_cohorts(name, service, &variants, remainder, own_salt, on, &place.key("cohorts"))?;
+    let mirror = service.mirror.as_ref();
+    let mirror =
+        mirror.map(|mirror| mirror::compile(name, mirror, &variants, &cohorts, on, &place.key("mirror"))).transpose()?;
     Ok(Service {
         name: name.into(),
         header: header_value(name, place)?,
@@ -138,7 +143,8 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
         },
         fallback,
         expose_assignment: service.expose_assignment,
-        cohorts: compile_cohorts(name, service, &variants, remainder, own_salt, on, &place.key("cohorts"))?,
+        cohorts,
+        mirror,
         remainder,
         variants,
     })
@@ -399,10 +405,14 @@ pub(super) fn as_matched(path: &str) -> String {
 }
 
 fn compile_methods(methods: &[String], place: &Place) -> Result<Box<[Method]>> {
-    methods.iter().map(|method| Method::from_bytes(method.as_bytes()).map_err(|e| error(place, e))).collect()
+    methods.iter().map(|name| method(name, place)).collect()
 }
 
-fn header_name(name: &str, place: &Place) -> Result<HeaderName> {
+pub(super) fn method(name: &str, place: &Place) -> Result<Method> {
+    Method::from_bytes(name.as_bytes()).map_err(|problem| error(place, problem))
+}
+
+pub(super) fn header_name(name: &str, place: &Place) -> Result<HeaderName> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|problem| error(place, problem))
 }
 

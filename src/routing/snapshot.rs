@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::condition::Condition;
 use super::host_pattern::HostPattern;
+use super::mirror::Mirror;
 use super::routes::RouteTable;
 use super::user_key::KeySource;
 use super::view::Trust;
@@ -99,6 +100,8 @@ pub struct Service {
     pub remainder: usize,
     /// The groups, in order; `everyone` is the last one.
     pub cohorts: Box<[Cohort]>,
+    /// Which requests are copied to another variant.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// How a request may ask for the new version (`always`) or refuse it (`never`).
