@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::error::ProxyError;
 use super::fields::Fields;
 use super::headers;
+use super::mirror;
 use super::record::Record;
 use super::send::{Outgoing, send};
 use super::tunnel::{self, Tunnel};
@@ -143,7 +144,7 @@ async fn forward(
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
     let is_streaming = asked.wants_websocket || is_grpc(&head.headers);
     let wait = route.timeouts.request.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
-    let (body, watch) = if body.is_end_stream() {
+    let (mut body, watch) = if body.is_end_stream() {
         deadline.set(started.into(), wait);
         (RequestBody::empty(), None)
     } else {
@@ -151,6 +152,7 @@ async fn forward(
         let (body, watch) = RequestBody::streamed(body, rules.limits.body_bytes, deadline.clone(), idle, wait);
         (body, Some(watch))
     };
+    record.copy = mirror::copy(connection, &decision, &head, &destination, asked, &mut body);
     let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
     let outgoing = Outgoing { head, destination, body, watch, asked };
     let (response, variant) = send(connection, outgoing, &decision, record, deadline, started).await?;
@@ -202,6 +204,7 @@ fn finish(
         return Err(ProxyError::BadAnswer);
     }
     record.answer(status.as_u16());
+    record.mirror_answer((sent.variant, &decision.service.variants[sent.variant].name), &head, &body);
     headers::strip_answer(&mut head.headers);
     head.version = Version::HTTP_11;
     head.extensions.clear();

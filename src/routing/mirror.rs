@@ -1,3 +1,5 @@
+//! The mirror of a service: which requests are copied, and what their answers are compared by.
+
 use http::{HeaderName, HeaderValue, Method};
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,13 +8,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
-use super::Deadline;
+use super::{Deadline, Tee};
 
 /// A request's body on its way from the client to an endpoint.
 ///
 /// It is streamed: the next piece is read from the client only when the endpoint has taken the one before.
 pub struct RequestBody {
     inner: Option<Incoming>,
+    /// A body that is there as a whole.
+    whole: Option<Bytes>,
+    /// Keeps what passes.
+    tee: Option<Rc<Tee>>,
     watch: Option<Rc<BodyWatch>>,
     max_bytes: Option<u64>,
 }
@@ -51,7 +55,17 @@ const PROGRESS_STEP: u64 = 1024;
 impl RequestBody {
     /// A body of no bytes.
     pub fn empty() -> RequestBody {
-        RequestBody { inner: None, watch: None, max_bytes: None }
+        RequestBody { inner: None, whole: None, tee: None, watch: None, max_bytes: None }
+    }
+
+    /// A body that is there as a whole.
+    pub fn whole(bytes: Bytes) -> RequestBody {
+        RequestBody { whole: Some(bytes).filter(|bytes| !bytes.is_empty()), ..RequestBody::empty() }
+    }
+
+    /// Keeps what passes from now on.
+    pub fn keep_in(&mut self, tee: Rc<Tee>) {
+        self.tee = Some(tee);
     }
 
     /// The body of a client's request. While it passes, `deadline` is moved `idle` ahead with each progress, and
@@ -72,7 +86,7 @@ impl RequestBody {
             idle,
             answer,
         });
-        (RequestBody { inner: Some(inner), watch: Some(watch.clone()), max_bytes }, watch)
+        (RequestBody { inner: Some(inner), whole: None, tee: None, watch: Some(watch.clone()), max_bytes }, watch)
     }
 }
 
@@ -99,13 +113,16 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let max_bytes = self.max_bytes;
         let body = &mut *self;
-        let (Some(inner), Some(watch)) = (body.inner.as_mut(), body.watch.as_ref()) else { return Poll::Ready(None) };
+        let (Some(inner), Some(watch)) = (body.inner.as_mut(), body.watch.as_ref()) else {
+            return Poll::Ready(body.whole.take().map(|bytes| Ok(Frame::data(bytes))));
+        };
         let polled = Pin::new(&mut *inner).poll_frame(cx);
         watch.waits_for_client.set(polled.is_pending());
         let frame = match polled {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => {
                 watch.note_complete();
+                body.tee.iter().for_each(|tee| tee.complete());
                 return Poll::Ready(None);
             }
             Poll::Ready(Some(Err(_))) => {
@@ -120,19 +137,22 @@ impl Body for RequestBody {
                 watch.failure.set(Some(BodyError::TooLarge));
                 return Poll::Ready(Some(Err(BodyError::TooLarge)));
             }
+            body.tee.iter().for_each(|tee| tee.push(data));
         }
         if inner.is_end_stream() {
             watch.note_complete();
+            body.tee.iter().for_each(|tee| tee.complete());
         }
         Poll::Ready(Some(Ok(sanitize_frame(frame))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+        self.inner.as_ref().map_or(self.whole.is_none(), Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+        let whole = || SizeHint::with_exact(self.whole.as_ref().map_or(0, |bytes| bytes.len() as u64));
+        self.inner.as_ref().map_or_else(whole, Incoming::size_hint)
     }
 }
 

@@ -12,6 +12,7 @@ mod http2;
 mod pool;
 mod registry;
 mod resolve;
+mod tee;
 
 pub use body::{BodyError, BodyWatch, RequestBody, is_forbidden_trailer};
 pub use deadline::Deadline;
@@ -20,3 +21,4 @@ pub use http1::TunnelParts;
 pub use pool::{BrokenOff, ExchangeError, Lease, PickError, Pools, UpstreamBody};
 pub use registry::Upstreams;
 pub use resolve::resolve_all;
+pub use tee::{Budget, Held, Lost, Tee};

@@ -1,0 +1,91 @@
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+use std::{panic, thread};
+
+use super::compare::{Found, Seen, compare, needs_parsing};
+use crate::routing::mirror::{Comparison, Mirror};
+use crate::telemetry::mirror::{Difference, MirrorResult, Uncompared};
+use crate::upstream::Held;
+
+/// Where answers are compared that differ at first sight and may be the same by what they say.
+///
+/// Reading JSON of 64 KiB twice takes about a millisecond, which users of the same worker would wait for: it is done
+/// by a thread of the process beside the workers, which is started when it is needed first. Answers that are the same
+/// byte by byte, as most are, and those that are no JSON, are compared where they are, in microseconds.
+#[derive(Default)]
+pub struct Comparer {
+    waiting: OnceLock<Option<SyncSender<Pair>>>,
+}
+
+/// A user's answer and that of the copy.
+pub(super) struct Pair {
+    pub(super) by: Arc<Mirror>,
+    pub(super) primary: Seen,
+    pub(super) mirror: Seen,
+    pub(super) facts: Difference,
+    /// The part of the budget that the answers take.
+    pub(super) held: Held,
+}
+
+/// Pairs that wait for the thread; the bodies of further ones are not compared.
+const PAIRS_MAX: usize = 64;
+
+impl Comparer {
+    /// Compares a pair and records what came of it, now or soon.
+    pub(super) fn take(&self, pair: Pair) {
+        if !needs_parsing(&pair.by.comparison, &pair.primary, &pair.mirror) {
+            return pair.settle();
+        }
+        let unheard = match self.waiting.get_or_init(start) {
+            Some(waiting) => waiting.try_send(pair).err().map(|refused| match refused {
+                std::sync::mpsc::TrySendError::Full(pair) | std::sync::mpsc::TrySendError::Disconnected(pair) => pair,
+            }),
+            None => Some(pair),
+        };
+        if let Some(pair) = unheard {
+            pair.by.record.count_uncompared(Uncompared::Busy);
+            let by = Comparison { body: false, ..pair.by.comparison.clone() };
+            let found = compare(&by, &pair.primary, &pair.mirror);
+            pair.record(found);
+        }
+    }
+}
+
+fn start() -> Option<SyncSender<Pair>> {
+    let (waiting, pairs) = sync_channel(PAIRS_MAX);
+    // without a thread bodies of JSON are not compared, and counted
+    thread::Builder::new().name("mirror-compare".into()).spawn(move || run(&pairs)).ok().map(|_| waiting)
+}
+
+/// Ends when nobody is left who could send.
+fn run(pairs: &Receiver<Pair>) {
+    while let Ok(pair) = pairs.recv() {
+        // what services answer must not end the thread; a panic is a bug, and in the log
+        let _ = panic::catch_unwind(panic::AssertUnwindSafe(|| pair.settle()));
+    }
+}
+
+impl Pair {
+    fn settle(self) {
+        let found = compare(&self.by.comparison, &self.primary, &self.mirror);
+        if found.is_body_missing {
+            self.by.record.count_uncompared(Uncompared::TooLarge);
+        }
+        self.record(found);
+    }
+
+    fn record(self, found: Found) {
+        if found.kinds.is_empty() {
+            return self.by.record.count(MirrorResult::Same);
+        }
+        self.by.record.differ(Difference {
+            unix_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+            statuses: (self.primary.status, self.mirror.status),
+            kinds: found.kinds,
+            places: found.places,
+            ..self.facts
+        });
+        drop(self.held);
+    }
+}
