@@ -114,6 +114,12 @@ codes! {
     Error 123 BadCookieName: "a cookie name is not valid",
     Warning 124 SimilarNames: "two names differ only in case",
 
+    Warning 170 MirrorOfNothing: "a mirror copies nothing",
+    Warning 171 MirrorRepeatsChanges: "a mirror repeats requests that change things",
+    Error 172 BadJsonPath: "a path into JSON is not valid",
+    Error 173 MirrorOfUnknownCohort: "a mirror names a cohort that does not exist",
+    Warning 174 MirrorSettingUnused: "a setting of a mirror is not used",
+
     Error 201 DuplicateCohort: "two cohorts have the same name",
     Error 202 EveryoneNotLast: "the cohort everyone is not the last one",
     Error 203 EveryoneWithWhen: "the cohort everyone has a condition",
@@ -211,6 +217,8 @@ impl Code {
                 | Code::EmptyExpectation
                 | Code::KeySourceUnreached
                 | Code::SameEndpoints
+                | Code::MirrorOfNothing
+                | Code::MirrorOfUnknownCohort
         )
     }
 }
