@@ -1,9 +1,9 @@
 //! `ringway.mirror/v1`: what came of the copies of a service, and the last differences.
 
+use crate::model::BUCKETS;
 use crate::routing::Snapshot;
 use crate::routing::mirror::Mirror;
 use crate::telemetry::mirror::{Difference, DifferenceKind, MirrorRecord, MirrorResult, Uncompared};
-use crate::model::BUCKETS;
 use serde_json::{Map, Value, json};
 
 /// Counts are since the start of the process, latencies in milliseconds, the last difference first. `None` when there

@@ -105,7 +105,9 @@ impl Selector {
             _ if inside.is_empty() || !inside.bytes().all(|byte| byte.is_ascii_digit()) => {
                 Err(format!("`[{inside}]` is not understood: an index, `*` or a name in quotes is"))
             }
-            _ => inside.parse().map(|index| (Selector::Index(index), left)).map_err(|_| "too large an index".to_owned()),
+            _ => {
+                inside.parse().map(|index| (Selector::Index(index), left)).map_err(|_| "too large an index".to_owned())
+            }
         }
     }
 

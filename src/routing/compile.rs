@@ -129,9 +129,7 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
         SaltKey::new(&text)
     };
     let cohorts = compile_cohorts(name, service, &variants, remainder, own_salt, on, &place.key("cohorts"))?;
-    let mirror = service.mirror.as_ref();
-    let mirror =
-        mirror.map(|mirror| mirror::compile(name, mirror, &variants, &cohorts, on, &place.key("mirror"))).transpose()?;
+    let mirror = mirror::compile(name, service, &variants, &cohorts, on, &place.key("mirror"))?;
     Ok(Service {
         name: name.into(),
         header: header_value(name, place)?,
@@ -404,12 +402,8 @@ pub(super) fn as_matched(path: &str) -> String {
     path::normalise(path).map_or_else(|_| path.to_owned(), |normalised| normalised.matched.into_owned())
 }
 
-fn compile_methods(methods: &[String], place: &Place) -> Result<Box<[Method]>> {
-    methods.iter().map(|name| method(name, place)).collect()
-}
-
-pub(super) fn method(name: &str, place: &Place) -> Result<Method> {
-    Method::from_bytes(name.as_bytes()).map_err(|problem| error(place, problem))
+pub(super) fn compile_methods(methods: &[String], place: &Place) -> Result<Box<[Method]>> {
+    methods.iter().map(|method| Method::from_bytes(method.as_bytes()).map_err(|e| error(place, e))).collect()
 }
 
 pub(super) fn header_name(name: &str, place: &Place) -> Result<HeaderName> {

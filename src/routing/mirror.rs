@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, Method};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::compile::{CompileError, Foundation, Result, error, header_name, method};
+use super::compile::{CompileError, Foundation, Result, compile_methods, error, header_name};
 use super::snapshot::{Cohort, Variant};
 use crate::config::{Place, schema};
 use crate::model::{BUCKETS, JsonPath};
@@ -78,24 +78,26 @@ impl Mirror {
 }
 
 pub(super) fn compile(
-    service: &str,
-    mirror: &schema::Mirror,
+    name: &str,
+    service: &schema::Service,
     variants: &[Variant],
     cohorts: &[Cohort],
     on: &Foundation<'_>,
     place: &Place,
-) -> Result<Arc<Mirror>> {
+) -> Result<Option<Arc<Mirror>>> {
+    let Some(mirror) = &service.mirror else { return Ok(None) };
     let to = variants.iter().position(|variant| *variant.name == *mirror.to);
     let to = to.ok_or_else(|| error(&place.key("to"), "names no variant of the service"))?;
     let variant = &variants[to];
     let methods = match &mirror.methods {
         None => [Method::GET, Method::HEAD].into(),
-        Some(methods) => methods.iter().map(|name| method(name, &place.key("methods"))).collect::<Result<_>>()?,
+        Some(methods) => compile_methods(methods, &place.key("methods"))?,
     };
-    let is_named = |cohort: &Cohort| mirror.cohorts.as_ref().is_none_or(|names| names.iter().any(|n| **n == *cohort.name));
+    let is_named =
+        |cohort: &Cohort| mirror.cohorts.as_ref().is_none_or(|names| names.iter().any(|n| **n == *cohort.name));
     let mut spec = variant.upstream.spec().clone();
     spec.variant = format!("{} (mirror)", variant.name);
-    Ok(Arc::new(Mirror {
+    Ok(Some(Arc::new(Mirror {
         to,
         header: variant.header.clone(),
         set_headers: variant.set_headers.clone(),
@@ -108,8 +110,8 @@ pub(super) fn compile(
         timeout: mirror.timeout.map_or(TIMEOUT, |timeout| timeout.0),
         in_flight_max: mirror.max_in_flight.map_or(IN_FLIGHT_MAX, |most| most as usize),
         strips_credentials: mirror.strip_credentials,
-        record: on.registry.mirror(service, &variant.name),
-    }))
+        record: on.registry.mirror(name, &variant.name),
+    })))
 }
 
 fn compile_comparison(mirror: &schema::Mirror, place: &Place) -> Result<Comparison> {

@@ -1,17 +1,21 @@
 //! D16, the mirror's half: copies go where they should, differences are found, and whatever the mirror does, users do
 //! not notice.
 
+#[path = "mirror/differences.rs"]
+mod differences;
+#[path = "mirror/hostile.rs"]
+mod hostile;
+
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use crate::client::{Client, Client2};
 use crate::peer::Peer;
-use crate::service::{Received, Service, Wire};
+use crate::service::{Received, Service};
 use crate::story::{Story, eventually, shop};
 
 /// What a service got, each request with the number of its connection.
@@ -48,7 +52,8 @@ fn answer(head: &str, body: &str) -> String {
 
 /// `shop` with a mirror to the canary.
 fn mirrored(stable: &Service, canary: &Service, weight: u32, mirror: &str) -> String {
-    shop(&stable.address.to_string(), &canary.address.to_string(), weight) + &format!("    mirror: {{ to: canary{mirror} }}\n")
+    shop(&stable.address.to_string(), &canary.address.to_string(), weight)
+        + &format!("    mirror: {{ to: canary{mirror} }}\n")
 }
 
 impl Story {
@@ -123,7 +128,10 @@ fn bodies_are_copied_up_to_the_limit_and_only_where_the_file_says_so() {
     assert_eq!(of_copies.last().body, b"abcde");
     // said to be too long, and found to be
     assert!(client.ask("POST", "/", "", &"a".repeat(1025)).is_ok());
-    let long = format!("POST / HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n401\r\n{}\r\n0\r\n\r\n", "a".repeat(1025));
+    let long = format!(
+        "POST / HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n401\r\n{}\r\n0\r\n\r\n",
+        "a".repeat(1025)
+    );
     client.send(long.as_bytes()).unwrap();
     assert!(client.answer("POST").is_ok());
     story.expect_copies("too_large", 2.0);
@@ -145,177 +153,14 @@ fn copies_have_connections_of_their_own() {
     story.expect_copies("same", of_stable as f64);
     let seen = on_canary.0.lock().unwrap();
     let connections = |copied: bool| -> BTreeSet<usize> {
-        seen.iter().filter(|(_, of)| of.header("x-ringway-mirror").is_some() == copied).map(|(number, _)| *number).collect()
+        seen.iter()
+            .filter(|(_, of)| of.header("x-ringway-mirror").is_some() == copied)
+            .map(|(number, _)| *number)
+            .collect()
     };
     assert_eq!(seen.len(), 60);
     assert!(connections(true).is_disjoint(&connections(false)));
     assert!(connections(true).len() < of_stable / 2, "copies keep their connections: {:?}", connections(true));
-}
-
-const JSON: &str = "content-type: application/json\r\n";
-
-/// What stable and canary answer, what the mirror compares, and what is found.
-#[test]
-fn differences_are_found_counted_and_kept() {
-    let gzip = format!("{JSON}content-encoding: gzip\r\n");
-    let secret = |value: &str| format!("set-cookie: sid={value}\r\nauthorization: {value}\r\n");
-    let ok = |head: &str, body: &str| answer(head, body);
-    let not_found = || "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned();
-    let ignoring = ", ignore: { jsonPaths: [$.time, \"$.items[*].id\"], headers: [x-build] }";
-    for (stable, canary, mirror, kinds, places) in [
-        (ok("date: 1\r\n", "a"), ok("date: 2\r\n", "a"), "", "[]", "[]"),
-        (ok("", ""), not_found(), "", "[\"status\"]", r#"[{"mirror":"404","place":"status","primary":"200"}]"#),
-        (ok("vary: a\r\n", ""), ok("vary: b\r\n", ""), "", "[\"headers\"]", r#"[{"mirror":"b","place":"header vary","primary":"a"}]"#),
-        (ok("vary: a\r\n", "1"), ok("vary: b\r\n", "2"), ", compare: [status]", "[]", "[]"),
-        (ok("x-build: 1\r\n", "1"), ok("x-build: 2\r\n", "1"), ignoring, "[]", "[]"),
-        (
-            ok(JSON, r#"{"time":1,"items":[{"id":1,"price":5}]}"#),
-            ok(JSON, r#"{ "items": [{ "price": 5.0, "id": 2 }] }"#),
-            ignoring,
-            "[]",
-            "[]",
-        ),
-        (
-            ok(JSON, r#"{"time":1,"items":[{"id":1,"price":5}]}"#),
-            ok(JSON, r#"{"time":2,"items":[{"id":2,"price":6}]}"#),
-            ignoring,
-            "[\"body\"]",
-            r#"[{"mirror":"6","place":"$.items[0].price","primary":"5"}]"#,
-        ),
-        // compressed bodies are compared as they are
-        (ok(&gzip, r#"{"time":1}"#), ok(&gzip, r#"{"time":2}"#), ignoring, "[\"body\"]", r#"[{"mirror":"10 bytes","place":"byte 8","primary":"10 bytes"}]"#),
-        (
-            ok(&secret("hush1"), ""),
-            ok(&secret("hush2"), ""),
-            ", headers: [set-cookie, authorization]",
-            "[\"headers\"]",
-            r#"[{"mirror":"(hidden)","place":"header authorization","primary":"(hidden)"},{"mirror":"(hidden)","place":"header set-cookie","primary":"(hidden)"}]"#,
-        ),
-    ] {
-        let seen = Seen::default();
-        let (stable, canary) = (seen.answering(move |_| stable.clone()), seen.answering(move |_| canary.clone()));
-        let story = Story::begin(&mirrored(&stable, &canary, 0, mirror));
-        assert!(story.client().get("/a?secret=1", "authorization: hush\r\n").is_ok());
-        let (expected, result) = (kinds, if kinds == "[]" { "same" } else { "different" });
-        story.expect_copies(result, 1.0);
-        let page = story.mirror();
-        assert_eq!((&page["schema"], &page["requests"][result]), (&"ringway.mirror/v1".into(), &1.into()));
-        if kinds == "[]" {
-            assert_eq!(page["last"].as_array().unwrap().len(), 0, "{page}");
-            continue;
-        }
-        let last = &page["last"][0];
-        let mut told = last["places"].clone();
-        told.sort_all_objects();
-        assert_eq!((last["kinds"].to_string(), told.to_string()), (expected.to_owned(), places.to_owned()));
-        assert_eq!((&last["path"], &last["primary"]["variant"], last["requestId"].as_str().unwrap().len()), (&"/a".into(), &"stable".into(), 36));
-        assert!(!page.to_string().contains("hush") && !page.to_string().contains("secret="), "{page}");
-        let kind: Vec<String> = serde_json::from_str(kinds).unwrap();
-        assert_eq!(story.metrics().sum("ringway_mirror_differences_total", &[("kind", &kind[0])]), 1.0);
-        assert_eq!(story.metrics().sum("ringway_mirror_differences_total", &[]), 1.0);
-    }
-}
-
-#[test]
-fn long_answers_are_compared_but_for_their_bodies() {
-    let body = |size: usize| answer("", &"a".repeat(size));
-    for (stable, canary) in [(70_000, 70_000), (10, 70_000), (70_000, 10)] {
-        let seen = Seen::default();
-        let (stable, canary) = (seen.answering(move |_| body(stable)), seen.answering(move |_| body(canary)));
-        let story = Story::begin(&mirrored(&stable, &canary, 0, ""));
-        assert!(story.client().get("/", "").is_ok());
-        story.expect_copies("same", 1.0);
-        assert_eq!(story.metrics().sum("ringway_mirror_bodies_uncompared_total", &[("cause", "too_large")]), 1.0);
-    }
-}
-
-/// What a mirror may do to hurt, and how its copies are counted.
-#[test]
-fn whatever_the_mirror_does_users_do_not_notice() {
-    const REQUESTS: usize = 400;
-    // waiting 256, under way 4; what is more is dropped at once
-    let (hole, waiting) = Service::black_hole();
-    let endless = |wire: &mut Wire| {
-        let _ = wire.request();
-        wire.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
-        while wire.send(format!("10000\r\n{}\r\n", "x".repeat(65536))) {}
-    };
-    let sent = Arc::new(AtomicUsize::new(0));
-    let counted = sent.clone();
-    let gigabyte = move |wire: &mut Wire| {
-        while wire.request().is_some() {
-            wire.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 1 << 30));
-            for _ in 0..1 << 14 {
-                if !wire.send([b'x'; 65536]) {
-                    return;
-                }
-                counted.fetch_add(65536, SeqCst);
-            }
-        }
-    };
-    let drip = |wire: &mut Wire| {
-        while wire.request().is_some() {
-            wire.send("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n");
-            wire.drip(Duration::from_secs(1), std::iter::repeat_n(vec![b'x'], 1000));
-        }
-    };
-    let silent = |wire: &mut Wire| wire.wait_for_end();
-    for (name, canary) in [
-        ("refuses", Service::absent()),
-        ("swallows connections", hole),
-        ("says nothing", Service::wired(silent)),
-        ("a byte a second", Service::wired(drip)),
-        ("endless", Service::wired(endless)),
-        ("1 GiB", Service::wired(gigabyte)),
-        ("resets", Service::wired(|wire| { let _ = wire.request(); wire.reset(); })),
-    ] {
-        let seen = Seen::default();
-        let stable = seen.answering(|request| answer("", &request.path));
-        let story = Story::begin(&mirrored(&stable, &canary, 0, ", maxInFlight: 4, timeout: 3s"));
-        let began = Instant::now();
-        let mut client = story.client();
-        let mut longest = Duration::ZERO;
-        for number in 0..REQUESTS {
-            let asked = Instant::now();
-            let answer = client.get(&format!("/{number}"), "");
-            assert!(answer.is_ok() && answer.body == format!("/{number}"), "{name}: {answer:?}");
-            longest = longest.max(asked.elapsed());
-        }
-        let took = began.elapsed();
-        let all = || ["same", "different", "failed", "timeout", "dropped"].iter().map(|result| story.copies(result)).sum::<f64>();
-        let (copied, dropped) = (all(), story.copies("dropped"));
-        println!("{name}: {REQUESTS} requests took {took:?}, the longest {longest:?}; settled {copied}, dropped {dropped}");
-        assert!(longest < Duration::from_secs(2), "{name}: {longest:?}");
-        if ["swallows connections", "says nothing", "a byte a second"].contains(&name) {
-            assert!(dropped > 0.0 && took < Duration::from_secs(3), "{name}: {dropped} dropped in {took:?}");
-            let ended = || story.copies("timeout") + story.copies("failed");
-            eventually("the first ends", || if ended() >= 4.0 { Ok(()) } else { Err(ended().to_string()) });
-        } else {
-            eventually("every copy's end", || if all() == REQUESTS as f64 { Ok(()) } else { Err(all().to_string()) });
-        }
-        assert_eq!(story.metrics().sum("ringway_http_requests_total", &[("code", "200")]), REQUESTS as f64);
-        assert_eq!(story.metrics().sum("ringway_panics_total", &[]), 0.0);
-        // what copies find out about an endpoint is not held against it when users ask
-        let healthy = [("variant", "canary"), ("state", "healthy")];
-        assert_eq!(story.metrics().sum("ringway_upstream_endpoints", &healthy), 1.0, "{name}");
-    }
-    drop(waiting);
-    let per_copy = sent.load(SeqCst) / REQUESTS;
-    println!("of each GiB {per_copy} bytes left the service");
-    assert!(per_copy < 8 << 20, "{per_copy}");
-}
-
-#[test]
-fn copies_that_time_out_make_room_for_the_next() {
-    let (seen, canary) = (Seen::default(), Service::wired(|wire| wire.wait_for_end()));
-    let stable = seen.answering(|_| answer("", ""));
-    let story = Story::begin(&mirrored(&stable, &canary, 0, ", maxInFlight: 2, timeout: 50ms"));
-    let mut client = story.client();
-    for _ in 0..10 {
-        assert!(client.get("/", "").is_ok());
-    }
-    story.expect_copies("timeout", 10.0);
-    assert_eq!(story.copies("dropped"), 0.0);
 }
 
 #[test]
@@ -352,16 +197,28 @@ fn a_copy_is_not_copied_again_and_its_mark_passes_on() {
     let (of_users, of_copies) = (Seen::default(), Seen::default());
     let (stable, canary) = (of_users.answering(|_| answer("", "")), of_copies.answering(|_| answer("", "")));
     let text = mirrored(&stable, &canary, 0, "");
-    let trusting = text.replace("address: 127.0.0.1:0 }]\n", "address: 127.0.0.1:0, trustedProxies: [127.0.0.0/8] }]\n");
-    let story = Story::begin(&trusting.replacen("telemetry: { address: 127.0.0.1:0, trustedProxies: [127.0.0.0/8] }", "telemetry: { address: 127.0.0.1:0 }", 1));
+    let trusting =
+        text.replace("address: 127.0.0.1:0 }]\n", "address: 127.0.0.1:0, trustedProxies: [127.0.0.0/8] }]\n");
+    let story = Story::begin(&trusting.replacen(
+        "telemetry: { address: 127.0.0.1:0, trustedProxies: [127.0.0.0/8] }",
+        "telemetry: { address: 127.0.0.1:0 }",
+        1,
+    ));
     assert!(story.client().get("/", "x-ringway-mirror: 1\r\n").is_ok());
     assert_eq!(of_users.last().header("x-ringway-mirror"), Some("1"));
     assert!(story.client().get("/", "").is_ok());
     story.expect_copies("same", 1.0);
     assert_eq!(of_copies.count(), 1);
     // two in a row, each with a mirror: one copy of the first, none of it at the second
-    let first = Story::begin(&shop(&story.at().to_string(), &story.at().to_string(), 0).replace("canary: {", "canary: { setHeaders: { x-copy: \"1\" },"));
-    first.apply(&(shop(&story.at().to_string(), &story.at().to_string(), 0).replace("canary: {", "canary: { setHeaders: { x-copy: \"1\" },") + "    mirror: { to: canary }\n"));
+    let first = Story::begin(
+        &shop(&story.at().to_string(), &story.at().to_string(), 0)
+            .replace("canary: {", "canary: { setHeaders: { x-copy: \"1\" },"),
+    );
+    first.apply(
+        &(shop(&story.at().to_string(), &story.at().to_string(), 0)
+            .replace("canary: {", "canary: { setHeaders: { x-copy: \"1\" },")
+            + "    mirror: { to: canary }\n"),
+    );
     assert!(first.client().get("/chain", "").is_ok());
     first.expect_copies("same", 1.0);
     story.expect_copies("same", 2.0);
@@ -463,7 +320,9 @@ fn a_websocket_has_no_copy() {
     let stable = Service::wired(|wire| {
         let _ = wire.request();
         let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-        wire.send(format!("HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"));
+        wire.send(format!(
+            "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"
+        ));
         wire.wait_for_end();
     });
     let story = Story::begin(&mirrored(&stable, &canary, 0, ""));

@@ -55,7 +55,9 @@ fn check_methods(mirror: &Mirror, place: &Place, problems: &mut Problems<'_>) {
         if !SAFE.contains(&method.as_str()) && !method.bytes().any(|byte| byte.is_ascii_lowercase()) {
             let message = format!("a copied {method} is carried out twice, by two variants");
             let last = problems.at(Code::MirrorRepeatsChanges, &place, message);
-            last.help("make sure that `to` changes nothing when it sees the header x-ringway-mirror, or remove the method");
+            last.help(
+                "make sure that `to` changes nothing when it sees the header x-ringway-mirror, or remove the method",
+            );
         }
     }
 }

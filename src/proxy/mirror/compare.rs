@@ -225,7 +225,11 @@ mod tests {
             (seen(200, &[], ""), seen(500, &[], ""), "status; status: 200 | 500"),
             (seen(200, &[("date", "1")], ""), seen(200, &[("date", "2"), ("server", "x")], ""), ""),
             (seen(200, &[("vary", "a")], ""), seen(200, &[], ""), "headers; header vary: a | -"),
-            (seen(200, &[("x-a", "1"), ("x-a", "2")], ""), seen(200, &[("x-a", "1")], ""), "headers; header x-a: 1, 2 | 1"),
+            (
+                seen(200, &[("x-a", "1"), ("x-a", "2")], ""),
+                seen(200, &[("x-a", "1")], ""),
+                "headers; header x-a: 1, 2 | 1",
+            ),
             (seen(200, &[], "abcd"), seen(200, &[], "abXde"), "body; byte 2: 4 bytes | 5 bytes"),
             (seen(200, &[], "abc"), seen(200, &[], "ab"), "body; byte 2: 3 bytes | 2 bytes"),
             (seen(200, &[JSON], r#"{"a":1,"b":2}"#), seen(200, &[JSON], r#"{ "b": 2, "a": 1 }"#), ""),
@@ -244,7 +248,8 @@ mod tests {
 
     #[test]
     fn only_what_is_wanted_is_compared() {
-        let (one, other) = (seen(200, &[("x-a", "1"), ("x-b", "1")], "1"), seen(404, &[("x-a", "2"), ("x-b", "2")], "2"));
+        let (one, other) =
+            (seen(200, &[("x-a", "1"), ("x-b", "1")], "1"), seen(404, &[("x-a", "2"), ("x-b", "2")], "2"));
         assert_eq!(told(&Comparison::default(), &one, &other), "");
         let some = Comparison { status: false, body: false, ..by(Some(&["x-a"]), &[], &[]) };
         assert_eq!(told(&some, &one, &other), "headers; header x-a: 1 | 2");

@@ -10,9 +10,11 @@ use crate::upstream::Held;
 
 /// Where answers are compared that differ at first sight and may be the same by what they say.
 ///
-/// Reading JSON of 64 KiB twice takes about a millisecond, which users of the same worker would wait for: it is done
-/// by a thread of the process beside the workers, which is started when it is needed first. Answers that are the same
-/// byte by byte, as most are, and those that are no JSON, are compared where they are, in microseconds.
+/// Reading JSON of 64 KiB twice takes milliseconds, which users of the same worker would wait for: it is done by a
+/// thread of the process beside the workers, which is started when it is needed first, and gives way to them. Answers
+/// that are the same byte by byte, as most are, and those that are no JSON, are compared where they are, in
+/// microseconds. Doing it in small steps on the workers was refused: a parser that stops and goes on is a large thing,
+/// and the time would still be the workers'.
 #[derive(Default)]
 pub struct Comparer {
     waiting: OnceLock<Option<SyncSender<Pair>>>,
@@ -30,6 +32,9 @@ pub(super) struct Pair {
 
 /// Pairs that wait for the thread; the bodies of further ones are not compared.
 const PAIRS_MAX: usize = 64;
+/// The priority of the thread: the lowest.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 19;
 
 impl Comparer {
     /// Compares a pair and records what came of it, now or soon.
@@ -60,9 +65,19 @@ fn start() -> Option<SyncSender<Pair>> {
 
 /// Ends when nobody is left who could send.
 fn run(pairs: &Receiver<Pair>) {
+    give_way();
     while let Ok(pair) = pairs.recv() {
         // what services answer must not end the thread; a panic is a bug, and in the log
         let _ = panic::catch_unwind(panic::AssertUnwindSafe(|| pair.settle()));
+    }
+}
+
+/// From now on the calling thread runs when workers leave it time. On Linux a thread has a priority of its own;
+/// elsewhere a process has one, which must stay.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::warn!(%error, "comparisons of a mirror run with the priority of the workers");
     }
 }
 
@@ -87,5 +102,23 @@ impl Pair {
             ..self.facts
         });
         drop(self.held);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_thread_gives_way_and_the_others_do_not() {
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let before = priority();
+        let of_thread = thread::spawn(move || {
+            give_way();
+            priority()
+        });
+        assert_eq!(of_thread.join().unwrap(), NICE);
+        assert_eq!(priority(), before);
     }
 }

@@ -40,7 +40,9 @@ impl Walk {
             (Some(Value::Number(one)), Some(Value::Number(other))) if is_same_number(one, other) => {}
             (one, other) if one == other => {}
             (one, other) => {
-                let shown = |value: Option<&Value>| value.map(|value| if self.is_secret { HIDDEN.to_owned() } else { shown(value) });
+                let shown = |value: Option<&Value>| {
+                    value.map(|value| if self.is_secret { HIDDEN.to_owned() } else { shown(value) })
+                };
                 let place = DifferentPlace { place: cut_place(&self.at), primary: shown(one), mirror: shown(other) };
                 self.found.push(place);
             }

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::comparer::Pair;
 use super::compare::Seen;
+use super::comparer::Pair;
 use super::copied::{ANSWER_BYTES_MAX, Outgoing};
 use crate::proxy::headers::X_RINGWAY_VARIANT;
 use crate::proxy::worker::{Shared, Worker};
@@ -224,7 +224,11 @@ fn head(mirror: &Mirror, request: Outgoing, length: Option<usize>, is_http2: boo
     if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    let uri = if is_http2 { over_http2(&mut headers, authority, target) } else { Some(over_http1(&mut headers, authority, target)) };
+    let uri = if is_http2 {
+        over_http2(&mut headers, authority, target)
+    } else {
+        Some(over_http1(&mut headers, authority, target))
+    };
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         if !is_http2 {

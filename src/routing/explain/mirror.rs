@@ -6,7 +6,12 @@ use crate::routing::snapshot::Service;
 use crate::routing::view::RequestView;
 
 /// The step that says whether the mirror gets a copy. `is_drawn`: the variant of this request is drawn by lot.
-pub(super) fn step(service: &Service, view: &RequestView<'_>, assignment: &Assignment<'_>, is_drawn: bool) -> Option<Step> {
+pub(super) fn step(
+    service: &Service,
+    view: &RequestView<'_>,
+    assignment: &Assignment<'_>,
+    is_drawn: bool,
+) -> Option<Step> {
     let mirror = service.mirror.as_ref()?;
     let to = &service.variants[mirror.to].name;
     let step = |text: String| Some(Step::new("mirror", text));
@@ -63,8 +68,10 @@ services:
             ("GET", "10.0.0.9", &[("x-ringway-mirror", "1")], "no copy to canary: the request is a copy itself"),
             ("GET", "192.0.2.1", &[("x-ringway-mirror", "1")], "10 % of requests like this are copied to canary"),
         ] {
-            let headers: HeaderMap =
-                lines.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect();
+            let headers: HeaderMap = lines
+                .iter()
+                .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
+                .collect();
             let (method, peer) = (method.parse::<Method>().unwrap(), peer.parse().unwrap());
             let request = ImaginedRequest { method, url: "http://a/".to_owned(), headers, peer, listener: None };
             let text = explain(&loaded.file, &snapshot, &request).to_text();

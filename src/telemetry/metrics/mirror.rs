@@ -1,3 +1,5 @@
+//! The families of mirrors.
+
 use super::super::mirror::{DifferenceKind, MirrorRecord, MirrorResult, Uncompared};
 use super::exposition::Kind::{Counter, Histogram};
 use super::exposition::{DURATION_BOUNDS, Exposition, Family, family, histogram_series};
