@@ -14,13 +14,23 @@ use super::{Deadline, Tee};
 ///
 /// It is streamed: the next piece is read from the client only when the endpoint has taken the one before.
 pub struct RequestBody {
-    inner: Option<Incoming>,
-    /// A body that is there as a whole.
-    whole: Option<Bytes>,
+    inner: Option<ClientBody>,
     /// Keeps what passes.
     tee: Option<Rc<Tee>>,
     watch: Option<Rc<BodyWatch>>,
     max_bytes: Option<u64>,
+}
+
+/// A client's body, as its connection gives it.
+pub enum ClientBody {
+    /// There is none.
+    Empty,
+    /// Of HTTP/1.1; read from the connection as it is asked for.
+    Http1(Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>),
+    /// Of an HTTP/2 stream.
+    Http2(Incoming),
+    /// One that is there as a whole.
+    Whole(Bytes),
 }
 
 /// Why a client's body could not be passed on.
@@ -55,12 +65,12 @@ const PROGRESS_STEP: u64 = 1024;
 impl RequestBody {
     /// A body of no bytes.
     pub fn empty() -> RequestBody {
-        RequestBody { inner: None, whole: None, tee: None, watch: None, max_bytes: None }
+        RequestBody { inner: None, tee: None, watch: None, max_bytes: None }
     }
 
     /// A body that is there as a whole.
     pub fn whole(bytes: Bytes) -> RequestBody {
-        RequestBody { whole: Some(bytes).filter(|bytes| !bytes.is_empty()), ..RequestBody::empty() }
+        RequestBody { inner: Some(ClientBody::Whole(bytes)), ..RequestBody::empty() }
     }
 
     /// Keeps what passes from now on.
@@ -71,7 +81,7 @@ impl RequestBody {
     /// The body of a client's request. While it passes, `deadline` is moved `idle` ahead with each progress, and
     /// `answer` ahead when it is complete.
     pub fn streamed(
-        inner: Incoming,
+        inner: ClientBody,
         max_bytes: Option<u64>,
         deadline: Rc<Deadline>,
         idle: Duration,
@@ -86,7 +96,39 @@ impl RequestBody {
             idle,
             answer,
         });
-        (RequestBody { inner: Some(inner), whole: None, tee: None, watch: Some(watch.clone()), max_bytes }, watch)
+        (RequestBody { inner: Some(inner), tee: None, watch: Some(watch.clone()), max_bytes }, watch)
+    }
+}
+
+impl ClientBody {
+    /// True when nothing of it is to come.
+    pub fn is_end_stream(&self) -> bool {
+        match self {
+            ClientBody::Empty => true,
+            ClientBody::Http1(body) => body.is_end_stream(),
+            ClientBody::Http2(body) => body.is_end_stream(),
+            ClientBody::Whole(bytes) => bytes.is_empty(),
+        }
+    }
+
+    /// How much is to come, as far as that is known.
+    pub fn size_hint(&self) -> SizeHint {
+        match self {
+            ClientBody::Empty => SizeHint::with_exact(0),
+            ClientBody::Http1(body) => body.size_hint(),
+            ClientBody::Http2(body) => body.size_hint(),
+            ClientBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            ClientBody::Empty => Poll::Ready(None),
+            ClientBody::Http1(body) => body.as_mut().poll_frame(cx),
+            ClientBody::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|_| BodyError::Broken),
+            ClientBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            ClientBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+        }
     }
 }
 
@@ -113,10 +155,9 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let max_bytes = self.max_bytes;
         let body = &mut *self;
-        let (Some(inner), Some(watch)) = (body.inner.as_mut(), body.watch.as_ref()) else {
-            return Poll::Ready(body.whole.take().map(|bytes| Ok(Frame::data(bytes))));
-        };
-        let polled = Pin::new(&mut *inner).poll_frame(cx);
+        let Some(inner) = body.inner.as_mut() else { return Poll::Ready(None) };
+        let Some(watch) = body.watch.as_ref() else { return inner.poll_frame(cx) };
+        let polled = inner.poll_frame(cx);
         watch.waits_for_client.set(polled.is_pending());
         let frame = match polled {
             Poll::Pending => return Poll::Pending,
@@ -125,9 +166,9 @@ impl Body for RequestBody {
                 body.tee.iter().for_each(|tee| tee.complete());
                 return Poll::Ready(None);
             }
-            Poll::Ready(Some(Err(_))) => {
-                watch.failure.set(Some(BodyError::Broken));
-                return Poll::Ready(Some(Err(BodyError::Broken)));
+            Poll::Ready(Some(Err(error))) => {
+                watch.failure.set(Some(error));
+                return Poll::Ready(Some(Err(error)));
             }
             Poll::Ready(Some(Ok(frame))) => frame,
         };
@@ -147,12 +188,11 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().map_or(self.whole.is_none(), Incoming::is_end_stream)
+        self.inner.as_ref().is_none_or(ClientBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let whole = || SizeHint::with_exact(self.whole.as_ref().map_or(0, |bytes| bytes.len() as u64));
-        self.inner.as_ref().map_or_else(whole, Incoming::size_hint)
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), ClientBody::size_hint)
     }
 }
 

@@ -108,6 +108,48 @@ impl Pair {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Source, load_texts};
+    use crate::routing::prepare::assemble;
+    use crate::telemetry::Registry;
+    use crate::upstream::{Budget, Upstreams};
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue, header};
+
+    const FILE: &str = "listeners: [{ address: 127.0.0.1:1 }]\nservices:\n  shop:\n    variants:\n      \
+        stable: { weight: 1, endpoints: [\"127.0.0.1:2\"] }\n      canary: { weight: 0, endpoints: [\"127.0.0.1:3\"] }\n    \
+        mirror: { to: canary }\n";
+
+    fn mirror() -> Arc<Mirror> {
+        let loaded = load_texts(vec![Source::new("a.yaml", FILE)]).unwrap_or_else(|errors| panic!("{errors}"));
+        let prepared = assemble(loaded, &Upstreams::default(), &Registry::new(1, 1000));
+        prepared.unwrap_or_else(|errors| panic!("{errors}")).snapshot.services[0].mirror.clone().unwrap()
+    }
+
+    fn seen(status: u16, body: &'static str) -> Seen {
+        let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Seen { status, headers: HeaderMap::from_iter([kind]), body: Some(Bytes::from_static(body.as_bytes())) }
+    }
+
+    fn pair(by: &Arc<Mirror>, primary: Seen, mirror: Seen) -> Pair {
+        let held = Budget::new(1).hold(1).unwrap();
+        Pair { by: by.clone(), primary, mirror, facts: Difference::default(), held }
+    }
+
+    /// Nobody takes what waits, and nothing may wait.
+    #[test]
+    fn bodies_that_find_no_room_are_left_out_and_the_rest_is_compared() {
+        let (by, comparer) = (mirror(), Comparer::default());
+        let (waiting, _pairs) = sync_channel(0);
+        assert!(comparer.waiting.set(Some(waiting)).is_ok());
+        comparer.take(pair(&by, seen(200, "[1]"), seen(200, "[2]")));
+        comparer.take(pair(&by, seen(200, "[1]"), seen(404, "[2]")));
+        // the same bytes need no thread
+        comparer.take(pair(&by, seen(200, "[1]"), seen(200, "[1]")));
+        assert_eq!(by.record.uncompared(Uncompared::Busy), 2);
+        let results = [MirrorResult::Same, MirrorResult::Different].map(|result| by.record.results(result));
+        assert_eq!(results, [2, 1]);
+        assert_eq!(by.record.last()[0].statuses, (200, 404));
+    }
 
     #[cfg(target_os = "linux")]
     #[test]

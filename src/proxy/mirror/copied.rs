@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::compare::Seen;
 use super::lane::{Job, Lane};
+use crate::proxy::additions::Additions;
 use crate::proxy::connection::Connection;
 use crate::proxy::forward::Decision;
 use crate::proxy::headers::{HopByHop, X_REQUEST_ID};
@@ -62,7 +63,7 @@ const PATH_CHARS_MAX: usize = 256;
 pub(in crate::proxy) fn copy(
     connection: &Connection,
     decision: &Decision<'_>,
-    head: &request::Parts,
+    (head, additions): (&request::Parts, &Additions<'_>),
     destination: &Destination,
     asked: HopByHop,
     body: &mut RequestBody,
@@ -73,7 +74,7 @@ pub(in crate::proxy) fn copy(
     if is_left || !mirror.takes(&head.method, decision.cohort, decision.variant) || !mirror.draws() {
         return None;
     }
-    let made = Copied::new(connection, mirror, head, destination, asked, body);
+    let made = Copied::new(connection, mirror, (head, additions), destination, asked, body);
     made.map_err(|result| mirror.record.count(result)).ok().map(Box::new)
 }
 
@@ -81,7 +82,7 @@ impl Copied {
     fn new(
         connection: &Connection,
         mirror: &Arc<Mirror>,
-        head: &request::Parts,
+        (head, additions): (&request::Parts, &Additions<'_>),
         destination: &Destination,
         asked: HopByHop,
         body: &mut RequestBody,
@@ -89,7 +90,9 @@ impl Copied {
         let target = destination.target.as_ref().unwrap_or(&head.uri).path_and_query().cloned();
         let target = target.ok_or(MirrorResult::Unanswered)?;
         let lane = connection.worker.mirrors.lane(mirror, &connection.worker);
-        let held = lane.budget().hold(target.as_str().len() + size(&head.headers)).ok_or(MirrorResult::Dropped)?;
+        let mut headers = head.headers.clone();
+        additions.insert_into(&mut headers);
+        let held = lane.budget().hold(target.as_str().len() + size(&headers)).ok_or(MirrorResult::Dropped)?;
         let kept = if body.is_end_stream() {
             None
         } else {
@@ -106,7 +109,7 @@ impl Copied {
             version: head.version,
             target,
             authority: destination.authority.clone(),
-            headers: head.headers.clone(),
+            headers,
             takes_trailers: asked.takes_trailers,
         };
         let open = Open { mirror: mirror.clone(), lane, request, body: kept, held, primary: None };

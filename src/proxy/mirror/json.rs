@@ -181,4 +181,18 @@ mod tests {
         let long = told(&format!(r#"{{"{name}":{{"{name}":1}}}}"#), "{}", &[]);
         assert!(long.len() < 300, "{}", long.len());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_two_texts_are_compared_and_none_differs_from_itself(
+            one in "[\\[\\]{}:,\"a0 .e-]{0,40}",
+            other in "[\\[\\]{}:,\"a0 .e-]{0,40}",
+        ) {
+            let paths = ["$..a".parse().unwrap()];
+            let _ = differ(one.as_bytes(), other.as_bytes(), &paths);
+            if let Differences::Places(places) = differ(one.as_bytes(), one.as_bytes(), &[]) {
+                proptest::prop_assert!(places.is_empty());
+            }
+        }
+    }
 }

@@ -15,7 +15,9 @@ use crate::proxy::worker::{Shared, Worker};
 use crate::routing::forged::X_RINGWAY_MIRROR;
 use crate::routing::mirror::Mirror;
 use crate::telemetry::mirror::{Difference, Latencies, MirrorRecord, MirrorResult};
-use crate::upstream::{Budget, ExchangeError, Held, Lease, Pools, Protocol, RequestBody, UpstreamBody};
+use crate::upstream::{
+    Answered, Budget, ExchangeError, Fields, Held, Lease, Pools, Protocol, RequestBody, Sendable, UpstreamBody,
+};
 
 /// One worker's lanes: one for each mirror that it has met.
 #[derive(Default)]
@@ -137,14 +139,15 @@ impl Lane {
         };
         let length = body.as_ref().map(Bytes::len);
         let head = head(mirror, request, length, is_http2).ok_or(MirrorResult::Failed)?;
+        let fields = Fields::of(&head.headers);
         let mut body = body.map_or_else(RequestBody::empty, RequestBody::whole);
         for _ in 0..UNSENT_MAX {
             let lease = self.lease(mirror, is_http2).await?;
             let began = Instant::now();
-            match lease.exchange(&head, body).await {
-                Ok(answer) => {
+            let sendable = Sendable { head: &head, fields, added: b"", interim: None };
+            match lease.exchange(&sendable, body).await {
+                Ok(Answered { head, body, .. }) => {
                     let latency_us = began.elapsed().as_micros() as u64;
-                    let (head, body) = answer.into_parts();
                     let body = read(body, held).await?;
                     return Ok((Seen { status: head.status.as_u16(), headers: head.headers, body }, latency_us));
                 }
