@@ -114,6 +114,11 @@ codes! {
     Error 123 BadCookieName: "a cookie name is not valid",
     Warning 124 SimilarNames: "two names differ only in case",
 
+    Warning 170 MirrorOfNothing: "a mirror copies nothing",
+    Warning 171 MirrorRepeatsChanges: "a mirror repeats requests that change things",
+    Error 172 BadJsonPath: "a path into JSON is not valid",
+    Error 173 MirrorOfUnknownCohort: "a mirror names a cohort that does not exist",
+    Warning 174 MirrorSettingUnused: "a setting of a mirror is not used",
     Error 180 ProtocolNeedsTls: "a protocol needs TLS, and there is none",
     Error 181 ProtocolIsPlain: "a protocol is plain, and there is TLS",
     Error 182 ClientKeyAlone: "a certificate and its key are not both there",
@@ -222,6 +227,8 @@ impl Code {
                 | Code::EmptyExpectation
                 | Code::KeySourceUnreached
                 | Code::SameEndpoints
+                | Code::MirrorOfNothing
+                | Code::MirrorOfUnknownCohort
         )
     }
 }

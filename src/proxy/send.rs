@@ -18,8 +18,8 @@ use super::record::Record;
 use crate::model::Reason;
 use crate::routing::request::{Destination, Refused};
 use crate::upstream::{
-    Alpn, Answered, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, Protocol, RequestBody, Sendable,
-    Upstream, Wanted,
+    Alpn, Answered, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, RequestBody, Sendable, Upstream,
+    Wanted,
 };
 
 /// A request that is ready to be sent, but for what depends on the variant and on the endpoint's protocol.
@@ -54,7 +54,7 @@ pub(super) async fn send<'r>(
     let mut variant = decision.variant;
     let lease = loop {
         let upstream = &service.variants[variant].upstream;
-        let wanted = connection.wants(protocol(upstream, outgoing.head.version), outgoing.client);
+        let wanted = connection.wants(upstream.spec().alpn(outgoing.head.version), outgoing.client);
         match lend(connection, upstream, wanted, decision, started).await {
             Ok(lease) => break lease,
             Err(PickError(cause)) => {
@@ -95,16 +95,6 @@ async fn lend(
     Ok(lease)
 }
 
-fn protocol(upstream: &Upstream, version: Version) -> Alpn {
-    match upstream.spec().protocol {
-        Protocol::Http1 => Alpn::Http1,
-        Protocol::H2c | Protocol::Http2 => Alpn::Http2,
-        Protocol::Auto if upstream.spec().is_tls => Alpn::Either,
-        Protocol::Auto if version == Version::HTTP_2 => Alpn::Http2,
-        Protocol::Auto => Alpn::Http1,
-    }
-}
-
 /// Sends a request on a connection and waits for the head of the answer.
 ///
 /// A connection that waited in the pool may have been closed by the endpoint at the very moment of use. A request
@@ -127,8 +117,7 @@ async fn exchange(
     // another connection must speak the protocol that the request is written for
     let wanted = connection.wants(if is_http2 { Alpn::Http2 } else { Alpn::Http1 }, client);
     if is_http2 {
-        let scheme = if upstream.spec().is_tls { "https" } else { "http" };
-        address_http2(head, destination, asked, scheme)?;
+        address_http2(head, destination, asked, upstream.spec().scheme())?;
         additions.insert_into(&mut head.headers);
     } else {
         address_http1(head, destination);

@@ -6,6 +6,7 @@
 mod collect;
 mod exposition;
 mod fold;
+mod mirror;
 mod process;
 
 use super::access_log::LogCounters;

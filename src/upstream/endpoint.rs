@@ -1,10 +1,11 @@
 use arc_swap::{ArcSwap, ArcSwapOption};
+use http::Version;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::{ClientTls, ProxyVersion};
+use super::{Alpn, ClientTls, ProxyVersion};
 
 /// What a variant's upstream is made of. Two equal ones are the same upstream, also across reloads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +86,24 @@ const EJECTION_MIN: Duration = Duration::from_millis(500);
 const EJECTION_MAX: Duration = Duration::from_secs(10);
 
 static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+
+impl Spec {
+    /// The protocol of a connection for a request of this version.
+    pub fn alpn(&self, version: Version) -> Alpn {
+        match self.protocol {
+            Protocol::Http1 => Alpn::Http1,
+            Protocol::H2c | Protocol::Http2 => Alpn::Http2,
+            Protocol::Auto if self.is_tls => Alpn::Either,
+            Protocol::Auto if version == Version::HTTP_2 => Alpn::Http2,
+            Protocol::Auto => Alpn::Http1,
+        }
+    }
+
+    /// The scheme of requests to it.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_tls { "https" } else { "http" }
+    }
+}
 
 impl Upstream {
     /// An upstream with the literal addresses of its spec; names wait for [`Upstream::set_addresses`].

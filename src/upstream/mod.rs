@@ -16,6 +16,7 @@ mod proxy_header;
 mod registry;
 mod resolve;
 mod stream;
+mod tee;
 mod tls;
 
 pub use body::{BodyError, BodyWatch, ClientBody, RequestBody, is_forbidden_trailer};
@@ -29,4 +30,5 @@ pub use proxy_header::{ProxyHeader, ProxyVersion, V2_SIGNATURE};
 pub use registry::Upstreams;
 pub use resolve::resolve_all;
 pub use stream::Stream;
+pub use tee::{Budget, Held, Lost, Tee};
 pub use tls::{Alpn, ClientTls, ClientTlsParts, has_agreed_on_http2};
