@@ -194,7 +194,7 @@ impl Judge {
 
     /// What is at stake begins anew with this weight.
     fn begin(&mut self, weight: f64) {
-        self.epoch += 1;
+        self.epoch = self.epoch.wrapping_add(1);
         self.errors.iter_mut().for_each(|gate| gate.start(weight));
         self.latency.iter_mut().for_each(|test| test.start(weight));
         self.outcomes.iter_mut().for_each(|test| test.start(weight));

@@ -91,7 +91,7 @@ impl Judge {
         let (ln_evidence, ln_needed) = (test.ln_value(), (1.0 / alpha).ln());
         let counts = test.counts();
         let (canary, stable) = counts.map_or((0, 0), |counts| (counts.canary, counts.stable));
-        let all = canary + stable;
+        let all = canary.saturating_add(stable);
         let verdict = match counts {
             _ if ln_evidence >= ln_needed => Verdict::Harm,
             None => Verdict::Unknown,

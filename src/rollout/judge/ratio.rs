@@ -49,8 +49,8 @@ impl RatioTest {
 /// `ln(r/r0)·e_c + e·[ln(1−ρ+ρ·r0) − ln(1−ρ+ρ·r)]` with ρ the canary's part of the exposures; 0 for a ratio on the
 /// tolerated side, which would be no test.
 fn ln_likelihood_ratio(tolerated: f64, ratio: f64, canary: Tally, stable: Tally) -> f64 {
-    let share = canary.of as f64 / (canary.of + stable.of) as f64;
-    let of_both = (canary.events + stable.events) as f64;
+    let share = canary.of as f64 / (canary.of as f64 + stable.of as f64);
+    let of_both = canary.events as f64 + stable.events as f64;
     let pull = (share * (tolerated - 1.0)).ln_1p() - (share * (ratio - 1.0)).ln_1p();
     (ratio / tolerated).ln() * canary.events as f64 + of_both * pull
 }

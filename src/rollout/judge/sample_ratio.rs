@@ -54,8 +54,8 @@ impl SampleRatioTest {
     /// Users who were seen for the first time since [`SampleRatioTest::start`].
     pub fn add(&mut self, canary: u64, stable: u64) {
         if let Some(current) = &mut self.current {
-            current.canary += canary;
-            current.stable += stable;
+            current.canary = current.canary.saturating_add(canary);
+            current.stable = current.stable.saturating_add(stable);
         }
     }
 
@@ -81,12 +81,12 @@ impl Counts {
 
 /// `lnΓ(Σα) − ΣlnΓ(α_i) + ΣlnΓ(α_i+n_i) − lnΓ(Σ(α_i+n_i)) − Σ n_i ln ρ_i`, α = 100·ρ.
 fn ln_multinomial(shares: &[f64], counts: &[u64]) -> f64 {
-    let total: u64 = counts.iter().sum();
+    let total: f64 = counts.iter().map(|count| *count as f64).sum();
     let by_share = shares.iter().zip(counts).map(|(share, count)| {
         let (prior, count) = (PRIOR * share, *count as f64);
         ln_gamma(prior + count) - ln_gamma(prior) - count * share.ln()
     });
-    ln_gamma(PRIOR) - ln_gamma(PRIOR + total as f64) + by_share.sum::<f64>()
+    ln_gamma(PRIOR) - ln_gamma(PRIOR + total) + by_share.sum::<f64>()
 }
 
 #[cfg(test)]

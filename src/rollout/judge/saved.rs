@@ -19,6 +19,9 @@ use super::words::{Reader, Writer};
 /// The form of what is written. Another one is refused: evidence begins anew, what was decided stands elsewhere.
 const FORM: u64 = 1;
 
+/// Counts beyond this were not counted by anybody; up to here floats hold them exactly.
+const COUNT_MAX: u64 = 1 << 53;
+
 impl Judge {
     /// The state, to be kept. Under 100 KB even for a plan of a hundred steps.
     pub fn save(&self) -> Vec<u64> {
@@ -201,7 +204,7 @@ impl SampleRatioTest {
         }
         if from.below(1)? == 1 {
             let canary_share = from.part().filter(|share| *share > 0.0 && *share < 1.0)?;
-            let (canary, stable, weight) = (from.number()?, from.number()?, from.part()?);
+            let (canary, stable, weight) = (from.below(COUNT_MAX)?, from.below(COUNT_MAX)?, from.part()?);
             self.current = Some(Counts { canary_share, canary, stable, weight });
         }
         Some(())
@@ -232,8 +235,7 @@ impl Window {
         for _ in 0..from.below(CELLS)? {
             let (cell, tally) = (from.number()?, Tally::restore(from)?);
             self.cells.push_back((cell, tally));
-            self.sum.events = self.sum.events.checked_add(tally.events)?;
-            self.sum.of = self.sum.of.checked_add(tally.of)?;
+            self.sum.add(tally);
         }
         Some(())
     }
@@ -299,6 +301,6 @@ impl Tally {
 
     fn restore(from: &mut Reader) -> Option<Tally> {
         let (events, of) = (from.number()?, from.number()?);
-        (events <= of).then_some(Tally { events, of })
+        (events <= of && of <= COUNT_MAX).then_some(Tally { events, of })
     }
 }

@@ -3,11 +3,14 @@
 /// Restarts come this long after a step began, and then each time after twice as long.
 const FIRST_RESTART_S: u64 = 300;
 
+/// What the beginning of a step gets of the step's part.
+const FIRST_PART: f64 = 0.75;
+
 /// Restarts within a step: 5, 10, 20, 40, 80, 160 minutes after it began.
 pub const RESTARTS_MAX: u32 = 6;
 
-/// Spreads the evidence over the starts: each step of the plan has an equal part; its beginning gets half of that,
-/// and the restarts within it a quarter, an eighth, and so on.
+/// Spreads the evidence over the starts: each step of the plan has an equal part; its beginning gets three
+/// quarters of that, and the restarts within it an eighth, a sixteenth, and so on.
 ///
 /// A test that only ever began once would have to win back what a long healthy time took from it, before it could
 /// notice a canary that turns bad late. What a step leaves over is for later ones.
@@ -31,7 +34,7 @@ impl Schedule {
         let part = if self.steps_left > 0 { self.stake / f64::from(self.steps_left) } else { self.stake / 2.0 };
         self.steps_left = self.steps_left.saturating_sub(1);
         (self.step_part, self.began_s, self.restarts) = (part, at_s, 0);
-        self.spend(part / 2.0)
+        self.spend(FIRST_PART * part)
     }
 
     /// The weight of a restart, if one is due.
@@ -41,7 +44,7 @@ impl Schedule {
             return None;
         }
         self.restarts += 1;
-        Some(self.spend(self.step_part / f64::from(2u32 << self.restarts)))
+        Some(self.spend((1.0 - FIRST_PART) * self.step_part / f64::from(1u32 << self.restarts)))
     }
 
     fn spend(&mut self, weight: f64) -> f64 {
@@ -57,20 +60,20 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_plan_of_one_step_gives_half_to_its_beginning() {
+    fn a_plan_of_one_step_gives_most_to_its_beginning() {
         let mut schedule = Schedule::new(1);
-        assert_eq!(schedule.begin_step(100), 0.5);
+        assert_eq!(schedule.begin_step(100), 0.75);
         assert_eq!(schedule.restart(399), None);
-        assert_eq!(schedule.restart(400), Some(0.25));
+        assert_eq!(schedule.restart(400), Some(0.125));
         assert_eq!(schedule.restart(699), None);
-        assert_eq!(schedule.restart(700), Some(0.125));
+        assert_eq!(schedule.restart(700), Some(0.0625));
     }
 
     #[test]
     fn steps_share_evenly_and_what_is_left_over_is_for_later_ones() {
         let mut schedule = Schedule::new(4);
-        assert_eq!(schedule.begin_step(0), 0.125);
-        assert_eq!(schedule.begin_step(60), (1.0 - 0.125) / 3.0 / 2.0);
+        assert_eq!(schedule.begin_step(0), 0.75 / 4.0);
+        assert_eq!(schedule.begin_step(60), (1.0 - 0.75 / 4.0) / 3.0 * 0.75);
     }
 
     proptest! {

@@ -61,8 +61,8 @@ impl Tally {
 
     /// Adds another tally.
     pub fn add(&mut self, other: Tally) {
-        self.events += other.events;
-        self.of += other.of;
+        self.events = self.events.saturating_add(other.events);
+        self.of = self.of.saturating_add(other.of);
     }
 
     /// Events by exposed; 0 without any.

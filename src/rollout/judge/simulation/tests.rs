@@ -2,6 +2,7 @@
 //! with all other tests and fail when a change makes it clearly worse.
 
 use super::*;
+use crate::rollout::judge::Unit;
 
 /// Runs of a long form: `RINGWAY_RUNS`, or this.
 fn runs(most: u64) -> u64 {
@@ -59,15 +60,38 @@ fn print(name: &str, summary: &Summary) {
     );
 }
 
+/// Without the watch over stable, which pauses and so would end runs before their time.
+fn without_collateral() -> JudgeRules {
+    JudgeRules { collateral: None, ..JudgeRules::default() }
+}
+
 #[test]
 #[ignore]
 fn false_alarms_in_full() {
     let runs = runs(10_000);
-    for (name, count) in
-        [("users", crate::rollout::judge::Unit::Users), ("requests", crate::rollout::judge::Unit::Requests)]
-    {
-        let policy = Policy::Judge(JudgeRules { count, ..JudgeRules::default() });
-        print(name, &Summary::of(healthy, &four_steps(), &policy, 0, runs));
+    let policy = Policy::Judge(without_collateral());
+    print("healthy releases", &Summary::of(healthy, &four_steps(), &policy, 0, runs));
+}
+
+#[test]
+#[ignore]
+fn false_pauses_in_full() {
+    let runs = runs(2_000);
+    print("healthy, as they are", &Summary::of(healthy, &four_steps(), &judge(), 0, runs));
+    let calm = |seed| World { outage: None, ..healthy(seed) };
+    print("healthy, no outage", &Summary::of(calm, &four_steps(), &judge(), 0, runs));
+    let even = |seed| World { swing: 0.0, ..calm(seed) };
+    print("healthy, no outage, no swing", &Summary::of(even, &four_steps(), &judge(), 0, runs));
+}
+
+#[test]
+#[ignore]
+fn false_alarms_by_unit_in_full() {
+    let runs = runs(2_000);
+    for (name, count) in [("users", Unit::Users), ("requests", Unit::Requests)] {
+        let policy = Policy::Judge(JudgeRules { count, ..without_collateral() });
+        let world = |seed| World { broken_users: 0.002, slow_users: 0.005, ..healthy(seed) };
+        print(name, &Summary::of(world, &four_steps(), &policy, 0, runs));
     }
 }
 
@@ -86,6 +110,106 @@ fn power_in_full() {
         for steps in [Steps(vec![(0.01, 600)]), Steps(vec![(0.01, 600), (0.05, 600), (0.25, 600), (0.5, 600)])] {
             let world = |_| World { error_rate: base, fault, ..World::default() };
             print(&format!("{name}, {} steps", steps.0.len()), &Summary::of(world, &steps, &judge(), 0, runs));
+            let policy = Policy::Judge(JudgeRules { count: Unit::Requests, ..JudgeRules::default() });
+            print(&format!("{name}, {} steps, requests", steps.0.len()), &Summary::of(world, &steps, &policy, 0, runs));
+        }
+    }
+}
+
+/// The service on which rules are compared: 500 requests a second, 0.2 % errors, with what happens to healthy ones.
+fn service(seed: u64, is_calm: bool, fault: Fault) -> World {
+    let world = World { fault, ..World::default() };
+    let healthy = healthy(seed);
+    match is_calm {
+        true => world,
+        false => World {
+            outage: healthy.outage,
+            swing: healthy.swing,
+            swing_s: healthy.swing_s,
+            broken_users: 0.002,
+            ..world
+        },
+    }
+}
+
+const FAULTS: [(&str, Fault); 5] = [
+    ("half fail", Fault { from_s: 0, errors: 0.5, slow_share: 0.0, slow_by_us: 0, slower_by: 0.0 }),
+    ("+5 points", Fault { from_s: 0, errors: 0.05, slow_share: 0.0, slow_by_us: 0, slower_by: 0.0 }),
+    ("0.2 % to 1 %", Fault { from_s: 0, errors: 0.008, slow_share: 0.0, slow_by_us: 0, slower_by: 0.0 }),
+    ("2 % take 500 ms more", Fault { from_s: 0, errors: 0.0, slow_share: 0.02, slow_by_us: 500_000, slower_by: 0.0 }),
+    ("half fail after 7 min", Fault { from_s: 420, errors: 0.5, slow_share: 0.0, slow_by_us: 0, slower_by: 0.0 }),
+];
+
+fn five_minutes_each() -> Steps {
+    Steps(vec![(0.01, 300), (0.05, 300), (0.25, 300), (0.5, 300)])
+}
+
+/// Rules that a careful person could have come up with for this one service.
+fn candidates() -> Vec<ThresholdRule> {
+    let mut rules = Vec::new();
+    for every_s in [15, 60] {
+        for bad_max in [0.005, 0.0075, 0.01, 0.02, 0.04, 0.1, 0.25] {
+            for p99_max_us in [200_000, 300_000, 500_000] {
+                for failures in [1, 2, 3, 5, 9] {
+                    let success_min = 1.0 - bad_max;
+                    let p99_max_us = Some(p99_max_us);
+                    rules.push(ThresholdRule {
+                        every_s,
+                        window_s: every_s,
+                        success_min,
+                        p99_max_us,
+                        failures,
+                        forgets: true,
+                    });
+                }
+            }
+        }
+    }
+    rules
+}
+
+/// The rules that take back at most 1 in 100 healthy releases.
+fn tuned(is_calm: bool, runs: u64) -> Vec<ThresholdRule> {
+    let is_quiet = |rule: &ThresholdRule| {
+        let (policy, mut alarms) = (Policy::Threshold(*rule), 0);
+        (0..runs).all(|seed| {
+            let run = run(&service(seed, is_calm, Fault::default()), &five_minutes_each(), &policy, seed);
+            alarms += u64::from(matches!(run.end, End::RolledBack(_)));
+            alarms <= runs / 100
+        })
+    };
+    candidates().into_iter().filter(is_quiet).collect()
+}
+
+#[test]
+#[ignore]
+fn against_thresholds_in_full() {
+    let runs = runs(100);
+    let steps = five_minutes_each();
+    for is_calm in [true, false] {
+        let world = |fault| move |seed| service(seed, is_calm, fault);
+        let mut policies = vec![
+            ("judge".to_owned(), judge()),
+            ("argo".to_owned(), Policy::Threshold(ThresholdRule::ARGO)),
+            ("flagger".to_owned(), Policy::Threshold(ThresholdRule::FLAGGER)),
+        ];
+        let quiet = tuned(is_calm, runs);
+        println!("calm: {is_calm}; quiet rules: {} of {}", quiet.len(), candidates().len());
+        // of the quiet ones, for each fault the best by hindsight
+        for (name, fault) in FAULTS {
+            let harmed = |rule: &ThresholdRule| {
+                let policy = Policy::Threshold(*rule);
+                Summary::of(world(fault), &steps, &policy, 0, (runs / 10).max(5)).harmed
+            };
+            if let Some(best) = quiet.iter().min_by_key(|rule| harmed(rule)) {
+                policies.push((format!("best for {name}: {best:?}"), Policy::Threshold(*best)));
+            }
+        }
+        for (name, policy) in policies {
+            print(&format!("{name}: healthy"), &Summary::of(world(Fault::default()), &steps, &policy, 0, runs));
+            for (fault_name, fault) in FAULTS {
+                print(&format!("{name}: {fault_name}"), &Summary::of(world(fault), &steps, &policy, 0, runs));
+            }
         }
     }
 }
