@@ -3,14 +3,18 @@
 /// Restarts come this long after a step began, and then each time after twice as long.
 const FIRST_RESTART_S: u64 = 300;
 
+/// What the first step of several gets of the whole.
+const FIRST_STEP: f64 = 2.0 / 3.0;
+
 /// What the beginning of a step gets of the step's part.
 const FIRST_PART: f64 = 0.75;
 
 /// Restarts within a step: 5, 10, 20, 40, 80, 160 minutes after it began.
 pub const RESTARTS_MAX: u32 = 6;
 
-/// Spreads the evidence over the starts: each step of the plan has an equal part; its beginning gets three
-/// quarters of that, and the restarts within it an eighth, a sixteenth, and so on.
+/// Spreads the evidence over the starts: the first step has two thirds, as most of what is wrong is wrong from the first
+/// second, and the others share the rest evenly. Of a step's part its beginning gets three quarters, and the restarts
+/// within it an eighth, a sixteenth, and so on.
 ///
 /// A test that only ever began once would have to win back what a long healthy time took from it, before it could
 /// notice a canary that turns bad late. What a step leaves over is for later ones.
@@ -31,7 +35,13 @@ impl Schedule {
 
     /// A step begins: the weight of its start. More steps than planned share what is left, half of it each time.
     pub fn begin_step(&mut self, at_s: u64) -> f64 {
-        let part = if self.steps_left > 0 { self.stake / f64::from(self.steps_left) } else { self.stake / 2.0 };
+        let part = match (self.steps_left, self.stake) {
+            (0, left) => left / 2.0,
+            (1, left) => left,
+            // nothing has begun yet
+            (_, 1.0) => FIRST_STEP,
+            (steps, left) => left / f64::from(steps),
+        };
         self.steps_left = self.steps_left.saturating_sub(1);
         (self.step_part, self.began_s, self.restarts) = (part, at_s, 0);
         self.spend(FIRST_PART * part)
@@ -70,10 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn steps_share_evenly_and_what_is_left_over_is_for_later_ones() {
+    fn the_first_step_gets_most_and_what_is_left_over_is_for_later_ones() {
         let mut schedule = Schedule::new(4);
-        assert_eq!(schedule.begin_step(0), 0.75 / 4.0);
-        assert_eq!(schedule.begin_step(60), (1.0 - 0.75 / 4.0) / 3.0 * 0.75);
+        assert_eq!(schedule.begin_step(0), 0.5);
+        assert_eq!(schedule.begin_step(60), 0.5 / 3.0 * 0.75);
+        assert_eq!((schedule.begin_step(120), schedule.begin_step(180)), (0.140625, 0.17578125));
     }
 
     proptest! {
