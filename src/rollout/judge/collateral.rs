@@ -74,6 +74,14 @@ impl Collateral {
         self.slow.iter_mut().zip(slow).for_each(|(detector, slow)| detector.add(*slow));
     }
 
+    /// The quantile that speaks the loudest; `None` when errors do.
+    pub fn loudest(&self) -> Option<usize> {
+        let values = self.slow.each_ref().map(Detector::ln_value);
+        let at = (1..QUANTILES).fold(0, |best, at| if values[at] > values[best] { at } else { best });
+        let errors = self.errors.as_ref().map_or(f64::NEG_INFINITY, Detector::ln_value);
+        (values[at] > errors).then_some(at)
+    }
+
     /// Begins anew, against the same past.
     pub fn forget(&mut self) {
         self.errors.iter_mut().chain(&mut self.slow).for_each(|detector| *detector = Detector::new(detector.at_most));

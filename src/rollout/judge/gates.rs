@@ -34,7 +34,7 @@ impl Judge {
         let freeze = self.rules.freeze_at.ln();
         let members = gates.iter().filter(|gate| gate.is_member());
         let most = members.map(|gate| gate.ln_evidence).fold(f64::NEG_INFINITY, f64::max);
-        for gate in gates.iter_mut().filter(|gate| gate.is_member() && gate.verdict == Verdict::Pass) {
+        for gate in gates.iter_mut().filter(|gate| gate.is_member() && gate.verdict != Verdict::Unknown) {
             let is_suspect = gate.ln_evidence >= freeze || gate.ln_evidence >= most;
             if is_combined_harm && is_suspect {
                 gate.verdict = Verdict::Harm;
@@ -138,16 +138,23 @@ impl Judge {
             _ if detectors.errors.is_none() && self.thresholds.is_none() => Verdict::Unknown,
             _ => Verdict::Pass,
         };
-        Some(GateReading {
-            gate: Gate::Collateral,
-            verdict,
-            on_harm: rules.on_harm,
-            ln_evidence,
-            ln_needed,
-            canary: self.step.canary.errors,
-            stable: self.step.stable.errors,
-            detail: Detail::None,
-        })
+        let Totals { canary, stable } = &self.step;
+        let slow = detectors.loudest().zip(self.thresholds);
+        let (at_fault, detail) = match slow {
+            None => ((canary.errors, stable.errors), Detail::None),
+            Some((at, thresholds)) => (
+                (canary.slow[at], stable.slow[at]),
+                Detail::Slow {
+                    level: QUANTILE_LEVELS[at],
+                    stable_us: thresholds.stable_us[at],
+                    canary_us: thresholds.canary_us[at],
+                    before: true,
+                },
+            ),
+        };
+        let (canary, stable) = at_fault;
+        let (gate, on_harm) = (Gate::Collateral, rules.on_harm);
+        Some(GateReading { gate, verdict, on_harm, ln_evidence, ln_needed, canary, stable, detail })
     }
 
     /// A gate of the class that decides together.

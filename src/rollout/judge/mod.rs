@@ -46,5 +46,6 @@ pub use reading::{Decision, Detail, Gate, GateReading, Reading, Verdict};
 pub use rules::{
     BurnRules, BurnWindow, CollateralRules, ErrorRules, JudgeRules, LatencyRules, OnHarm, OutcomeRules, Unit,
 };
+pub use schedule::starts_of_step;
 pub use sentence::sentence;
 pub use tick::{QUANTILE_LEVELS, QUANTILES, Side, Tally, Tick, Users};

@@ -15,8 +15,8 @@ pub struct Preview {
     pub error_rate: f64,
     /// How often a healthy rollout may be taken back.
     pub alpha: f64,
-    /// Among how many starts the evidence is spread.
-    pub starts: u32,
+    /// Among how many starts the evidence is spread ([`starts_of_step`](super::starts_of_step)).
+    pub starts: f64,
     /// Rates up to this are never harm.
     pub floor: f64,
     /// Bad events below which nothing is harm.
@@ -47,10 +47,9 @@ impl Preview {
     /// Two tests must speak, that against stable and that against the floor, and there are the least numbers of
     /// bad events and of requests. The slowest of all decides.
     pub fn requests_until(&self, rate: f64) -> f64 {
-        let starts = f64::from(self.starts);
         let base = self.error_rate.max(1e-6);
-        let against_stable = requests_needed(rate / base, base, self.alpha, starts);
-        let against_floor = requests_needed(rate / self.floor, self.floor, self.alpha, starts);
+        let against_stable = requests_needed(rate / base, base, self.alpha, self.starts);
+        let against_floor = requests_needed(rate / self.floor, self.floor, self.alpha, self.starts);
         let least = (self.min_bad as f64 / rate.max(1e-9)).max(self.min_requests as f64);
         against_stable.max(against_floor).max(least)
     }
@@ -138,7 +137,7 @@ mod tests {
         hold_s: 600,
         error_rate: 0.002,
         alpha: 0.05,
-        starts: 4,
+        starts: 4.0,
         floor: 0.001,
         min_bad: 3,
         min_requests: 10,

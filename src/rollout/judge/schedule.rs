@@ -64,6 +64,14 @@ impl Schedule {
     }
 }
 
+/// Among how many starts the evidence of a step is spread (from 0), for the preview: one over the weight of its
+/// beginning, when no restart came before it.
+pub fn starts_of_step(step: u32, steps: u32) -> f64 {
+    let mut schedule = Schedule::new(steps);
+    let weight = (0..=step.min(steps.max(1) - 1)).map(|_| schedule.begin_step(0)).last();
+    1.0 / weight.unwrap_or(1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +90,7 @@ mod tests {
     #[test]
     fn the_first_step_gets_most_and_what_is_left_over_is_for_later_ones() {
         let mut schedule = Schedule::new(4);
+        assert_eq!((starts_of_step(0, 4), starts_of_step(1, 4), starts_of_step(9, 1)), (2.0, 8.0, 1.0 / 0.75));
         assert_eq!(schedule.begin_step(0), 0.5);
         assert_eq!(schedule.begin_step(60), 0.5 / 3.0 * 0.75);
         assert_eq!((schedule.begin_step(120), schedule.begin_step(180)), (0.140625, 0.17578125));

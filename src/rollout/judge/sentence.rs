@@ -15,10 +15,14 @@ pub fn sentence(reading: &GateReading, outcomes: &[&str]) -> String {
     let n = grouped(reading.canary.of);
     let evidence = format!("evidence {} of {}", amount(reading.ln_evidence), amount(reading.ln_needed));
     match reading.detail {
-        Detail::None => match reading.gate {
-            Gate::Collateral => format!("stable got worse since the rollout began: errors {stable}, {evidence}"),
-            _ => format!("{name} {canary} against stable {stable}, n = {n}, {evidence}"),
-        },
+        Detail::Slow { level, stable_us, .. } if reading.gate == Gate::Collateral => {
+            let (limit, p) = (milliseconds(stable_us), level * 100.0);
+            format!("stable got worse since the rollout began: {stable} slower than {limit} (p{p:.0}), {evidence}")
+        }
+        Detail::None if reading.gate == Gate::Collateral => {
+            format!("stable got worse since the rollout began: errors {stable}, {evidence}")
+        }
+        Detail::None => format!("{name} {canary} against stable {stable}, n = {n}, {evidence}"),
         Detail::Before => format!("{name} {canary} against {stable} before the step, n = {n}, {evidence}"),
         Detail::Slow { level, canary_us, before, .. } => {
             let whose = if before { "before the step" } else { "stable" };
@@ -123,6 +127,10 @@ mod tests {
             (
                 reading(Gate::Collateral, (0, 0), (7, 100), 25.0, Detail::None),
                 "stable got worse since the rollout began: errors 7 %, evidence 25 of 20",
+            ),
+            (
+                reading(Gate::Collateral, (0, 0), (7, 100), 25.0, slow),
+                "stable got worse since the rollout began: 7 % slower than 160 ms (p99), evidence 25 of 20",
             ),
         ] {
             assert_eq!(sentence(&reading, &["orders"]), text);

@@ -296,7 +296,7 @@ fn a_judge_goes_on_where_an_earlier_process_left_it() {
 fn a_state_that_does_not_fit_is_refused() {
     let story = busy();
     let (rules, words) = (story.judge.rules.clone(), story.judge.save());
-    for length in 0..words.len() {
+    for length in (0..words.len()).step_by(7) {
         assert_eq!(Judge::restore(rules.clone(), &words[..length]), None, "{length}");
     }
     assert_eq!(Judge::restore(JudgeRules::default(), &words), None);
@@ -304,7 +304,7 @@ fn a_state_that_does_not_fit_is_refused() {
     longer.push(0);
     assert_eq!(Judge::restore(rules.clone(), &longer), None);
     let mut rng = fastrand::Rng::with_seed(7);
-    for _ in 0..20_000 {
+    for _ in 0..2_000 {
         let mut changed = words.clone();
         let at = rng.usize(..changed.len());
         changed[at] = [rng.u64(..), u64::MAX, f64::NAN.to_bits(), f64::INFINITY.to_bits()][rng.usize(..4)];
