@@ -94,7 +94,7 @@ impl Preview {
             percent(short(seen)),
             duration(self.seconds_until(seen))
         );
-        let unseen = EXAMPLES.iter().filter(|ratio| *ratio * base < smallest).next_back();
+        let unseen = EXAMPLES.iter().rfind(|ratio| *ratio * base < smallest);
         match unseen.filter(|_| base > 0.0) {
             Some(ratio) => format!("{sees}; cannot see ×{ratio} within the hold"),
             None => sees,
@@ -120,8 +120,8 @@ fn short(rate: f64) -> f64 {
 /// A duration to one unit: `1 second`, `3 minutes`, `2 hours`.
 fn duration(seconds: f64) -> String {
     let (count, unit) = match seconds {
-        ..99.5 => (seconds.max(1.0).round(), "second"),
-        ..5_970.0 => ((seconds / 60.0).round(), "minute"),
+        0.0..99.5 => (seconds.max(1.0).round(), "second"),
+        99.5..5_970.0 => ((seconds / 60.0).round(), "minute"),
         _ => ((seconds / 3_600.0).round(), "hour"),
     };
     format!("{count} {unit}{}", if count == 1.0 { "" } else { "s" })

@@ -56,8 +56,8 @@ fn rounded(rate: f64) -> f64 {
 
 fn milliseconds(us: u64) -> String {
     match us {
-        ..10_000 => format!("{:.1} ms", us as f64 / 1e3),
-        ..10_000_000 => format!("{} ms", grouped(us / 1_000)),
+        0..10_000 => format!("{:.1} ms", us as f64 / 1e3),
+        10_000..10_000_000 => format!("{} ms", grouped(us / 1_000)),
         _ => format!("{:.1} s", us as f64 / 1e6),
     }
 }

@@ -308,8 +308,8 @@ mod tests {
                 fill(&mut met.seen, true);
                 fill(&mut met.errors, is_error);
                 fill(&mut met.timed, !is_error);
-                for at in 0..QUANTILES {
-                    fill(&mut met.slow[at], !is_error && latency_us > limits[at]);
+                for (slow, limit) in met.slow.iter_mut().zip(limits) {
+                    fill(slow, !is_error && latency_us > limit);
                 }
                 let epoch = u32::from(at_s >= 30);
                 traffic.count(Request { user, is_canary, is_error, latency_us }, Some(&thresholds), epoch);
