@@ -1,5 +1,7 @@
 //! Stories of one cohort, through the judge as the engine uses it.
 
+#![cfg(test)]
+
 use super::*;
 
 const THRESHOLDS: Thresholds =

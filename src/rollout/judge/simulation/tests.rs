@@ -1,6 +1,8 @@
 //! What is promised of the judge, measured. The long forms make the tables of `docs/statistics.md`; the short ones run
 //! with all other tests and fail when a change makes it clearly worse.
 
+#![cfg(test)]
+
 use super::*;
 use crate::rollout::judge::Unit;
 
