@@ -107,6 +107,7 @@ async fn forward(
     let fields = *fields;
 
     let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, fields, &rules.limits)?;
+    connection.check_authority(destination.host())?;
     check_length(body, rules.limits.body_bytes)?;
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
@@ -132,7 +133,8 @@ async fn forward(
     record.route(&route.name, &current);
     let service = &snapshot.services[route.service];
     let assignment = service.assign(&view);
-    let decision = Decision::of(service, route.timeouts, &assignment, is_secure(head, client.peer_trusted));
+    let is_secure = connection.is_secure() || is_secure(head, client.peer_trusted);
+    let decision = Decision::of(service, route.timeouts, &assignment, is_secure);
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
 
@@ -150,7 +152,8 @@ async fn forward(
         (body, Some(watch))
     };
     let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
-    let outgoing = Outgoing { head, fields, additions, destination: &destination, body, watch, asked };
+    let outgoing =
+        Outgoing { head, fields, additions, destination: &destination, body, watch, asked, client: client.ip };
     let (answered, variant) = send(connection, outgoing, &decision, record, deadline, started).await?;
     let sent = Sent { variant, websocket_key, idle };
     finish(answered, &sent, connection, &decision, record)
@@ -264,7 +267,7 @@ fn prepare<'r>(
     Ok(Additions {
         via,
         forwarded_for: headers::forwarded_for(lines, fields, &connection.peer_text),
-        scheme: (!has_scheme).then_some("http"),
+        scheme: (!has_scheme).then_some(if connection.is_secure() { "https" } else { "http" }),
         forwarded_host: destination.authority.as_ref().filter(|_| !has_host),
         request_id: headers::request_id(lines, fields, peer_trusted),
         traceparent: headers::trace_context(lines, fields),
