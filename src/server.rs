@@ -23,7 +23,7 @@ use crate::control::{self, telemetry_address};
 use crate::control::{
     AdminAddress, Cause, Common, DataPlane, Digests, Ended, Handle, InForce, Patience, ReloadResult, Requests, State,
 };
-use crate::proxy::{Shared, ViaName};
+use crate::proxy::{Comparer, Shared, ViaName};
 use crate::routing::{Prepared, Snapshot, prepare, unix_seconds};
 use crate::telemetry::access_log::{AccessLog, Target};
 use crate::telemetry::door;
@@ -129,6 +129,7 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
         connections: AtomicUsize::new(0),
         connections_max,
         via: ViaName::random(),
+        comparer: Comparer::default(),
     });
     let plane = Workers::start(workers, &shared, log).map_err(system)?;
 

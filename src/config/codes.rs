@@ -119,6 +119,11 @@ codes! {
     Warning 153 NeverEjected: "no endpoint can ever be ejected",
     Error 154 NothingToEjectFor: "outlier detection looks at nothing",
 
+    Warning 170 MirrorOfNothing: "a mirror copies nothing",
+    Warning 171 MirrorRepeatsChanges: "a mirror repeats requests that change things",
+    Error 172 BadJsonPath: "a path into JSON is not valid",
+    Error 173 MirrorOfUnknownCohort: "a mirror names a cohort that does not exist",
+    Warning 174 MirrorSettingUnused: "a setting of a mirror is not used",
     Error 180 ProtocolNeedsTls: "a protocol needs TLS, and there is none",
     Error 181 ProtocolIsPlain: "a protocol is plain, and there is TLS",
     Error 182 ClientKeyAlone: "a certificate and its key are not both there",
@@ -232,6 +237,8 @@ impl Code {
                 | Code::SameEndpoints
                 | Code::NotOneCheck
                 | Code::NothingToEjectFor
+                | Code::MirrorOfNothing
+                | Code::MirrorOfUnknownCohort
         )
     }
 }

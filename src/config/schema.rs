@@ -20,11 +20,14 @@ pub use resilience::{
 
 use super::values::{Duration, Percent, Size, Weight, networks};
 
+mod mirror;
 mod tls;
 
 pub use tls::{
     CertificateFiles, ClientAuth, ListenerTls, ProxyProtocolFrom, ProxyProtocolVersion, TlsVersion, UpstreamTls,
 };
+
+pub use mirror::{Mirror, MirrorIgnore, MirrorPart};
 
 /// A Ringway configuration: who listens, what is released, and how requests find it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -187,6 +190,8 @@ pub struct Service {
     /// Groups of requests; the first that matches wins, `everyone` takes the rest.
     #[serde(default)]
     pub cohorts: Vec<Cohort>,
+    /// Copies of requests to another variant, whose answers are compared and thrown away.
+    pub mirror: Option<Mirror>,
 }
 
 /// A place where the user key is read.

@@ -13,6 +13,7 @@ use super::arrived::Arrived;
 use super::connection::Connection;
 use super::error::ProxyError;
 use super::headers;
+use super::mirror;
 use super::record::Record;
 use super::send::{Outgoing, Sending, send};
 use super::tunnel::{self, Tunnel};
@@ -147,7 +148,7 @@ async fn forward(
     let is_streaming = asked.wants_websocket || (fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers));
     let wait = route.timeouts.request.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
     let body = std::mem::replace(body, ClientBody::Empty);
-    let (body, watch) = if body.is_end_stream() {
+    let (mut body, watch) = if body.is_end_stream() {
         deadline.set(started.into(), wait);
         (RequestBody::empty(), None)
     } else {
@@ -155,6 +156,7 @@ async fn forward(
         let (body, watch) = RequestBody::streamed(body, rules.limits.body_bytes, deadline.clone(), idle, wait);
         (body, Some(watch))
     };
+    record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
     let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
     let outgoing = Outgoing { head, fields, additions, destination: &destination, body, watch, asked };
     let sending = Sending { connection, decision: &decision, deadline, started };
@@ -223,6 +225,7 @@ fn finish(
         return Err(ProxyError::BadAnswer);
     }
     record.answer(head.status.as_u16());
+    record.mirror_answer((sent.variant, &decision.service.variants[sent.variant].name), head, &answered.body);
     headers::strip_answer(&mut head.headers, answered.fields);
     head.version = Version::HTTP_11;
     if let Some(cookie) = &decision.issued

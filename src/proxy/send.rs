@@ -19,8 +19,8 @@ use super::retry;
 use crate::model::{FallbackCause, Reason};
 use crate::routing::request::{Destination, Refused};
 use crate::upstream::{
-    Alpn, Answered, Balance, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, Protocol, RequestBody,
-    Sendable, Standard, Upstream, Want,
+    Alpn, Answered, Balance, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, RequestBody, Sendable,
+    Standard, Upstream, Want,
 };
 
 /// A request that is ready to be sent, but for what depends on the variant and on the endpoint's protocol.
@@ -117,7 +117,7 @@ impl Attempt {
         let decision = sending.decision;
         loop {
             let upstream = &decision.service.variants[self.variant].upstream;
-            let cause = match self.lend(sending, upstream, protocol(upstream, version)).await {
+            let cause = match self.lend(sending, upstream, upstream.spec().alpn(version)).await {
                 Ok(lease) => return Ok(lease),
                 Err(PickError::Exhausted) => return Err(ProxyError::Exhausted),
                 Err(PickError::Variant(cause)) => cause,
@@ -198,8 +198,7 @@ impl Attempt {
         let interim = (head.version == Version::HTTP_11).then_some(&sending.connection.interim);
         if self.made_for != Some(self.variant) {
             if is_http2 {
-                let scheme = if upstream.spec().is_tls { "https" } else { "http" };
-                address_http2(head, destination, asked, scheme)?;
+                address_http2(head, destination, asked, upstream.spec().scheme())?;
                 additions.insert_into(&mut head.headers);
             } else {
                 address_http1(head, destination);
@@ -240,16 +239,6 @@ impl Attempt {
             })?;
         }
         Err(ProxyError::Reset)
-    }
-}
-
-fn protocol(upstream: &Upstream, version: Version) -> Alpn {
-    match upstream.spec().protocol {
-        Protocol::Http1 => Alpn::Http1,
-        Protocol::H2c | Protocol::Http2 => Alpn::Http2,
-        Protocol::Auto if upstream.spec().is_tls => Alpn::Either,
-        Protocol::Auto if version == Version::HTTP_2 => Alpn::Http2,
-        Protocol::Auto => Alpn::Http1,
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use super::date::Date;
 use super::headers::ViaName;
 use super::listener::{self, Listening};
+use super::mirror::{Comparer, Lanes};
 use crate::routing::Snapshot;
 use crate::routing::snapshot::ListenerRules;
 use crate::telemetry::access_log::LogShard;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub connections_max: usize,
     /// The name under which this process signs `Via`.
     pub via: ViaName,
+    /// Where answers to copied requests are compared.
+    pub comparer: Comparer,
 }
 
 /// What the control thread asks of a worker.
@@ -55,6 +58,7 @@ pub struct Worker {
     pub(super) shard: Arc<Shard>,
     pub(super) log: Option<LogShard>,
     pub(super) pools: Rc<Pools>,
+    pub(super) mirrors: Lanes,
     /// Woken when the worker drains.
     pub(super) drain: Notify,
     pub(super) is_draining: Cell<bool>,
@@ -161,6 +165,7 @@ impl Worker {
             shard,
             log,
             pools: Rc::default(),
+            mirrors: Lanes::default(),
             drain: Notify::new(),
             is_draining: Cell::new(false),
             date: RefCell::new(Date::now()),

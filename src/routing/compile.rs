@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::condition::{Condition, GeoTest};
 use super::host_pattern::HostPattern;
+use super::mirror;
 use super::path;
 use super::resilience;
 use super::routes::{Match, PathTest, Route, RouteTable, Timeouts};
@@ -44,7 +45,7 @@ pub struct CompileError {
     pub message: String,
 }
 
-type Result<T> = std::result::Result<T, CompileError>;
+pub(super) type Result<T> = std::result::Result<T, CompileError>;
 
 /// Compiles a file that `check` has found valid.
 pub fn compile(file: &schema::File, rev: &str, on: &Foundation<'_>) -> Result<Snapshot> {
@@ -69,7 +70,7 @@ pub fn compile(file: &schema::File, rev: &str, on: &Foundation<'_>) -> Result<Sn
     })
 }
 
-fn error(place: &Place, message: impl ToString) -> CompileError {
+pub(super) fn error(place: &Place, message: impl ToString) -> CompileError {
     CompileError { place: place.clone(), message: message.to_string() }
 }
 
@@ -133,6 +134,8 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
         text.extend_from_slice(format!("{name}/{cohort}").as_bytes());
         SaltKey::new(&text)
     };
+    let cohorts = compile_cohorts(name, service, &variants, remainder, own_salt, on, &place.key("cohorts"))?;
+    let mirror = mirror::compile(name, service, &variants, &cohorts, on, &place.key("mirror"))?;
     Ok(Service {
         name: name.into(),
         header: header_value(name, place)?,
@@ -144,7 +147,8 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
         },
         fallback,
         expose_assignment: service.expose_assignment,
-        cohorts: compile_cohorts(name, service, &variants, remainder, own_salt, on, &place.key("cohorts"))?,
+        cohorts,
+        mirror,
         remainder,
         variants,
     })
@@ -404,11 +408,11 @@ pub(super) fn as_matched(path: &str) -> String {
     path::normalise(path).map_or_else(|_| path.to_owned(), |normalised| normalised.matched.into_owned())
 }
 
-fn compile_methods(methods: &[String], place: &Place) -> Result<Box<[Method]>> {
+pub(super) fn compile_methods(methods: &[String], place: &Place) -> Result<Box<[Method]>> {
     methods.iter().map(|method| Method::from_bytes(method.as_bytes()).map_err(|e| error(place, e))).collect()
 }
 
-fn header_name(name: &str, place: &Place) -> Result<HeaderName> {
+pub(super) fn header_name(name: &str, place: &Place) -> Result<HeaderName> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|problem| error(place, problem))
 }
 

@@ -16,6 +16,7 @@ pub mod explain;
 pub mod forged;
 pub mod host;
 pub mod host_pattern;
+pub mod mirror;
 pub mod path;
 pub mod prepare;
 pub mod query;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::condition::Condition;
 use super::host_pattern::HostPattern;
+use super::mirror::Mirror;
 use super::routes::RouteTable;
 use super::tls::ListenerTls;
 use super::user_key::KeySource;
@@ -104,6 +105,8 @@ pub struct Service {
     pub remainder: usize,
     /// The groups, in order; `everyone` is the last one.
     pub cohorts: Box<[Cohort]>,
+    /// Which requests are copied to another variant.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// How a request may ask for the new version (`always`) or refuse it (`never`).
@@ -170,6 +173,9 @@ impl Snapshot {
     pub fn put_in_force(&self) {
         for variant in self.services.iter().flat_map(|service| &service.variants) {
             variant.upstream.set_tls(variant.tls.clone());
+        }
+        for mirror in self.services.iter().filter_map(|service| service.mirror.as_ref()) {
+            mirror.upstream.set_tls(mirror.tls.clone());
         }
     }
 

@@ -7,6 +7,7 @@ mod collect;
 mod exposition;
 mod facts;
 mod fold;
+mod mirror;
 mod process;
 
 pub use facts::{CertificateFact, EndpointFact, Facts, UpstreamFact, WeightFact};

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
-use super::Deadline;
+use super::{Deadline, Tee};
 
 /// A request's body on its way from the client to an endpoint.
 ///
@@ -18,6 +18,8 @@ pub struct RequestBody {
     /// What comes before the rest: pieces that were taken out before, and given back because nobody got them.
     first: VecDeque<Bytes>,
     inner: Option<ClientBody>,
+    /// Keeps what passes.
+    tee: Option<Rc<Tee>>,
     watch: Option<Rc<BodyWatch>>,
     max_bytes: Option<u64>,
 }
@@ -30,6 +32,8 @@ pub enum ClientBody {
     Http1(Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>),
     /// Of an HTTP/2 stream.
     Http2(Incoming),
+    /// One that is there as a whole.
+    Whole(Bytes),
 }
 
 /// Why a client's body could not be passed on.
@@ -64,7 +68,17 @@ const PROGRESS_STEP: u64 = 1024;
 impl RequestBody {
     /// A body of no bytes.
     pub fn empty() -> RequestBody {
-        RequestBody { first: VecDeque::new(), inner: None, watch: None, max_bytes: None }
+        RequestBody { first: VecDeque::new(), inner: None, tee: None, watch: None, max_bytes: None }
+    }
+
+    /// A body that is there as a whole.
+    pub fn whole(bytes: Bytes) -> RequestBody {
+        RequestBody { inner: Some(ClientBody::Whole(bytes)), ..RequestBody::empty() }
+    }
+
+    /// Keeps what passes from now on.
+    pub fn keep_in(&mut self, tee: Rc<Tee>) {
+        self.tee = Some(tee);
     }
 
     /// The body of a client's request. While it passes, `deadline` is moved `idle` ahead with each progress, and
@@ -85,7 +99,13 @@ impl RequestBody {
             idle,
             answer,
         });
-        let body = RequestBody { first: VecDeque::new(), inner: Some(inner), watch: Some(watch.clone()), max_bytes };
+        let body = RequestBody {
+            first: VecDeque::new(),
+            inner: Some(inner),
+            tee: None,
+            watch: Some(watch.clone()),
+            max_bytes,
+        };
         (body, watch)
     }
 
@@ -103,6 +123,7 @@ impl ClientBody {
             ClientBody::Empty => true,
             ClientBody::Http1(body) => body.is_end_stream(),
             ClientBody::Http2(body) => body.is_end_stream(),
+            ClientBody::Whole(bytes) => bytes.is_empty(),
         }
     }
 
@@ -112,6 +133,7 @@ impl ClientBody {
             ClientBody::Empty => SizeHint::with_exact(0),
             ClientBody::Http1(body) => body.size_hint(),
             ClientBody::Http2(body) => body.size_hint(),
+            ClientBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 
@@ -120,6 +142,8 @@ impl ClientBody {
             ClientBody::Empty => Poll::Ready(None),
             ClientBody::Http1(body) => body.as_mut().poll_frame(cx),
             ClientBody::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|_| BodyError::Broken),
+            ClientBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            ClientBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         }
     }
 }
@@ -150,13 +174,15 @@ impl Body for RequestBody {
         if let Some(piece) = body.first.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
-        let (Some(inner), Some(watch)) = (body.inner.as_mut(), body.watch.as_ref()) else { return Poll::Ready(None) };
+        let Some(inner) = body.inner.as_mut() else { return Poll::Ready(None) };
+        let Some(watch) = body.watch.as_ref() else { return inner.poll_frame(cx) };
         let polled = inner.poll_frame(cx);
         watch.waits_for_client.set(polled.is_pending());
         let frame = match polled {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => {
                 watch.note_complete();
+                body.tee.iter().for_each(|tee| tee.complete());
                 return Poll::Ready(None);
             }
             Poll::Ready(Some(Err(error))) => {
@@ -171,9 +197,11 @@ impl Body for RequestBody {
                 watch.failure.set(Some(BodyError::TooLarge));
                 return Poll::Ready(Some(Err(BodyError::TooLarge)));
             }
+            body.tee.iter().for_each(|tee| tee.push(data));
         }
         if inner.is_end_stream() {
             watch.note_complete();
+            body.tee.iter().for_each(|tee| tee.complete());
         }
         Poll::Ready(Some(Ok(sanitize_frame(frame))))
     }

@@ -25,6 +25,7 @@ mod replay;
 mod resolve;
 mod spec;
 mod stream;
+mod tee;
 mod tls;
 
 pub use balance::Standard;
@@ -46,6 +47,7 @@ pub use registry::Upstreams;
 pub use resolve::resolve_all;
 pub use spec::{Balance, Check, Limits, Outliers, Probe, Protocol, Resilience, Spec, SuccessRate, Target};
 pub use stream::Stream;
+pub use tee::{Budget, Held, Lost, Tee};
 pub use tls::{Alpn, ClientTls, ClientTlsParts, has_agreed_on_http2};
 
 /// A number that nothing else in this process has.

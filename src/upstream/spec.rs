@@ -1,7 +1,8 @@
+use http::Version;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::ProxyVersion;
+use super::{Alpn, ProxyVersion};
 
 /// What a variant's upstream is made of. Two equal ones are the same upstream, also across reloads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -158,6 +159,22 @@ impl Spec {
             balance: Balance::RoundRobin,
             resilience: Resilience::default(),
         }
+    }
+
+    /// The protocol of a connection for a request of this version.
+    pub fn alpn(&self, version: Version) -> Alpn {
+        match self.protocol {
+            Protocol::Http1 => Alpn::Http1,
+            Protocol::H2c | Protocol::Http2 => Alpn::Http2,
+            Protocol::Auto if self.is_tls => Alpn::Either,
+            Protocol::Auto if version == Version::HTTP_2 => Alpn::Http2,
+            Protocol::Auto => Alpn::Http1,
+        }
+    }
+
+    /// The scheme of requests to it.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_tls { "https" } else { "http" }
     }
 
     /// True when connections of one can serve the other: everything is equal but who is in it and how it is chosen.

@@ -7,6 +7,7 @@ mod conditions;
 mod countries;
 mod implied;
 mod listeners;
+mod mirror;
 mod names;
 mod problems;
 mod resilience;

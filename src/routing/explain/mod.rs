@@ -5,6 +5,7 @@
 
 mod answer;
 mod conditions;
+mod mirror;
 mod read;
 mod render;
 mod trace;

@@ -3,6 +3,7 @@ use super::super::health::Health;
 use super::super::recorder::{CODE_OTHER, OTHER, Registry, Slot, SlotNames, SlotSum, UserCount};
 use super::exposition::{DURATION_BOUNDS, Exposition, OVERHEAD_BOUNDS};
 use super::fold::{Fold, SLOT_SERIES_MAX, is_outcome_shown, slot_series};
+use super::mirror::{MIRRORED, expose_mirror};
 use super::*;
 use crate::model::{FallbackCause, Outcome, Reason, RetryResult};
 use prometheus::core::{Collector, Desc};
@@ -36,7 +37,7 @@ impl RecorderCollector {
         log: LogCounters,
         facts: Arc<ArcSwap<Facts>>,
     ) -> Result<RecorderCollector, prometheus::Error> {
-        let descs = RECORDED.iter().map(|family| family.desc()).collect::<Result<_, _>>()?;
+        let descs = RECORDED.iter().chain(&MIRRORED).map(|family| family.desc()).collect::<Result<_, _>>()?;
         Ok(RecorderCollector { recorder, health, log, facts, fold: Mutex::default(), descs })
     }
 
@@ -109,6 +110,8 @@ impl Collector for RecorderCollector {
         let series_max = (self.recorder.max_series() as usize).max(SERIES_MIN) - OF_PROCESS.len();
         let mut to = Exposition::default();
         self.expose_process(&mut to, &facts);
+        let mirrors = self.recorder.mirrors();
+        mirrors.iter().for_each(|mirror| expose_mirror(&mut to, mirror, series_max / 2));
         let endpoint_states = facts.endpoints.iter().map(|fact| fact.state).collect::<std::collections::BTreeSet<_>>();
         expose_certificates(&mut to, &facts.certificates);
         // One for the count of what is folded, and one for each state of folded endpoints.
