@@ -97,9 +97,6 @@ fn describe(root: &Node, error: &DecodeError, place: &Place) -> Diagnostic {
             unknown_key(key, expected, &place.key(key.as_str())).at(at)
         }
         Mismatch::UnknownValue { value, expected } => {
-            if let Some(planned) = planned_value(value) {
-                return unsupported(&format!("`{value}`"), planned).at(at_value);
-            }
             let found = Diagnostic::new(Code::UnknownValue, format!("`{value}` is not one of the values")).at(at_value);
             found.help(suggestion(value, expected))
         }
@@ -184,12 +181,6 @@ fn planned_key(key: &str, place: &Place) -> Option<&'static str> {
         (_, "notifiers") if keys.len() == 1 => "remove the key, and alert on the metrics",
         _ => return None,
     })
-}
-
-fn planned_value(value: &str) -> Option<&'static str> {
-    match value {
-        _ => None,
-    }
 }
 
 /// Library texts in our words, with what to type.
