@@ -25,6 +25,8 @@ mod limits;
 mod logs;
 #[path = "clients/ordinary.rs"]
 mod ordinary;
+#[path = "clients/traffic.rs"]
+mod traffic;
 #[path = "clients/trust.rs"]
 mod trust;
 #[path = "clients/upgrades.rs"]

@@ -144,6 +144,18 @@ codes! {
     Error 304 DuplicateRoute: "two routes have the same name",
     Warning 305 ServiceUnreached: "no route leads to a service",
     Error 306 ZeroTimeout: "a timeout is 0",
+    Error 355 RouteWithoutService: "a route leads nowhere",
+    Warning 356 RedirectedAnyway: "a redirect leaves nothing to do this for",
+    Error 357 EmptyRedirect: "a redirect or rewrite changes nothing",
+    Error 358 BadRedirectStatus: "a status is not one of redirects",
+    Error 359 BadRedirectPort: "a port does not exist",
+    Error 360 BadReplacement: "a replacement is not a path",
+    Error 361 PrefixNotMatched: "there is no prefix to replace",
+    Error 363 HeaderEditedTwice: "a header is edited twice",
+    Error 365 UnknownVariable: "a variable does not exist",
+    Error 366 VariableWithoutValue: "a variable has no value here",
+    Error 367 VaryStar: "a proxy may not say Vary: *",
+    Error 368 EmptyEdits: "header edits change nothing",
 
     Error 401 NoListeners: "there is no listener",
     Error 402 DuplicateListener: "two listeners have the same name",
@@ -211,6 +223,9 @@ impl Code {
                 | Code::EmptyExpectation
                 | Code::KeySourceUnreached
                 | Code::SameEndpoints
+                | Code::RouteWithoutService
+                | Code::EmptyRedirect
+                | Code::EmptyEdits
         )
     }
 }

@@ -13,6 +13,9 @@ use std::path::PathBuf;
 
 use super::values::{Duration, Percent, Size, Weight, networks};
 
+mod traffic;
+pub use traffic::{HeaderEdits, PathEdit, Redirect, Rewrite, Scheme};
+
 /// A Ringway configuration: who listens, what is released, and how requests find it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -223,6 +226,10 @@ pub struct Variant {
     /// Headers set on requests to this variant.
     #[serde(default)]
     pub set_headers: IndexMap<String, String>,
+    /// Edits of the headers of requests to this variant, after those of the route and the cohort.
+    pub request_headers: Option<HeaderEdits>,
+    /// Edits of the headers of this variant's answers, after those of the route and the cohort.
+    pub response_headers: Option<HeaderEdits>,
 }
 
 /// The protocol spoken to endpoints.
@@ -259,6 +266,18 @@ pub struct Cohort {
     pub when: Option<Condition>,
     /// Replaces the variants' weights as a whole: a variant that is not named has 0.
     pub weights: Option<IndexMap<String, Weight>>,
+    /// Edits of the headers of its requests, after those of the route.
+    pub request_headers: Option<HeaderEdits>,
+    /// Edits of the headers of its answers, after those of the route.
+    pub response_headers: Option<HeaderEdits>,
+}
+
+impl Cohort {
+    /// The cohort that takes the rest, where the file does not write it.
+    pub fn everyone() -> Cohort {
+        let name = crate::model::EVERYONE.to_owned();
+        Cohort { name, when: None, weights: None, request_headers: None, response_headers: None }
+    }
 }
 
 /// A condition on a request.
@@ -412,8 +431,16 @@ pub struct Route {
     /// One of them must match. Default: any request.
     #[serde(default)]
     pub matches: Vec<RouteMatch>,
-    /// The service it leads to.
-    pub service: String,
+    /// The service it leads to. Left out only where every request is redirected.
+    pub service: Option<String>,
+    /// Sends clients to another address. With a `service`, it gets the requests that are there already.
+    pub redirect: Option<Redirect>,
+    /// Changes what the service is asked for.
+    pub rewrite: Option<Rewrite>,
+    /// Edits of the headers of requests.
+    pub request_headers: Option<HeaderEdits>,
+    /// Edits of the headers of answers, those of `redirect` included.
+    pub response_headers: Option<HeaderEdits>,
     /// How long the service may take.
     #[serde(default)]
     pub timeouts: RouteTimeouts,
@@ -509,4 +536,6 @@ pub struct TestExpect {
     pub variant: Option<String>,
     /// The reason.
     pub reason: Option<String>,
+    /// Where the client is sent: the `Location` of a redirect. Stands alone, as nothing else comes of it.
+    pub redirect: Option<String>,
 }

@@ -10,20 +10,22 @@ use std::time::{Duration, Instant};
 
 use super::answer::{self, AnswerBody};
 use super::connection::Connection;
+use super::edit::{self, Told};
 use super::error::ProxyError;
 use super::fields::Fields;
 use super::headers;
 use super::record::Record;
+use super::redirect::{self, Asked};
 use super::send::{Outgoing, send};
 use super::tunnel::{self, Tunnel};
 use crate::model::Reason;
 
 use crate::routing::request::{self as incoming, Destination};
-use crate::routing::routes::Timeouts;
+use crate::routing::routes::Route;
 use crate::routing::snapshot::Service;
 use crate::routing::user_key::{KeySource, UserKey};
 use crate::routing::{Assignment, RequestView, client, forged};
-use crate::upstream::{Deadline, RequestBody, UpstreamBody};
+use crate::upstream::{BodyWatch, Deadline, RequestBody, UpstreamBody};
 
 /// The longest wait for an answer's head where the route names none.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -83,15 +85,17 @@ impl Answer {
 
 /// What was decided about a request, and holds to its end.
 pub(super) struct Decision<'s> {
+    pub(super) route: &'s Route,
     pub(super) service: &'s Service,
-    pub(super) timeouts: Timeouts,
     pub(super) cohort: usize,
     pub(super) variant: usize,
     reason: Reason,
-    bucket: u32,
+    pub(super) bucket: u32,
     pub(super) user: Option<u64>,
     /// A `Set-Cookie` for a user who got a key just now.
     issued: Option<HeaderValue>,
+    /// What header edits may tell.
+    pub(super) told: Option<Box<Told>>,
 }
 
 async fn forward(
@@ -106,7 +110,7 @@ async fn forward(
     let rules = current.rules(&connection.listener).unwrap_or(&connection.rules);
     let (mut head, body) = request.into_parts();
 
-    let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, &rules.limits)?;
+    let mut destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, &rules.limits)?;
     check_length(&body, rules.limits.body_bytes)?;
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
@@ -131,31 +135,50 @@ async fn forward(
         &rules.trust,
         snapshot.geo.as_deref(),
     );
-    let route = snapshot.routes.find(&view).ok_or(ProxyError::NoRoute)?;
+    let found = snapshot.routes.find(&view).ok_or(ProxyError::NoRoute)?;
+    let route = found.route;
     record.route(&route.name, &current);
-    let service = &snapshot.services[route.service];
+    let is_https = is_secure(&head, client.peer_trusted);
+    let asked_for = Asked { head: &head, destination: &destination, client, is_https, has_body: !body.is_end_stream() };
+    if let Some(answer) = redirect::answer(found, &asked_for, snapshot)? {
+        return Ok(Answer::Local(answer));
+    }
+    let service = &snapshot.services[route.service.ok_or(ProxyError::NoRoute)?];
     let assignment = service.assign(&view);
-    let decision = Decision::of(service, route.timeouts, &assignment, is_secure(&head, client.peer_trusted));
+    let mut decision = Decision::of(service, route, &assignment, is_https);
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
 
     prepare(&mut head, fields, &destination, connection, client.peer_trusted, &decision)?;
+    decision.told = Told::of(route, service, snapshot, client, &head.headers);
+    redirect::rewrite(found, &head.uri, &mut destination);
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
     let is_streaming = asked.wants_websocket || is_grpc(&head.headers);
     let wait = route.timeouts.request.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
-    let (body, watch) = if body.is_end_stream() {
-        deadline.set(started.into(), wait);
-        (RequestBody::empty(), None)
-    } else {
-        deadline.set(started.into(), idle);
-        let (body, watch) = RequestBody::streamed(body, rules.limits.body_bytes, deadline.clone(), idle, wait);
-        (body, Some(watch))
-    };
+    let (body, watch) = stream(body, rules.limits.body_bytes, deadline, started, idle, wait);
     let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
     let outgoing = Outgoing { head, destination, body, watch, asked };
     let (response, variant) = send(connection, outgoing, &decision, record, deadline, started).await?;
     let sent = Sent { variant, websocket_key, idle };
     finish(response, &sent, connection, &decision, record)
+}
+
+/// A request's body on its way to the endpoint, with the deadline that it moves.
+fn stream(
+    body: Incoming,
+    most: Option<u64>,
+    deadline: &Rc<Deadline>,
+    started: Instant,
+    idle: Duration,
+    wait: Duration,
+) -> (RequestBody, Option<Rc<BodyWatch>>) {
+    if body.is_end_stream() {
+        deadline.set(started.into(), wait);
+        return (RequestBody::empty(), None);
+    }
+    deadline.set(started.into(), idle);
+    let (body, watch) = RequestBody::streamed(body, most, deadline.clone(), idle, wait);
+    (body, Some(watch))
 }
 
 /// What was sent, as far as its answer has to know.
@@ -167,16 +190,17 @@ struct Sent {
 
 impl<'s> Decision<'s> {
     /// What an assignment says, and the cookie of a user who got a key with it.
-    fn of(service: &'s Service, timeouts: Timeouts, assignment: &Assignment<'_>, is_secure: bool) -> Decision<'s> {
+    fn of(service: &'s Service, route: &'s Route, assignment: &Assignment<'_>, is_secure: bool) -> Decision<'s> {
         Decision {
             service,
-            timeouts,
+            route,
             cohort: assignment.cohort,
             variant: assignment.variant,
             reason: assignment.reason,
             bucket: assignment.bucket.number(),
             user: assignment.user_hash,
             issued: assignment.user.as_ref().and_then(|user| issue(service, user, is_secure)),
+            told: None,
         }
     }
 
@@ -210,6 +234,7 @@ fn finish(
     {
         head.headers.append(header::SET_COOKIE, cookie.clone());
     }
+    edit::response(&mut head.headers, decision, sent.variant);
     if decision.service.expose_assignment {
         let service = decision.service;
         head.headers.insert(headers::X_RINGWAY_SERVICE, service.header.clone());

@@ -5,12 +5,14 @@
 
 mod answer;
 mod connection;
+mod edit;
 mod error;
 mod fields;
 mod forward;
 mod headers;
 mod listener;
 mod record;
+mod redirect;
 mod send;
 mod socket;
 mod tunnel;

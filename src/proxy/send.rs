@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::connection::Connection;
+use super::edit;
 use super::error::ProxyError;
 use super::forward::Decision;
 use super::headers::{self, HopByHop};
@@ -67,6 +68,7 @@ pub(super) async fn send(
     for (name, value) in &chosen.set_headers {
         lines.insert(name.clone(), value.clone());
     }
+    edit::request(lines, decision, variant);
     record.send(lines, lease.endpoint(), outgoing.watch.clone());
     let response = exchange(connection, outgoing, lease, &chosen.upstream, decision, deadline, started).await?;
     Ok((response, variant))
@@ -81,7 +83,7 @@ async fn lend(
     now: Instant,
 ) -> Result<Lease, PickError> {
     let worker = &connection.worker;
-    let lease = worker.pools.lease(upstream, is_http2, decision.timeouts.connect, now).await?;
+    let lease = worker.pools.lease(upstream, is_http2, decision.route.timeouts.connect, now).await?;
     if !lease.is_reused() {
         worker.shard.upstream_opened();
     }

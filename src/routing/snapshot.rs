@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::condition::Condition;
+use super::edit::Edits;
 use super::host_pattern::HostPattern;
 use super::routes::RouteTable;
 use super::user_key::KeySource;
@@ -97,6 +98,8 @@ pub struct Service {
     pub variants: Box<[Variant]>,
     /// The remainder variant.
     pub remainder: usize,
+    /// True when a cohort or a variant edits headers.
+    pub has_edits: bool,
     /// The groups, in order; `everyone` is the last one.
     pub cohorts: Box<[Cohort]>,
 }
@@ -125,6 +128,8 @@ pub struct Variant {
     pub upstream: Arc<Upstream>,
     /// Headers set on requests to it.
     pub set_headers: Box<[(HeaderName, HeaderValue)]>,
+    /// Edits of headers of its requests and answers.
+    pub edits: Edits,
 }
 
 /// A group of requests.
@@ -143,6 +148,8 @@ pub struct Cohort {
     pub layout: Layout,
     /// Where each variant's requests are recorded.
     pub slots: Box<[Slot]>,
+    /// Edits of headers of its requests and answers.
+    pub edits: Edits,
 }
 
 impl Snapshot {
@@ -169,6 +176,12 @@ impl Service {
     /// The variant that an override asks for with `always`: the first that is not the remainder.
     pub fn newcomer(&self) -> Option<usize> {
         (0..self.variants.len()).find(|variant| *variant != self.remainder)
+    }
+
+    /// The edits of all cohorts and variants.
+    pub fn edits(&self) -> impl Iterator<Item = &Edits> {
+        let of_cohorts = self.cohorts.iter().map(|cohort| &cohort.edits);
+        of_cohorts.chain(self.variants.iter().map(|variant| &variant.edits))
     }
 }
 

@@ -5,10 +5,12 @@
 mod cohorts;
 mod conditions;
 mod countries;
+mod edits;
 mod implied;
 mod listeners;
 mod names;
 mod problems;
+mod redirects;
 mod routes;
 mod services;
 mod tests_section;
