@@ -113,6 +113,12 @@ codes! {
     Warning 122 OverrideFromAnyone: "an override is believed from anyone",
     Error 123 BadCookieName: "a cookie name is not valid",
     Warning 124 SimilarNames: "two names differ only in case",
+    Error 190 FaultWithoutEffect: "a fault has no effect",
+    Warning 191 FaultForEver: "a fault has no end",
+    Error 192 BadDelay: "a delay is not one",
+    Error 193 BadTime: "a time cannot be read",
+    Error 194 BadFaultStatus: "a status is not one of failures",
+    Error 195 UnknownCohort: "a cohort does not exist",
 
     Error 201 DuplicateCohort: "two cohorts have the same name",
     Error 202 EveryoneNotLast: "the cohort everyone is not the last one",
@@ -156,6 +162,7 @@ codes! {
     Error 366 VariableWithoutValue: "a variable has no value here",
     Error 367 VaryStar: "a proxy may not say Vary: *",
     Error 368 EmptyEdits: "header edits change nothing",
+    Error 370 BadRate: "a rate limit is out of range",
 
     Error 401 NoListeners: "there is no listener",
     Error 402 DuplicateListener: "two listeners have the same name",
@@ -165,6 +172,7 @@ codes! {
     Error 406 LimitOutOfRange: "a limit is out of range",
     Warning 407 TrustsEveryone: "every client is a trusted proxy",
     Warning 408 GeoHeaderUntrusted: "the geo header is believed from nobody",
+    Error 470 UserKeyOfListener: "a listener does not know user keys",
 
     Error 501 UnknownTimeZone: "a time zone does not exist",
     Error 502 BadWindow: "a window of time cannot be read",
@@ -226,6 +234,9 @@ impl Code {
                 | Code::RouteWithoutService
                 | Code::EmptyRedirect
                 | Code::EmptyEdits
+                | Code::FaultWithoutEffect
+                | Code::UnknownCohort
+                | Code::BadDelay
         )
     }
 }

@@ -13,8 +13,12 @@ use std::path::PathBuf;
 
 use super::values::{Duration, Percent, Size, Weight, networks};
 
+mod faults;
+mod limits;
 mod traffic;
-pub use traffic::{HeaderEdits, PathEdit, Redirect, Rewrite, Scheme};
+pub use faults::{Fault, FaultAbort, FaultDelay};
+pub use limits::{RateKey, RateLimit};
+pub use traffic::{Cache, HeaderEdits, PathEdit, Redirect, Rewrite, Scheme};
 
 /// A Ringway configuration: who listens, what is released, and how requests find it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -62,6 +66,8 @@ pub struct Listener {
     /// How long a client may take.
     #[serde(default)]
     pub timeouts: ListenerTimeouts,
+    /// How often requests may come, before they are routed.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// How JSON Web Tokens (RFC 7519) are verified.
@@ -173,6 +179,9 @@ pub struct Service {
     /// Groups of requests; the first that matches wins, `everyone` takes the rest.
     #[serde(default)]
     pub cohorts: Vec<Cohort>,
+    /// Faults that are injected into requests of a variant, for drills.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
 }
 
 /// A place where the user key is read.
@@ -437,6 +446,11 @@ pub struct Route {
     pub redirect: Option<Redirect>,
     /// Changes what the service is asked for.
     pub rewrite: Option<Rewrite>,
+    /// What is done to answers so that shared caches do not mix versions. Default `vary`.
+    #[serde(default)]
+    pub cache: Cache,
+    /// How often requests may come.
+    pub rate_limit: Option<RateLimit>,
     /// Edits of the headers of requests.
     pub request_headers: Option<HeaderEdits>,
     /// Edits of the headers of answers, those of `redirect` included.

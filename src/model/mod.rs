@@ -11,7 +11,7 @@ mod weight;
 
 pub use bucket::{BUCKETS, Bucket, SaltKey};
 pub use layout::{Layout, LayoutError, Range};
-pub use outcome::{FallbackCause, Fault, Outcome, Reason};
+pub use outcome::{FallbackCause, Fault, InjectedKind, Outcome, Reason};
 pub use text::{grouped, is_deceiving, percent, printable, push_printable};
 pub use weight::{Weight, WeightError};
 

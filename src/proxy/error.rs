@@ -1,6 +1,7 @@
 use http::StatusCode;
 
 use crate::model::{FallbackCause, Fault, Outcome};
+use crate::routing::limit::Quota;
 use crate::routing::request::Refused;
 use crate::upstream::BodyError;
 
@@ -16,6 +17,8 @@ pub enum ProxyError {
     Loop,
     /// No route leads anywhere.
     NoRoute,
+    /// More requests than the listener or the route allows.
+    RateLimited(Quota),
     /// The client was too slow with its body.
     ClientTimeout,
     /// The client broke off its body.
@@ -28,6 +31,8 @@ pub enum ProxyError {
     BadAnswer,
     /// The endpoint did not answer in time.
     AnswerTimeout,
+    /// A fault of the file answers with this status instead of the variant.
+    Injected(u16),
 }
 
 impl ProxyError {
@@ -39,6 +44,7 @@ impl ProxyError {
             ProxyError::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ProxyError::Loop => StatusCode::LOOP_DETECTED,
             ProxyError::NoRoute => StatusCode::NOT_FOUND,
+            ProxyError::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             ProxyError::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             ProxyError::NoEndpoint(FallbackCause::ConnectTimeout) | ProxyError::AnswerTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
@@ -47,6 +53,7 @@ impl ProxyError {
                 FallbackCause::Connect | FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Limit,
             ) => StatusCode::SERVICE_UNAVAILABLE,
             ProxyError::Reset | ProxyError::BadAnswer => StatusCode::BAD_GATEWAY,
+            ProxyError::Injected(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
@@ -57,6 +64,7 @@ impl ProxyError {
             ProxyError::BodyTooLarge => "request body too large",
             ProxyError::Loop => "the request came by here before",
             ProxyError::NoRoute => "no route for this request",
+            ProxyError::RateLimited(_) => "too many requests",
             ProxyError::ClientTimeout => "the request body came too slowly",
             ProxyError::ClientAborted => "the request body broke off",
             ProxyError::NoEndpoint(FallbackCause::ConnectTimeout) => "connecting to the service took too long",
@@ -66,6 +74,7 @@ impl ProxyError {
             ProxyError::Reset => "the service closed the connection",
             ProxyError::BadAnswer => "the service sent an invalid answer",
             ProxyError::AnswerTimeout => "the service took too long",
+            ProxyError::Injected(_) => "a fault was injected",
         }
     }
 
@@ -74,6 +83,7 @@ impl ProxyError {
         match self {
             ProxyError::Refused(_) | ProxyError::BodyTooLarge | ProxyError::Loop => "DPE",
             ProxyError::NoRoute => "NR",
+            ProxyError::RateLimited(_) => "RL",
             ProxyError::ClientTimeout => "SI",
             ProxyError::ClientAborted => "DC",
             ProxyError::NoEndpoint(FallbackCause::Connect | FallbackCause::ConnectTimeout) => "UF",
@@ -82,6 +92,7 @@ impl ProxyError {
             ProxyError::Reset => "UC",
             ProxyError::BadAnswer => "UPE",
             ProxyError::AnswerTimeout => "UT",
+            ProxyError::Injected(_) => "FI",
         }
     }
 
@@ -92,11 +103,14 @@ impl ProxyError {
             | ProxyError::BodyTooLarge
             | ProxyError::Loop
             | ProxyError::NoRoute
+            | ProxyError::RateLimited(_)
             | ProxyError::ClientTimeout
             | ProxyError::ClientAborted => Fault::Downstream,
-            ProxyError::NoEndpoint(_) | ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => {
-                Fault::Upstream
-            }
+            ProxyError::NoEndpoint(_)
+            | ProxyError::Reset
+            | ProxyError::BadAnswer
+            | ProxyError::AnswerTimeout
+            | ProxyError::Injected(_) => Fault::Upstream,
         }
     }
 
@@ -109,8 +123,10 @@ impl ProxyError {
             | ProxyError::BodyTooLarge
             | ProxyError::Loop
             | ProxyError::NoRoute
+            | ProxyError::RateLimited(_)
             | ProxyError::ClientTimeout
-            | ProxyError::ClientAborted => false,
+            | ProxyError::ClientAborted
+            | ProxyError::Injected(_) => false,
         }
     }
 
@@ -118,6 +134,8 @@ impl ProxyError {
     pub fn outcome(self) -> Outcome {
         match (self, self.fault()) {
             (ProxyError::ClientAborted, _) => Outcome::Cancelled,
+            // as if the variant had answered so
+            (ProxyError::Injected(status), _) => Outcome::of_status(status),
             (_, Fault::Downstream) => Outcome::Rejected,
             (_, Fault::Upstream) => Outcome::Error,
             (_, Fault::Ours) => Outcome::Internal,

@@ -9,11 +9,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::answer::{self, AnswerBody};
+use super::cache;
 use super::connection::Connection;
 use super::edit::{self, Told};
 use super::error::ProxyError;
+use super::fault;
 use super::fields::Fields;
 use super::headers;
+use super::limit::{self, Quotas};
 use super::record::Record;
 use super::redirect::{self, Asked};
 use super::send::{Outgoing, send};
@@ -89,13 +92,17 @@ pub(super) struct Decision<'s> {
     pub(super) service: &'s Service,
     pub(super) cohort: usize,
     pub(super) variant: usize,
-    reason: Reason,
+    pub(super) reason: Reason,
     pub(super) bucket: u32,
     pub(super) user: Option<u64>,
     /// A `Set-Cookie` for a user who got a key just now.
     issued: Option<HeaderValue>,
     /// What header edits may tell.
     pub(super) told: Option<Box<Told>>,
+    /// The position of the source of the user key, when the key came with the request.
+    pub(super) source: Option<usize>,
+    /// What is left of the limits that it met.
+    pub(super) quotas: Quotas,
 }
 
 async fn forward(
@@ -115,6 +122,7 @@ async fn forward(
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
     forged::strip_forged(&mut head.headers, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
+    let quotas = limit::of_listener(rules.rate_limit.as_ref(), client.ip, &head.headers, started)?;
     let fields = Fields::of(&head.headers);
     let mut asked = headers::strip_hop_by_hop(&mut head.headers, &snapshot.relied_on, fields);
     asked.wants_websocket &= head.method == Method::GET
@@ -148,6 +156,8 @@ async fn forward(
     let mut decision = Decision::of(service, route, &assignment, is_https);
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
+    decision.quotas = quotas;
+    limit::of_route(&mut decision, client.ip, &head.headers, started)?;
 
     prepare(&mut head, fields, &destination, connection, client.peer_trusted, &decision)?;
     decision.told = Told::of(route, service, snapshot, client, &head.headers);
@@ -156,6 +166,9 @@ async fn forward(
     let is_streaming = asked.wants_websocket || is_grpc(&head.headers);
     let wait = route.timeouts.request.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
     let (body, watch) = stream(body, rules.limits.body_bytes, deadline, started, idle, wait);
+    if !service.faults.is_empty() {
+        fault::inject(connection, &decision, record, deadline).await?;
+    }
     let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
     let outgoing = Outgoing { head, destination, body, watch, asked };
     let (response, variant) = send(connection, outgoing, &decision, record, deadline, started).await?;
@@ -200,7 +213,9 @@ impl<'s> Decision<'s> {
             bucket: assignment.bucket.number(),
             user: assignment.user_hash,
             issued: assignment.user.as_ref().and_then(|user| issue(service, user, is_secure)),
+            source: assignment.user.as_ref().filter(|user| user.issued().is_none()).map(UserKey::source),
             told: None,
+            quotas: Quotas::new(),
         }
     }
 
@@ -229,12 +244,14 @@ fn finish(
     headers::strip_answer(&mut head.headers);
     head.version = Version::HTTP_11;
     head.extensions.clear();
+    edit::response(&mut head.headers, decision, sent.variant);
+    cache::guard(&mut head.headers, decision);
     if let Some(cookie) = &decision.issued
         && !is_shared(&head.headers)
     {
         head.headers.append(header::SET_COOKIE, cookie.clone());
     }
-    edit::response(&mut head.headers, decision, sent.variant);
+    limit::tell(&mut head.headers, &decision.quotas);
     if decision.service.expose_assignment {
         let service = decision.service;
         head.headers.insert(headers::X_RINGWAY_SERVICE, service.header.clone());

@@ -4,12 +4,15 @@
 //! It knows nothing of files, reloads and rollouts: with all of that gone, it serves its last snapshot.
 
 mod answer;
+mod cache;
 mod connection;
 mod edit;
 mod error;
+mod fault;
 mod fields;
 mod forward;
 mod headers;
+mod limit;
 mod listener;
 mod record;
 mod redirect;

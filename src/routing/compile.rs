@@ -18,6 +18,7 @@ use super::snapshot::{
 };
 use super::test::Test;
 use super::user_key::KeySource;
+use super::vary::VaryTable;
 use super::view::Trust;
 use crate::config::files::{Continent, Country, Expected, References, Subdivision};
 use crate::config::{Place, schema, values};
@@ -56,11 +57,11 @@ pub fn compile(file: &schema::File, rev: &str, on: &Foundation<'_>) -> Result<Sn
     }
     let mut listeners = HashMap::new();
     for listener in &file.listeners {
-        listeners.insert(listener.address, Arc::new(compile_listener(listener, on)));
+        listeners.insert(listener.address, Arc::new(compile_listener(listener, on)?));
     }
     Ok(Snapshot {
         rev: rev.into(),
-        routes: compile_routes(file, &services)?,
+        routes: compile_routes(file, &services, on)?,
         relied_on: relied_on::relied_on(file),
         services,
         listeners,
@@ -72,12 +73,16 @@ fn error(place: &Place, message: impl ToString) -> CompileError {
     CompileError { place: place.clone(), message: message.to_string() }
 }
 
-fn compile_listener(listener: &schema::Listener, on: &Foundation<'_>) -> ListenerRules {
+fn compile_listener(listener: &schema::Listener, on: &Foundation<'_>) -> Result<ListenerRules> {
     let (limits, timeouts) = (&listener.limits, &listener.timeouts);
     let (default, patience) = (ListenerLimits::default(), ListenerTimeouts::default());
     let size = |size: Option<values::Size>, default: usize| size.map_or(default, |size| size.0 as usize);
     let duration = |given: Option<values::Duration>, default: Duration| given.map_or(default, |given| given.0);
-    ListenerRules {
+    let place = Place::root().key("listeners").key(listener.address.to_string());
+    let owner = format!("listener {}", listener.address);
+    let rate_limit = listener.rate_limit.as_ref().map(|limit| traffic::rate_limit(limit, owner, on, &place));
+    Ok(ListenerRules {
+        rate_limit: rate_limit.transpose()?,
         name: listener.name.clone().unwrap_or_else(|| listener.address.to_string()).into(),
         trust: Trust {
             proxies: listener.trusted_proxies.clone().into(),
@@ -99,7 +104,7 @@ fn compile_listener(listener: &schema::Listener, on: &Foundation<'_>) -> Listene
             idle: duration(timeouts.idle, patience.idle),
             tunnel: duration(timeouts.tunnel, patience.tunnel),
         },
-    }
+    })
 }
 
 fn expected_token(jwt: &schema::Jwt) -> Expected {
@@ -144,10 +149,14 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
         cohorts: compile_cohorts(name, service, &variants, remainder, own_salt, on, &place.key("cohorts"))?,
         remainder,
         has_edits: false,
+        faults: [].into(),
+        vary: VaryTable::default(),
         variants,
     };
     let has_edits = compiled.edits().any(|edits| !edits.is_empty());
     compiled.has_edits = has_edits;
+    compiled.vary = VaryTable::of(&compiled, on.references.geo().map(AsRef::as_ref));
+    compiled.faults = traffic::faults(&service.faults, &compiled, &place.key("faults"))?;
     Ok(compiled)
 }
 
@@ -337,7 +346,7 @@ fn compile_geo(geo: &schema::Geo, place: &Place) -> Result<GeoTest> {
     })
 }
 
-fn compile_routes(file: &schema::File, services: &[Service]) -> Result<RouteTable> {
+fn compile_routes(file: &schema::File, services: &[Service], on: &Foundation<'_>) -> Result<RouteTable> {
     let mut table = RouteTable::default();
     let place = Place::root().key("routes");
     if file.routes.is_empty() && services.len() == 1 {
@@ -352,8 +361,13 @@ fn compile_routes(file: &schema::File, services: &[Service]) -> Result<RouteTabl
             by_name.get(name.as_str()).copied().ok_or_else(|| error(&place.key("service"), "names no service"))
         };
         let default = Timeouts::default();
+        let name = route.name.clone().unwrap_or_else(|| format!("routes[{at}]"));
+        let owner = format!("route {name}");
+        let rate_limit = route.rate_limit.as_ref().map(|limit| traffic::rate_limit(limit, owner, on, &place));
         let compiled = Route {
-            name: route.name.clone().unwrap_or_else(|| format!("routes[{at}]")).into(),
+            name: name.into(),
+            cache: traffic::cache(route.cache),
+            rate_limit: rate_limit.transpose()?,
             service: route.service.as_ref().map(find).transpose()?,
             redirect: route.redirect.as_ref().map(|to| traffic::redirect(to, &place.key("redirect"))).transpose()?,
             rewrite: route.rewrite.as_ref().map(|to| traffic::rewrite(to, &place.key("rewrite"))).transpose()?,

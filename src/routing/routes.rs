@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::edit::Edits;
 use super::host_pattern::HostPattern;
+use super::limit::RateLimit;
 use super::query;
 use super::redirect::{Redirect, Rewrite};
 use super::test::Test;
+use super::vary::CachePolicy;
 use super::view::RequestView;
 use crate::model::DEFAULT_ROUTE;
 
@@ -37,6 +39,10 @@ pub struct Route {
     pub redirect: Option<Redirect>,
     /// Changes what the service is asked for.
     pub rewrite: Option<Rewrite>,
+    /// What shared caches are told.
+    pub cache: CachePolicy,
+    /// How often requests may come.
+    pub rate_limit: Option<RateLimit>,
     /// Edits of headers of its requests and answers.
     pub edits: Edits,
     /// How long the service may take.
@@ -174,6 +180,8 @@ impl Route {
             service: Some(service),
             redirect: None,
             rewrite: None,
+            cache: CachePolicy::default(),
+            rate_limit: None,
             edits: Edits::default(),
             timeouts: Timeouts::default(),
         }

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use super::condition::Condition;
 use super::edit::Edits;
+use super::fault::Fault;
 use super::host_pattern::HostPattern;
+use super::limit::RateLimit;
 use super::routes::RouteTable;
 use super::user_key::KeySource;
+use super::vary::VaryTable;
 use super::view::Trust;
 use crate::config::files::{Geo, Secret};
 use crate::model::{Layout, SaltKey, Weight};
@@ -44,6 +47,8 @@ pub struct ListenerRules {
     pub limits: ListenerLimits,
     /// How long a client may take.
     pub timeouts: ListenerTimeouts,
+    /// How often requests may come.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// What a client may use of a listener. Defaults: security considerations in `docs/reference/limits.md`.
@@ -98,6 +103,10 @@ pub struct Service {
     pub variants: Box<[Variant]>,
     /// The remainder variant.
     pub remainder: usize,
+    /// What shared caches must know of its answers.
+    pub vary: VaryTable,
+    /// What is injected into its requests.
+    pub faults: Box<[Fault]>,
     /// True when a cohort or a variant edits headers.
     pub has_edits: bool,
     /// The groups, in order; `everyone` is the last one.
@@ -188,7 +197,7 @@ impl Service {
 impl Default for ListenerRules {
     fn default() -> ListenerRules {
         let (limits, timeouts) = (ListenerLimits::default(), ListenerTimeouts::default());
-        ListenerRules { name: "".into(), trust: Trust::default(), limits, timeouts }
+        ListenerRules { name: "".into(), trust: Trust::default(), limits, timeouts, rate_limit: None }
     }
 }
 

@@ -68,6 +68,12 @@ const FALLBACK: Family = family(
     "Requests assigned to the variant that its fallback served, because the variant could not.",
     &["service", "cohort", "variant", "cause"],
 );
+const FAULTS_INJECTED: Family = family(
+    Counter,
+    "ringway_faults_injected_total",
+    "Faults of the file that were injected into requests of the variant: drills.",
+    &["service", "cohort", "variant", "kind"],
+);
 const RELOAD_SUCCESSFUL: Family = family(
     Gauge,
     "ringway_config_last_reload_successful",
@@ -125,7 +131,7 @@ const PROCESS_START: Family =
     family(Gauge, "process_start_time_seconds", "When the process started, in seconds since 1970.", &[]);
 
 /// The families of the recorder.
-const RECORDED: [&Family; 22] = [
+const RECORDED: [&Family; 23] = [
     &REQUESTS,
     &DURATION,
     &IN_FLIGHT,
@@ -134,6 +140,7 @@ const RECORDED: [&Family; 22] = [
     &USERS,
     &USERS_WITH_ERRORS,
     &FALLBACK,
+    &FAULTS_INJECTED,
     &RELOAD_SUCCESSFUL,
     &RELOAD_TIMESTAMP,
     &RELOADS,
@@ -227,7 +234,7 @@ impl Metrics {
 mod tests {
     use super::super::recorder::{Finished, OTHER};
     use super::*;
-    use crate::model::{FallbackCause, Outcome, Reason};
+    use crate::model::{FallbackCause, InjectedKind, Outcome, Reason};
     use std::collections::BTreeSet;
     use std::io::Write;
     use std::process::{Command, Stdio};
@@ -292,6 +299,7 @@ mod tests {
         story.request(slot, 503, 800_000);
         let shard = story.recorder.shard(0);
         shard.fallback(slot, FallbackCause::ConnectTimeout, Some(1));
+        shard.fault_injected(slot, InjectedKind::Delay);
         shard.begin(slot);
         shard.unrouted(404);
         shard.downstream_opened();

@@ -26,7 +26,11 @@ pub(super) fn check(route: &Route, place: &Place, problems: &mut Problems<'_>) {
         last.help("add `service: NAME`, or `redirect: { hostname: www.example.com }`");
         return;
     }
-    for (key, is_there) in [("rewrite", route.rewrite.is_some()), ("requestHeaders", route.request_headers.is_some())] {
+    for (key, is_there) in [
+        ("rewrite", route.rewrite.is_some()),
+        ("requestHeaders", route.request_headers.is_some()),
+        ("rateLimit", route.rate_limit.is_some()),
+    ] {
         if is_there {
             let message = format!("`{key}` does nothing: every request of this route is redirected");
             let last = problems.at_key(Code::RedirectedAnyway, &place.key(key), message);

@@ -2,6 +2,7 @@
 
 use super::conditions::check_field;
 use super::edits::{self, Subject};
+use super::limits;
 use super::listeners::check_not_zero;
 use super::names;
 use super::problems::Problems;
@@ -62,6 +63,9 @@ fn check_route(file: &File, route: &Route, place: &Place, problems: &mut Problem
         last.help_with(|| known(service, "services", file.services.keys().map(String::as_str)));
     }
     redirects::check(route, place, problems);
+    if let Some(limit) = &route.rate_limit {
+        limits::check(limit, true, &place.key("rateLimit"), problems);
+    }
     let subject = Subject { file, has_assignment: route.service.is_some() };
     edits::check(route.request_headers.as_ref(), route.response_headers.as_ref(), subject, place, problems);
     for (index, host) in route.hostnames.iter().enumerate() {

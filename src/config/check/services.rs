@@ -5,7 +5,7 @@ use super::edits::{self, Subject};
 use super::listeners::check_networks;
 use super::problems::Problems;
 use super::texts::{check_header_name, check_header_value, endpoint_error};
-use super::{cohorts, names, user_key, weights};
+use super::{cohorts, faults, names, user_key, weights};
 use crate::config::codes::Code;
 use crate::config::place::Place;
 use crate::config::schema::{File, Override, Service, Variant};
@@ -42,6 +42,7 @@ fn check_service(file: &File, service: &Service, place: &Place, problems: &mut P
         check_override(rule, &place.key("override"), problems);
     }
     check_salt(service, place, problems);
+    faults::check(service, &place.key("faults"), problems);
     if let Some(fallback) = &service.fallback
         && fallback != "none"
         && !service.variants.contains_key(fallback)

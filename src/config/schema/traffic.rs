@@ -4,6 +4,19 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+/// What is done to answers so that shared caches do not mix versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Cache {
+    /// Names what decided in `Vary`; where no header tells it (the address, the lot), keeps answers private.
+    #[default]
+    Vary,
+    /// Keeps all answers out of shared caches.
+    Private,
+    /// Leaves answers as the service sent them.
+    Off,
+}
+
 /// Edits of header fields. A value may have variables: `${cohort}`, `${variant}`, `${service}`, `${bucket}`,
 /// `${geo.country}`, `${clientIP}`, `${requestId}`. A header whose value comes out empty is not sent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]

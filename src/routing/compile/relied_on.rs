@@ -28,6 +28,12 @@ pub(super) fn relied_on(file: &schema::File) -> Vec<HeaderName> {
     names.extend(matches.flat_map(|one| &one.headers).map(|field| field.name.as_str()));
     let edits = file.routes.iter().filter_map(|route| route.request_headers.as_ref());
     names.extend(edits.flat_map(schema::HeaderEdits::written));
+    let limits = file.listeners.iter().map(|listener| &listener.rate_limit);
+    let limits = limits.chain(file.routes.iter().map(|route| &route.rate_limit)).flatten();
+    names.extend(limits.filter_map(|limit| match &limit.key {
+        schema::RateKey::Header(name) => Some(name.as_str()),
+        _ => None,
+    }));
     let mut names: Vec<HeaderName> =
         names.into_iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect();
     names.sort_by(|a, b| a.as_str().cmp(b.as_str()));

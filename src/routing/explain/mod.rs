@@ -97,8 +97,12 @@ fn explain_into(
     let described = format!("{} leads to service {} ({host}{path})", route.name, service.name);
     trace.push(Step::new("route", described));
     let answer = answer::answer(file, service, route, &view, trace);
+    trace.extend(traffic::limits(rules, found));
+    trace.extend(traffic::faults(service, &answer));
     trace.extend(traffic::rewrite(found, &read));
     trace.extend(traffic::headers(found, service, &answer, &view));
+    let source = service.key_sources.iter().position(|source| Some(source.describe()) == answer.user_key.from);
+    trace.extend(traffic::cache(found, service, &answer, source.filter(|_| answer.user_key.present)));
     Ok(answer)
 }
 
@@ -137,7 +141,7 @@ impl ListenerRules {
     /// What is believed and allowed where no listener says so: nobody, and the defaults.
     fn untrusting() -> ListenerRules {
         let (trust, limits, timeouts) = (Trust::default(), Default::default(), Default::default());
-        ListenerRules { name: "".into(), trust, limits, timeouts }
+        ListenerRules { name: "".into(), trust, limits, timeouts, rate_limit: None }
     }
 }
 

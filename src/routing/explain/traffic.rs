@@ -5,11 +5,15 @@ use http::uri::PathAndQuery;
 use super::read::Read;
 use super::trace::{Step, quoted};
 use super::{Answer, ImaginedRequest, Refusal};
+use crate::model::{BUCKETS, percent};
 use crate::routing::edit::{Edits, HeaderEdits, Values};
+use crate::routing::fault::Fault;
+use crate::routing::limit::RateLimit;
 use crate::routing::redirect::Origin;
 use crate::routing::routes::Found;
-use crate::routing::snapshot::Service;
-use crate::routing::view::RequestView;
+use crate::routing::snapshot::{ListenerRules, Service};
+use crate::routing::vary::{CachePolicy, Shared};
+use crate::routing::view::{RequestView, unix_seconds};
 
 /// Where a request is sent by its route; `None` when it is for the route's service.
 pub(super) fn redirect(
@@ -65,6 +69,57 @@ pub(super) fn rewrite(found: Found<'_>, read: &Read) -> Option<Step> {
         changes.push(format!("path {} instead of {}", rewritten.path(), target.path()));
     }
     Some(Step::new("rewrite", format!("the service is asked for {}", changes.join(", "))))
+}
+
+/// The limits that a request meets. What is left of a quota is known to the running process alone.
+pub(super) fn limits(rules: &ListenerRules, found: Found<'_>) -> Vec<Step> {
+    let of = |whose: &str, limit: &Option<RateLimit>| {
+        limit.as_ref().map(|limit| Step::new("limit", format!("{whose}: {}", limit.describe())))
+    };
+    of("listener", &rules.rate_limit).into_iter().chain(of("route", &found.route.rate_limit)).collect()
+}
+
+/// The faults that requests like this one may have.
+pub(super) fn faults(service: &Service, answer: &Answer) -> Vec<Step> {
+    let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+    let may_have = |fault: &&Fault| {
+        let cohort = fault.cohort.map(|cohort| &service.cohorts[cohort].name);
+        is(&answer.variant, &service.variants[fault.variant].name)
+            && cohort.is_none_or(|cohort| is(&answer.cohort, cohort))
+    };
+    let step = |fault: &Fault| {
+        let what = match (&fault.delay, fault.abort) {
+            (Some(_), Some(_)) => "are delayed and aborted",
+            (Some(_), None) => "are delayed",
+            (None, _) => "are aborted",
+        };
+        let whom = if fault.sticky.is_some() { "users" } else { "requests" };
+        let share = percent(f64::from(fault.share) / f64::from(BUCKETS));
+        let is_over = fault.until.is_some_and(|until| unix_seconds() >= until);
+        let over = if is_over { "; it is over" } else { "" };
+        let variant = &service.variants[fault.variant].name;
+        Step::new("fault", format!("{share} of the {whom} of {variant} {what}{over}")).holds(!is_over)
+    };
+    service.faults.iter().filter(may_have).map(step).collect()
+}
+
+/// What shared caches are told of the answer.
+pub(super) fn cache(found: Found<'_>, service: &Service, answer: &Answer, source: Option<usize>) -> Option<Step> {
+    let (policy, at) = (found.route.cache, answer.cohort.as_ref()?);
+    let cohort = service.cohorts.iter().position(|cohort| *cohort.name == **at)?;
+    let text = match (policy, service.vary.shared(cohort, source, answer.reason?)) {
+        (CachePolicy::Off, _) => "the answer passes as it is (cache: off)".to_owned(),
+        (CachePolicy::Private, _) => "the answer is made private (cache: private)".to_owned(),
+        (CachePolicy::Vary, Shared::Same) => return None,
+        (CachePolicy::Vary, Shared::Vary(names, _)) => {
+            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            format!("the answer varies by {}", names.join(", "))
+        }
+        (CachePolicy::Vary, Shared::Private) => {
+            "the answer is made private: what decided is told by no header".to_owned()
+        }
+    };
+    Some(Step::new("cache", text))
 }
 
 /// The header edits of a request that has its variant, and of its answer.

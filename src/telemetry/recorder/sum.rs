@@ -1,5 +1,5 @@
 use super::{BucketCounts, Registry, Slot, UserCount};
-use crate::model::{FallbackCause, Outcome, Reason};
+use crate::model::{FallbackCause, InjectedKind, Outcome, Reason};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,6 +19,8 @@ pub struct SlotSum {
     pub latencies: [BucketCounts; Outcome::ALL.len()],
     /// Requests that a fallback served, by [`FallbackCause::index`].
     pub fallbacks: [u64; FallbackCause::ALL.len()],
+    /// Faults that were injected, by [`InjectedKind::index`].
+    pub injected: [u64; InjectedKind::ALL.len()],
     /// The distinct users of the slot, if any had a key.
     pub users: Option<UserCount>,
     /// The distinct users who met an error.
@@ -100,6 +102,9 @@ impl Registry {
             for cause in FallbackCause::ALL {
                 sum.fallbacks[cause.index()] += cells.fallbacks(cause);
             }
+            for kind in InjectedKind::ALL {
+                sum.injected[kind.index()] += cells.injected(kind);
+            }
             for outcome in Outcome::ALL {
                 if let Some(latencies) = cells.latencies(outcome) {
                     sum.latencies[outcome.index()].add(latencies);
@@ -118,6 +123,9 @@ impl SlotSum {
         }
         for (own, latencies) in self.latencies.iter_mut().zip(&other.latencies) {
             own.merge(latencies);
+        }
+        for (own, injected) in self.injected.iter_mut().zip(other.injected) {
+            *own += injected;
         }
         for (own, fallbacks) in self.fallbacks.iter_mut().zip(other.fallbacks) {
             *own += fallbacks;
