@@ -3,8 +3,9 @@
 use http::{HeaderMap, HeaderValue};
 use std::net::IpAddr;
 
+use super::additions::Additions;
 use super::forward::Decision;
-use super::headers::X_REQUEST_ID;
+use super::headers::{TRACEPARENT, X_REQUEST_ID};
 use crate::config::files::Country;
 use crate::config::template::Variable;
 use crate::routing::Snapshot;
@@ -28,6 +29,7 @@ impl Told {
         snapshot: &Snapshot,
         client: ClientAddr,
         headers: &HeaderMap,
+        additions: &Additions<'_>,
     ) -> Option<Box<Told>> {
         if route.edits.is_empty() && !service.has_edits {
             return None;
@@ -35,12 +37,27 @@ impl Told {
         let uses_country = service.edits().chain([&route.edits]).any(uses_country);
         let geo = snapshot.geo.as_deref().filter(|_| uses_country);
         let country = geo.and_then(|geo| geo.facts(client.ip, headers, client.peer_trusted).country);
-        Some(Box::new(Told { client: client.ip, country, request_id: headers.get(X_REQUEST_ID).cloned() }))
+        let new_id = additions.request_id.as_ref().and_then(|id| HeaderValue::from_bytes(id).ok());
+        let request_id = new_id.or_else(|| headers.get(X_REQUEST_ID).cloned());
+        Some(Box::new(Told { client: client.ip, country, request_id }))
     }
 }
 
-/// Edits a request that is about to be sent to a variant.
-pub(super) fn request(headers: &mut HeaderMap, decision: &Decision<'_>, variant: usize) {
+/// Edits a request that is about to be sent to a variant. What may be edited is put into the map for that.
+pub(super) fn request(headers: &mut HeaderMap, additions: &mut Additions<'_>, decision: &Decision<'_>, variant: usize) {
+    if decision.told.is_none() {
+        return;
+    }
+    let id = additions.request_id.take().map(|id| HeaderValue::from_bytes(&id));
+    let context = additions.traceparent.take().map(|context| HeaderValue::from_bytes(&context));
+    for (name, value) in [(X_REQUEST_ID, id), (TRACEPARENT, context)] {
+        if let Some(Ok(value)) = value {
+            headers.insert(name, value);
+        }
+    }
+    for (name, value) in std::mem::take(&mut additions.set) {
+        headers.insert(name, value.clone());
+    }
     apply(headers, decision, variant, |edits| edits.request.as_deref());
 }
 

@@ -14,7 +14,7 @@ use crate::model::{InjectedKind, Outcome};
 use crate::routing::fault::{Abort, draw};
 use crate::upstream::Deadline;
 
-/// How soon a connection or stream that is to break off does so: as soon as its deadline is looked at.
+/// How soon a stream that is to break off does so: as soon as its deadline is looked at.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// Does to a request what the faults of its service say. To be called only where there are some.
@@ -43,7 +43,8 @@ pub(super) async fn inject(
             shard.fault_injected(slot, InjectedKind::Reset);
             let flags = if injected.delay.is_zero() { "FI" } else { "DI,FI" };
             record.break_off(Outcome::Error, flags);
-            // whoever drives this connection or stream ends it when its deadline has passed, and drops the record with it
+            // whoever drives this connection, or this stream when its deadline has passed, drops the record with it
+            connection.is_cut.set(true);
             deadline.set(Instant::now(), AT_ONCE);
             pending().await
         }

@@ -3,15 +3,18 @@
 //!
 //! It knows nothing of files, reloads and rollouts: with all of that gone, it serves its last snapshot.
 
+mod additions;
 mod answer;
+mod arrived;
 mod cache;
 mod connection;
+mod date;
 mod edit;
 mod error;
 mod fault;
-mod fields;
 mod forward;
 mod headers;
+mod http1;
 mod limit;
 mod listener;
 mod record;

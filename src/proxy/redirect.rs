@@ -1,8 +1,8 @@
 //! Redirects and rewrites of the file, on real requests.
 
-use http::header::{self, HeaderValue};
+use http::header;
 use http::uri::PathAndQuery;
-use http::{Response, Uri, Version, request};
+use http::{Response, Uri, request};
 
 use super::edit;
 use super::error::ProxyError;
@@ -18,7 +18,6 @@ pub(super) struct Asked<'r> {
     pub(super) destination: &'r Destination,
     pub(super) client: ClientAddr,
     pub(super) is_https: bool,
-    pub(super) has_body: bool,
 }
 
 /// The answer of a route that sends clients elsewhere; `None` when the request is for the route's service.
@@ -47,25 +46,19 @@ pub(super) fn answer(
     let headers = response.headers_mut();
     edit::local(headers, route, snapshot, asked.client, &asked.head.headers);
     headers.insert(header::LOCATION, location);
-    if asked.has_body && asked.head.version != Version::HTTP_2 {
-        // nobody reads this body: what comes after it could be read in two ways
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
     Ok(Some(response))
 }
 
-/// Changes what the service is asked for, after all was decided by what the client asked for.
-pub(super) fn rewrite(found: Found<'_>, uri: &Uri, destination: &mut Destination) {
-    let Some(rewrite) = &found.route.rewrite else { return };
-    if let Some(hostname) = &rewrite.hostname {
-        destination.authority = Some(hostname.clone());
-    }
-    let Some(came) = target(destination, uri) else { return };
+/// What the service is asked for where that is not what the client asked for, by which all was decided.
+pub(super) fn rewrite(found: Found<'_>, head: &mut request::Parts, destination: &Destination) -> Option<Destination> {
+    let rewrite = found.route.rewrite.as_ref()?;
     // `OPTIONS *` was answered before, so this is a path
-    let rewritten = rewrite.target(came.path(), came.query(), found.segments);
-    if let Some(rewritten) = rewritten {
-        destination.target = Some(Uri::from(rewritten));
+    let came = target(destination, &head.uri)?;
+    let target = rewrite.target(came.path(), came.query(), found.segments);
+    if let Some(hostname) = &rewrite.hostname {
+        head.headers.insert(header::HOST, hostname.clone());
     }
+    Some(destination.rewritten(rewrite.hostname.clone(), target.map(Uri::from)))
 }
 
 fn target<'r>(destination: &'r Destination, uri: &'r Uri) -> Option<&'r PathAndQuery> {
