@@ -47,8 +47,22 @@ pub(super) struct Connection {
     requests: Cell<u32>,
     in_flight: Cell<u32>,
     /// When the last request ended.
-    silent_since: Cell<Instant>,
+    pub(super) silent_since: Cell<Instant>,
 }
+
+/// What a client does while it is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    /// It has sent something.
+    Bytes,
+    /// It has sent nothing until the deadline.
+    Silence,
+    /// It has closed, or is to be sent away because the worker drains.
+    End,
+}
+
+/// Ready when the worker drains.
+pub(super) type Drain<'d, 'w> = Pin<&'d mut Notified<'w>>;
 
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -90,13 +104,13 @@ pub(super) async fn serve(
     drain.as_mut().enable();
     connection.deadline.set(now.into(), timeouts.request_headers);
     loop {
-        if wire.borrow().unread().is_empty() && !connection.more_comes(&wire, drain.as_mut()).await {
+        if wire.borrow().unread().is_empty() && connection.more_comes(&wire, drain.as_mut()).await != More::Bytes {
             return;
         }
         if connection.requests.get() == 0 {
             // so few bytes may become either
             while is_begin_of_preface(wire.borrow().unread()) {
-                if !connection.more_comes(&wire, drain.as_mut()).await {
+                if connection.more_comes(&wire, drain.as_mut()).await != More::Bytes {
                     return;
                 }
             }
@@ -107,7 +121,7 @@ pub(super) async fn serve(
             }
         }
         // boxed, so that all of it is given back while the connection is silent
-        let after = Box::pin(http1::exchange(&connection, &wire)).await;
+        let after = Box::pin(http1::serve(&connection, &wire, drain.as_mut())).await;
         if after == After::Next {
             wire.borrow_mut().release();
             connection.deadline.set(connection.silent_since.get().into(), timeouts.keep_alive);
@@ -144,18 +158,19 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes; false when the client has closed, the time is up, or the worker drains.
-    async fn more_comes(&self, wire: &RefCell<Wire>, mut drain: Pin<&mut Notified<'_>>) -> bool {
+    /// Waits for bytes, until the deadline or the drain of the worker.
+    pub(super) async fn more_comes(&self, wire: &RefCell<Wire>, mut drain: Drain<'_, '_>) -> More {
         std::future::poll_fn(|cx| {
             match wire.borrow_mut().poll_read(cx) {
-                Poll::Ready(read) => return Poll::Ready(matches!(read, Ok(1..))),
-                Poll::Pending if self.worker.is_draining.get() => return Poll::Ready(false),
+                Poll::Ready(Ok(1..)) => return Poll::Ready(More::Bytes),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(More::End),
+                Poll::Pending if self.worker.is_draining.get() => return Poll::Ready(More::End),
                 Poll::Pending => {}
             }
             if drain.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(false);
+                return Poll::Ready(More::End);
             }
-            self.deadline.poll_passed(cx).map(|()| false)
+            self.deadline.poll_passed(cx).map(|()| More::Silence)
         })
         .await
     }
@@ -170,7 +185,7 @@ impl Connection {
             next.set(Some(deadline.clone()));
             let connection = requests.clone();
             async move {
-                let reply = forward::handle(&connection, Arrived::of_http2(request), &deadline).await;
+                let reply = forward::handle(&connection, &mut Arrived::of_http2(request), &deadline).await;
                 Ok::<_, Infallible>(reply.response)
             }
         });

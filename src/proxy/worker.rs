@@ -60,8 +60,6 @@ pub struct Worker {
     pub(super) is_draining: Cell<bool>,
     /// As answers without a date of their own say it; at most one tick old.
     pub(super) date: RefCell<Date>,
-    /// Memory for header lines that are being written.
-    pub(super) lines: Cell<Vec<u8>>,
     open: Cell<usize>,
     cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     current: RefCell<Rc<Current>>,
@@ -162,7 +160,6 @@ impl Worker {
             drain: Notify::new(),
             is_draining: Cell::new(false),
             date: RefCell::new(Date::now()),
-            lines: Cell::default(),
             open: Cell::new(0),
             cache: RefCell::new(cache),
             current: RefCell::new(Rc::new(Current::new(snapshot))),
