@@ -154,8 +154,7 @@ async fn forward(
     let mut decision = Decision::of(service, route, &assignment, is_https);
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
-    decision.quotas = quotas;
-    limit::of_route(&mut decision, client.ip, &head.headers, started)?;
+    limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 
     let additions = prepare(head, fields, &destination, connection, client.peer_trusted, &decision)?;
     decision.told = Told::of(route, service, snapshot, client, &head.headers, &additions);

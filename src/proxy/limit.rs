@@ -33,13 +33,15 @@ pub(super) fn of_listener(
     Ok(quotas)
 }
 
-/// Takes a request from the quota of its route, if that has a limit.
+/// Takes a request from the quota of its route, if that has a limit. `quotas` are those that it met before.
 pub(super) fn of_route(
     decision: &mut Decision<'_>,
+    quotas: Quotas,
     client: IpAddr,
     headers: &HeaderMap,
     now: Instant,
 ) -> Result<(), ProxyError> {
+    decision.quotas = quotas;
     let Some(limit) = &decision.route.rate_limit else { return Ok(()) };
     // an address is looked at as one: an IPv6 client has many
     let source = decision.source.map(|source| &decision.service.key_sources[source]);
