@@ -119,6 +119,7 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     let Prepared { snapshot, loaded, .. } = prepare(loaded, &upstreams, &registry).map_err(StartError::Config)?;
 
     // 3. the workers, without work
+    snapshot.put_in_force();
     let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
     let log = telemetry.access_log.map(|log| start_log(&log.path)).transpose()?;
     let counters = log.as_ref().map(AccessLog::counters);

@@ -120,6 +120,12 @@ codes! {
     Error 194 BadFaultStatus: "a status is not one of failures",
     Error 195 UnknownCohort: "a cohort does not exist",
 
+    Error 180 ProtocolNeedsTls: "a protocol needs TLS, and there is none",
+    Error 181 ProtocolIsPlain: "a protocol is plain, and there is TLS",
+    Error 182 ClientKeyAlone: "a certificate and its key are not both there",
+    Error 183 ProxyProtocolShared: "connections that tell one client's address would be shared",
+    Error 184 BadServerName: "a server name is not valid",
+
     Error 201 DuplicateCohort: "two cohorts have the same name",
     Error 202 EveryoneNotLast: "the cohort everyone is not the last one",
     Error 203 EveryoneWithWhen: "the cohort everyone has a condition",
@@ -173,6 +179,11 @@ codes! {
     Warning 407 TrustsEveryone: "every client is a trusted proxy",
     Warning 408 GeoHeaderUntrusted: "the geo header is believed from nobody",
     Error 470 UserKeyOfListener: "a listener does not know user keys",
+
+    Error 450 NoCertificates: "a listener with TLS has no certificate",
+    Error 451 ClientAuthWithoutCa: "clients are to prove themselves, and nobody vouches for them",
+    Warning 452 ProxyProtocolFromAnyone: "every client may claim an address",
+    Warning 453 RepeatedCertificate: "a certificate stands twice in a listener",
 
     Error 501 UnknownTimeZone: "a time zone does not exist",
     Error 502 BadWindow: "a window of time cannot be read",

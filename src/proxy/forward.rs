@@ -118,6 +118,7 @@ async fn forward(
     let fields = *fields;
 
     let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, fields, &rules.limits)?;
+    connection.check_authority(destination.host())?;
     check_length(body, rules.limits.body_bytes)?;
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
@@ -143,7 +144,7 @@ async fn forward(
     let found = snapshot.routes.find(&view).ok_or(ProxyError::NoRoute)?;
     let route = found.route;
     record.route(&route.name, &current);
-    let is_https = is_secure(head, client.peer_trusted);
+    let is_https = connection.is_secure() || is_secure(head, client.peer_trusted);
     if let Some(answer) =
         redirect::answer(found, &Asked { head, destination: &destination, client, is_https }, snapshot)?
     {
@@ -169,7 +170,7 @@ async fn forward(
     }
     let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
     let destination = rewritten.as_ref().unwrap_or(&destination);
-    let outgoing = Outgoing { head, fields, additions, destination, body, watch, asked };
+    let outgoing = Outgoing { head, fields, additions, destination, body, watch, asked, client: client.ip };
     let (answered, variant) = send(connection, outgoing, &decision, record, deadline, started).await?;
     let sent = Sent { variant, websocket_key, idle };
     finish(answered, &sent, connection, &decision, record)
@@ -310,7 +311,7 @@ fn prepare<'r>(
     Ok(Additions {
         via,
         forwarded_for: headers::forwarded_for(lines, fields, &connection.peer_text),
-        scheme: (!has_scheme).then_some("http"),
+        scheme: (!has_scheme).then_some(if connection.is_secure() { "https" } else { "http" }),
         forwarded_host: destination.authority.as_ref().filter(|_| !has_host),
         request_id: headers::request_id(lines, fields, peer_trusted),
         traceparent: headers::trace_context(lines, fields),

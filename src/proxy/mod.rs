@@ -1,5 +1,5 @@
 //! The data plane. The files stand in the order in which a request meets them:
-//! listener → connection → request → headers → forward → send → answer, with `record` all along, and `tunnel` for upgraded connections.
+//! listener → handshake → connection → request → headers → forward → send → answer, with `record` all along, and `tunnel` for upgraded connections.
 //!
 //! It knows nothing of files, reloads and rollouts: with all of that gone, it serves its last snapshot.
 
@@ -13,10 +13,12 @@ mod edit;
 mod error;
 mod fault;
 mod forward;
+mod handshake;
 mod headers;
 mod http1;
 mod limit;
 mod listener;
+mod proxy_protocol;
 mod record;
 mod redirect;
 mod send;

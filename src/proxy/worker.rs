@@ -79,19 +79,23 @@ const TICK: Duration = Duration::from_millis(200);
 /// Starts a worker on a thread of its own.
 pub fn start(number: usize, shared: Arc<Shared>, log: Option<LogShard>) -> io::Result<WorkerHandle> {
     let (commands, inbox) = mpsc::unbounded_channel();
-    let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
-    drop(runtime?); // fails here, where it can be told, rather than on the thread
+    let (started, has_started) = std::sync::mpsc::channel();
     let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let built = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
         match built {
             Ok(runtime) => {
+                // whoever waits for it is told; nobody else asks
+                let _ = started.send(Ok(()));
                 let worker = Rc::new(Worker::new(number, shared, log));
                 panics::count_in(worker.shard.clone());
                 runtime.block_on(run(worker, inbox));
             }
-            Err(error) => tracing::error!(%error, number, "a worker could not start"),
+            Err(error) => {
+                let _ = started.send(Err(error));
+            }
         }
     })?;
+    has_started.recv().unwrap_or_else(|_| Err(io::Error::other("the worker ended before it began")))?;
     Ok(WorkerHandle { commands, thread })
 }
 

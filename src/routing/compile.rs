@@ -17,6 +17,7 @@ use super::snapshot::{
     Cohort, ListenerLimits, ListenerRules, ListenerTimeouts, Override, Service, Snapshot, Variant, host_patterns,
 };
 use super::test::Test;
+use super::tls::{self, ListenerTls, compile_client};
 use super::user_key::KeySource;
 use super::vary::VaryTable;
 use super::view::Trust;
@@ -24,7 +25,7 @@ use crate::config::files::{Continent, Country, Expected, References, Subdivision
 use crate::config::{Place, schema, values};
 use crate::model::{BUCKETS, EVERYONE, Layout, STABLE, SaltKey, Weight};
 use crate::telemetry::Registry;
-use crate::upstream::{Balance, Protocol, Spec, Target, Upstreams};
+use crate::upstream::{Balance, Spec, Target, Upstreams};
 
 /// What a compilation builds on.
 pub struct Foundation<'f> {
@@ -57,7 +58,9 @@ pub fn compile(file: &schema::File, rev: &str, on: &Foundation<'_>) -> Result<Sn
     }
     let mut listeners = HashMap::new();
     for listener in &file.listeners {
-        listeners.insert(listener.address, Arc::new(compile_listener(listener, on)?));
+        let tls = listener.tls.as_ref().map(|tls| ListenerTls::compile(tls, on.references.tls())).transpose();
+        let tls = tls.map_err(|message| error(&root.key("listeners"), message))?;
+        listeners.insert(listener.address, Arc::new(compile_listener(listener, tls, on)?));
     }
     Ok(Snapshot {
         rev: rev.into(),
@@ -73,7 +76,11 @@ fn error(place: &Place, message: impl ToString) -> CompileError {
     CompileError { place: place.clone(), message: message.to_string() }
 }
 
-fn compile_listener(listener: &schema::Listener, on: &Foundation<'_>) -> Result<ListenerRules> {
+fn compile_listener(
+    listener: &schema::Listener,
+    tls: Option<ListenerTls>,
+    on: &Foundation<'_>,
+) -> Result<ListenerRules> {
     let (limits, timeouts) = (&listener.limits, &listener.timeouts);
     let (default, patience) = (ListenerLimits::default(), ListenerTimeouts::default());
     let size = |size: Option<values::Size>, default: usize| size.map_or(default, |size| size.0 as usize);
@@ -84,6 +91,8 @@ fn compile_listener(listener: &schema::Listener, on: &Foundation<'_>) -> Result<
     Ok(ListenerRules {
         rate_limit: rate_limit.transpose()?,
         name: listener.name.clone().unwrap_or_else(|| listener.address.to_string()).into(),
+        tls,
+        proxy_protocol: listener.proxy_protocol.as_ref().map(|proxies| proxies.from.clone().into()),
         trust: Trust {
             proxies: listener.trusted_proxies.clone().into(),
             keys: listener.jwt.as_ref().and_then(|jwt| on.references.keys(&jwt.keys_file)),
@@ -177,11 +186,9 @@ fn compile_variants(
             service: name.to_owned(),
             variant: variant_name.clone(),
             targets: targets.collect::<Result<_>>()?,
-            protocol: match variant.protocol {
-                schema::Protocol::Http1 => Protocol::Http1,
-                schema::Protocol::H2c => Protocol::H2c,
-                schema::Protocol::Auto => Protocol::Auto,
-            },
+            protocol: tls::protocol(variant.protocol),
+            is_tls: variant.tls.is_some(),
+            proxy_protocol: variant.proxy_protocol.map(tls::proxy_version),
             balance: match variant.load_balancing {
                 schema::LoadBalancing::RoundRobin => Balance::RoundRobin,
                 schema::LoadBalancing::LeastRequest => Balance::LeastRequest,
@@ -191,11 +198,14 @@ fn compile_variants(
             let place = place.key("setHeaders").key(header);
             Ok((header_name(header, &place)?, header_value(value, &place)?))
         });
+        let upstream = on.upstreams.obtain(spec);
+        let tls = variant.tls.as_ref().map(|tls| compile_client(tls, on.references.tls(), &upstream)).transpose();
         Ok(Variant {
             name: variant_name.as_str().into(),
             header: header_value(variant_name, &place)?,
             version: variant.version.as_deref().map(Into::into),
-            upstream: on.upstreams.obtain(spec),
+            upstream,
+            tls: tls.map_err(|message| error(&place.key("tls"), message))?,
             set_headers: set_headers.collect::<Result<_>>()?,
             edits: traffic::edits(variant.request_headers.as_ref(), variant.response_headers.as_ref(), &place)?,
         })

@@ -46,6 +46,7 @@ pub fn strip_forged(
     if !tells_geo && !fields.has(Fields::EXTENDED.and(Fields::ALIAS)) {
         return;
     }
+    let has_aliases = fields.has(Fields::ALIAS);
     let mut forged: SmallVec<[HeaderName; 4]> = SmallVec::new();
     for name in headers.keys() {
         let text = name.as_str();
@@ -53,7 +54,7 @@ pub fn strip_forged(
         // few names begin like any of ours or of those that say an origin: the others need one look
         let is_named = text.starts_with("x-") || text.starts_with("forwarded");
         let is_origin = is_named && !peer_trusted && ORIGIN_FIELDS.contains(&text);
-        if is_geo || is_origin || (is_named && is_ours(text)) || is_alias(text, relied_on) {
+        if is_geo || is_origin || (is_named && is_ours(text)) || (has_aliases && is_alias(text, relied_on)) {
             forged.push(name.clone());
         }
     }

@@ -27,6 +27,8 @@ pub mod request;
 pub mod routes;
 pub mod snapshot;
 mod test;
+mod ticketer;
+pub mod tls;
 pub mod user_key;
 pub mod vary;
 pub mod view;

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use super::fault::Fault;
 use super::host_pattern::HostPattern;
 use super::limit::RateLimit;
 use super::routes::RouteTable;
+use super::tls::ListenerTls;
 use super::user_key::KeySource;
 use super::vary::VaryTable;
 use super::view::Trust;
 use crate::config::files::{Geo, Secret};
 use crate::model::{Layout, SaltKey, Weight};
 use crate::telemetry::Slot;
-use crate::upstream::Upstream;
+use crate::upstream::{ClientTls, Upstream};
 
 /// The immutable compiled state that serves requests. Published by one pointer, loaded once per request.
 pub struct Snapshot {
@@ -41,6 +42,10 @@ pub struct Snapshot {
 pub struct ListenerRules {
     /// The name in logs.
     pub name: Box<str>,
+    /// TLS; `None` for plain HTTP.
+    pub tls: Option<ListenerTls>,
+    /// Whose connections begin with a PROXY protocol header.
+    pub proxy_protocol: Option<Box<[ipnet::IpNet]>>,
     /// Whom it believes.
     pub trust: Trust,
     /// What a client may use.
@@ -135,6 +140,8 @@ pub struct Variant {
     pub version: Option<Box<str>>,
     /// Its endpoints.
     pub upstream: Arc<Upstream>,
+    /// How new connections to it speak TLS, from [`Snapshot::put_in_force`] on.
+    pub tls: Option<Arc<ClientTls>>,
     /// Headers set on requests to it.
     pub set_headers: Box<[(HeaderName, HeaderValue)]>,
     /// Edits of headers of its requests and answers.
@@ -175,6 +182,13 @@ impl Snapshot {
         }
     }
 
+    /// Gives upstreams, which outlive snapshots, what new connections of theirs use from now on.
+    pub fn put_in_force(&self) {
+        for variant in self.services.iter().flat_map(|service| &service.variants) {
+            variant.upstream.set_tls(variant.tls.clone());
+        }
+    }
+
     /// The rules of a listener. `None` once the listener is gone from the file.
     pub fn rules(&self, address: &SocketAddr) -> Option<&Arc<ListenerRules>> {
         self.listeners.get(address)
@@ -194,10 +208,20 @@ impl Service {
     }
 }
 
+impl ListenerRules {
+    /// True for a peer whose connections must begin with a PROXY protocol header.
+    pub fn expects_proxy_header(&self, peer: IpAddr) -> bool {
+        let networks = self.proxy_protocol.as_deref().unwrap_or_default();
+        let peer = peer.to_canonical();
+        networks.iter().any(|network| network.contains(&peer))
+    }
+}
+
 impl Default for ListenerRules {
     fn default() -> ListenerRules {
         let (limits, timeouts) = (ListenerLimits::default(), ListenerTimeouts::default());
-        ListenerRules { name: "".into(), trust: Trust::default(), limits, timeouts, rate_limit: None }
+        let trust = Trust::default();
+        ListenerRules { name: "".into(), tls: None, proxy_protocol: None, trust, limits, timeouts, rate_limit: None }
     }
 }
 

@@ -17,6 +17,7 @@ mod routes;
 mod services;
 mod tests_section;
 mod texts;
+mod tls;
 mod user_key;
 mod weights;
 mod windows;

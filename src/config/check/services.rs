@@ -5,7 +5,7 @@ use super::edits::{self, Subject};
 use super::listeners::check_networks;
 use super::problems::Problems;
 use super::texts::{check_header_name, check_header_value, endpoint_error};
-use super::{cohorts, faults, names, user_key, weights};
+use super::{cohorts, faults, names, tls, user_key, weights};
 use crate::config::codes::Code;
 use crate::config::place::Place;
 use crate::config::schema::{File, Override, Service, Variant};
@@ -106,6 +106,7 @@ fn check_variant(variant: &Variant, place: &Place, problems: &mut Problems<'_>) 
     for (name, value) in &variant.set_headers {
         check_set_header(name, value, &place.key("setHeaders").key(name.as_str()), problems);
     }
+    tls::check_variant(variant, place, problems);
     if variant.version.as_deref() == Some("") {
         problems.at(Code::EmptyText, &place.key("version"), "the version is empty").help("remove the key");
     }

@@ -142,7 +142,7 @@ impl ListenerRules {
     /// What is believed and allowed where no listener says so: nobody, and the defaults.
     fn untrusting() -> ListenerRules {
         let (trust, limits, timeouts) = (Trust::default(), Default::default(), Default::default());
-        ListenerRules { name: "".into(), trust, limits, timeouts, rate_limit: None }
+        ListenerRules { name: "".into(), tls: None, proxy_protocol: None, trust, limits, timeouts, rate_limit: None }
     }
 }
 

@@ -13,6 +13,9 @@ use std::sync::{Mutex, PoisonError};
 /// Codes with which Ringway answers before it knows the service; their series exist from the start.
 const UNROUTED_CODES: [u16; 7] = [400, 404, 408, 414, 421, 429, 431];
 
+/// The most certificates that are told of.
+const CERTIFICATES_MAX: usize = 100;
+
 /// Below this, `maxSeries` leaves no room for what every process exposes.
 const SERIES_MIN: usize = 500;
 
@@ -107,6 +110,7 @@ impl Collector for RecorderCollector {
         let mut to = Exposition::default();
         self.expose_process(&mut to, &facts);
         let endpoint_states = facts.endpoints.iter().map(|fact| fact.state).collect::<std::collections::BTreeSet<_>>();
+        expose_certificates(&mut to, &facts.certificates);
         // One for the count of what is folded, and one for each state of folded endpoints.
         let room = series_max.saturating_sub(to.series() + 1 + endpoint_states.len());
         self.expose_slots(&mut to, &facts, room);
@@ -138,6 +142,21 @@ fn expose_slot(to: &mut Exposition, known: &SlotNames, sum: &SlotSum, weight: Op
     if let Some(weight) = weight {
         to.gauge(&WEIGHT, &names, weight.in_force);
         to.gauge(&WEIGHT_CONFIGURED, &names, weight.configured);
+    }
+}
+
+/// The first certificates of the file; a name that two of a listener have is that of the one that expires first.
+fn expose_certificates(to: &mut Exposition, facts: &[CertificateFact]) {
+    let mut earliest: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for fact in facts {
+        let known = earliest.len() < CERTIFICATES_MAX || earliest.contains_key(&(&*fact.listener, &*fact.name));
+        if known {
+            let expires = earliest.entry((&fact.listener, &fact.name)).or_insert(fact.expires_unix_seconds);
+            *expires = (*expires).min(fact.expires_unix_seconds);
+        }
+    }
+    for ((listener, name), expires) in earliest {
+        to.gauge(&CERTIFICATES, &[listener, name], expires as f64);
     }
 }
 
