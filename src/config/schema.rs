@@ -115,7 +115,7 @@ pub struct ListenerLimits {
     pub max_target_bytes: Option<Size>,
     /// Bytes of a request body. Default: no limit, bodies are streamed.
     pub max_body_bytes: Option<Size>,
-    /// Requests on one connection before it is closed. Default 10000.
+    /// Requests on one connection before it is closed. Default 1000000.
     pub max_requests_per_connection: Option<u32>,
     /// Concurrent streams of an HTTP/2 connection. Default 100.
     pub max_concurrent_streams: Option<u32>,

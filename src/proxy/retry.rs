@@ -31,7 +31,8 @@ pub(super) async fn send<'r>(
     budget.note_request(sending.started);
     attempt.timeout = retry.per_try.filter(|_| outgoing.is_repeatable());
     // as it was before anything of a variant was written into it
-    let original = (retry.across_variants && attempt.standby(decision).is_some()).then(|| (outgoing.head.clone(), outgoing.additions.clone()));
+    let original = (retry.across_variants && attempt.standby(decision).is_some())
+        .then(|| (outgoing.head.clone(), outgoing.additions.clone()));
     let mut failures = 0;
     loop {
         let answered = attempt.run(sending, outgoing, record).await;
