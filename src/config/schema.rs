@@ -13,6 +13,14 @@ use std::path::PathBuf;
 
 use super::values::{Duration, Percent, Size, Weight, networks};
 
+mod gates;
+mod notifiers;
+mod rollout;
+
+pub use gates::*;
+pub use notifiers::*;
+pub use rollout::*;
+
 /// A Ringway configuration: who listens, what is released, and how requests find it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -36,6 +44,8 @@ pub struct File {
     pub routes: Vec<Route>,
     /// Windows of time, by name.
     pub windows: BTreeMap<String, Window>,
+    /// Who is told about rollouts.
+    pub notifiers: Vec<Notifier>,
     /// Requests with the assignment they must get; run by `check`, and before a reload is accepted.
     pub tests: Vec<Test>,
 }
@@ -153,7 +163,7 @@ pub enum GeoSource {
 pub struct Service {
     /// Where the user key is read, in order; the first source with a value counts. Default: `[clientIP]`.
     pub hash_on: Option<Vec<KeySource>>,
-    /// Salt of the bucket hash. Default: the service's name.
+    /// Salt of the bucket hash. Default: the rollout's `id`, or else the service's name.
     pub salt: Option<String>,
     /// A file with a secret salt, so that nobody outside can compute buckets.
     pub salt_file: Option<PathBuf>,
@@ -170,6 +180,8 @@ pub struct Service {
     /// Groups of requests; the first that matches wins, `everyone` takes the rest.
     #[serde(default)]
     pub cohorts: Vec<Cohort>,
+    /// How a new version goes from nobody to everybody.
+    pub rollout: Option<Rollout>,
 }
 
 /// A place where the user key is read.

@@ -183,14 +183,12 @@ fn planned_key(key: &str, place: &Place) -> Option<&'static str> {
         (["listeners", _], "proxyProtocol") => "use `trustedProxies` with X-Forwarded-For, and remove the key",
         (["admin", _], "tokensFile") => "keep the admin door on loopback or a unix socket, and remove the key",
         (["services", _, _], "mirror") => "remove the key; nothing is mirrored",
-        (["services", _, _], "rollout") => "remove the key, and edit the weights by hand",
         (["services", _, "variants", _, _], "tls") => "remove the key; endpoints are reached over plain TCP",
         (["services", _, "variants", _, _], "healthCheck" | "outlierDetection") => {
             "remove the key; `fallback` covers endpoints that cannot be reached"
         }
         (["services", _, "variants", _, _], "limits") => "remove the key",
         (["routes", _], "retry") => "remove the key; nothing is retried",
-        (_, "notifiers") if keys.len() == 1 => "remove the key, and alert on the metrics",
         _ => return None,
     })
 }

@@ -5,10 +5,12 @@
 mod cohorts;
 mod conditions;
 mod countries;
+mod gates;
 mod implied;
 mod listeners;
 mod names;
 mod problems;
+mod rollout;
 mod routes;
 mod services;
 mod tests_section;
@@ -33,6 +35,8 @@ pub(crate) fn check(file: &File, tree: &Node, spans: &dyn Fn(&Place) -> Span) ->
     services::check(file, &mut problems);
     routes::check(file, &mut problems);
     windows::check(file, &mut problems);
+    rollout::check(file, &mut problems);
+    gates::check_notifiers(file, &mut problems);
     tests_section::check(file, &mut problems);
     problems.into_found()
 }

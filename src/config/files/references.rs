@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{FileProblem, Geo, GeoMmdb, GeoTable, KeySet, Secret, UserList};
 use crate::config::Place;
+use crate::config::paths::each_path_of_notifier;
 use crate::config::schema::{Condition, File, GeoSource};
 
 /// The loaded files of one configuration. Looked up by the path that the configuration has.
@@ -42,6 +43,17 @@ impl References {
                     loading.condition(condition, &place.key("cohorts").index(at).key("when"));
                 }
             }
+            let outcomes = service.rollout.iter().flat_map(|rollout| &rollout.gates.outcomes).enumerate();
+            for (at, outcome) in outcomes {
+                if let Some(condition) = &outcome.among {
+                    let place = place.key("rollout").key("gates").key("outcomes").index(at);
+                    loading.condition(condition, &place.key("among"));
+                }
+            }
+        }
+        for (at, notifier) in file.notifiers.iter().enumerate() {
+            let place = Place::root().key("notifiers").index(at);
+            each_path_of_notifier(&mut notifier.clone(), &place, &mut |place, path| loading.secret(path, place));
         }
         (loading.references, loading.problems)
     }
