@@ -477,6 +477,9 @@ pub struct Window {
     pub tz: Option<String>,
     /// Spans such as `mon-thu 01:00-05:00`.
     pub allow: Vec<String>,
+    /// Days on which it stays closed, such as `2026-12-20/2027-01-03`, both included.
+    #[serde(default)]
+    pub freezes: Vec<String>,
 }
 
 /// A request with the assignment that it must get.

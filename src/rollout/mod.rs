@@ -21,4 +21,8 @@ pub mod split;
 pub mod state;
 
 #[cfg(test)]
-mod stage;
+mod sequences;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+pub(crate) mod stage;

@@ -23,7 +23,7 @@ pub(crate) struct Stage {
     pub events: Vec<Event>,
     /// The effects of the last input.
     pub effects: Vec<Effect>,
-    now: Moment,
+    pub now: Moment,
 }
 
 /// Percent of `canary` in the shop's cohorts: staff 50, beta 10 and 50, an approval, everyone 25 and 100.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::plan::Plan;
 use super::split::Split;
 use crate::model::Weight;
 
@@ -151,6 +152,8 @@ pub enum PauseCause {
     PlanChanged,
     /// It took longer than `maxDuration`.
     TooLong,
+    /// The state that was written was damaged, so it is not known what was done last.
+    Damaged,
 }
 
 /// What was said once.
@@ -222,6 +225,46 @@ impl Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl State {
+    /// An older state in the place of one that was damaged: what moved is stopped, until a person has looked.
+    pub fn stopped(mut self, why: &str) -> State {
+        if self.phase.is_moving() {
+            self.phase = Phase::Paused;
+            self.why = why.to_owned();
+            self.rollout.iter_mut().for_each(|position| position.pause = Some(PauseCause::Damaged));
+        }
+        self
+    }
+
+    /// In the place of a state that is lost: the file rules, and nothing begins until a person says `retry`.
+    pub fn lost(plan: &Plan, why: &str) -> State {
+        let Some(rollout) = &plan.rollout else { return State::default() };
+        State {
+            phase: Phase::Superseded,
+            why: why.to_owned(),
+            rollout: Some(Position::new(&rollout.id, &rollout.to, &rollout.from)),
+            ..State::default()
+        }
+    }
+}
+
+impl PauseCause {
+    /// All causes.
+    pub const ALL: [PauseCause; 5] =
+        [PauseCause::Person, PauseCause::Harm, PauseCause::PlanChanged, PauseCause::TooLong, PauseCause::Damaged];
+
+    /// The word in the state that is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PauseCause::Person => "person",
+            PauseCause::Harm => "harm",
+            PauseCause::PlanChanged => "plan-changed",
+            PauseCause::TooLong => "too-long",
+            PauseCause::Damaged => "damaged",
+        }
     }
 }
 

@@ -157,7 +157,7 @@ impl Turn<'_> {
                 }
             }
             (Phase::Superseded, _) => return Err(Refusal::Superseded),
-            (Phase::RolledBack, _) if is_whole(rollout, position) => return Err(Refusal::RolledBack),
+            (Phase::RolledBack, _) if self.is_all_back(rollout) => return Err(Refusal::RolledBack),
             (Phase::RolledBack, _) => {}
             _ if pinned.is_empty() => return Ok(Answer::Unchanged("it is not paused".to_owned())),
             _ => {}
@@ -201,8 +201,8 @@ impl Turn<'_> {
     fn retry(&mut self, rollout: &Rollout, actor: &Actor) -> Result {
         let phase = self.state.phase;
         let has_conflict = self.plan_conflict(rollout).is_some();
+        let is_part = phase == Phase::RolledBack && !self.is_all_back(rollout) && !has_conflict;
         let Some(position) = &mut self.state.rollout else { return Err(Refusal::NoRollout) };
-        let is_part = phase == Phase::RolledBack && !is_whole(rollout, position) && !has_conflict;
         match (phase, position.pause) {
             (Phase::RolledBack, _) if is_part => {
                 let is_back = |step: &crate::rollout::plan::Step| {
@@ -334,9 +334,4 @@ impl Turn<'_> {
 
 fn is_member(actor: &Actor, groups: &[String]) -> bool {
     actor.groups.iter().any(|group| groups.contains(group))
-}
-
-/// True when nothing of the rollout is left to go on with.
-fn is_whole(rollout: &Rollout, position: &Position) -> bool {
-    rollout.cohorts().into_iter().all(|cohort| position.taken_back.contains_key(cohort))
 }

@@ -160,6 +160,7 @@ impl Turn<'_> {
                 );
                 if let Some(position) = &mut self.state.rollout {
                     position.pause = None;
+                    position.given.clear();
                     position.ended_ms = Some(self.input.now.unix_ms);
                 }
                 self.enter(Phase::Superseded, format!("the weights of {first} were edited in the file"));

@@ -79,7 +79,11 @@ impl Turn<'_> {
                 format!("rolled back {service} ({}): {why}", parts.join(", "))
             }
         };
-        self.enter(Phase::RolledBack, sentence.clone());
+        // a part of what a person's edit rules: the rest goes on following the file
+        let is_part = self.plan.rollout.as_ref().is_some_and(|rollout| !self.is_all_back(rollout));
+        let phase =
+            if self.state.phase == Phase::Superseded && is_part { Phase::Superseded } else { Phase::RolledBack };
+        self.enter(phase, sentence.clone());
         let cohort = if let [cohort] = cohorts { Some(cohort.as_str()) } else { None };
         self.event(EventKind::RolledBack, cohort, sentence);
     }
@@ -103,6 +107,13 @@ impl Turn<'_> {
             let sentence = format!("{} {last} % → {share} %: on the way back", self.whose(Some(&cohort)));
             self.event(EventKind::FurtherBack, Some(&cohort), sentence);
         }
+    }
+
+    /// True when nothing of the rollout is left to go on with.
+    pub(super) fn is_all_back(&self, rollout: &Rollout) -> bool {
+        let position = self.state.rollout.as_ref();
+        let is_back = |cohort: &str| position.is_some_and(|position| position.taken_back.contains_key(cohort));
+        rollout.cohorts().into_iter().all(is_back)
     }
 
     /// Percent of a cohort that gets the new version now.

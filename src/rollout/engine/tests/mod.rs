@@ -8,10 +8,9 @@ use crate::model::Weight;
 use crate::rollout::command::{Answer, Command, Refusal};
 use crate::rollout::effect::{Effect, EventKind};
 use crate::rollout::input::{Happened, Verdict};
-use crate::rollout::ownership::shown;
 use crate::rollout::plan::{Action, NoEvidence, Scope, Shift};
 use crate::rollout::split::Split;
-use crate::rollout::stage::{Stage, plan, shift};
+use crate::rollout::stage::{Stage, plan};
 use crate::rollout::state::{Phase, State};
 use std::time::Duration;
 

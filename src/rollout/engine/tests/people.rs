@@ -5,13 +5,11 @@
 use super::{edit, is_done, refused, shift_of};
 use crate::model::Weight;
 use crate::rollout::command::{Answer, Command, Refusal};
-use crate::rollout::effect::{Effect, EventKind};
+use crate::rollout::effect::EventKind;
 use crate::rollout::input::{Happened, Verdict};
 use crate::rollout::ownership::shown;
-use crate::rollout::plan::{Action, NoEvidence, Scope, Shift};
-use crate::rollout::split::Split;
 use crate::rollout::stage::{Stage, plan, shift};
-use crate::rollout::state::{Phase, State};
+use crate::rollout::state::Phase;
 use std::time::Duration;
 
 #[test]
@@ -176,4 +174,3 @@ fn a_step_that_is_skipped_leaves_nothing_behind() {
     assert!(is_done(&stage.ask(Command::Skip)));
     assert_eq!((stage.phase(), stage.share("beta")), (Phase::AwaitingApproval, "10".into()));
 }
-
