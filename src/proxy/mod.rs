@@ -3,12 +3,15 @@
 //!
 //! It knows nothing of files, reloads and rollouts: with all of that gone, it serves its last snapshot.
 
+mod additions;
 mod answer;
+mod arrived;
 mod connection;
+mod date;
 mod error;
-mod fields;
 mod forward;
 mod headers;
+mod http1;
 mod listener;
 mod record;
 mod send;

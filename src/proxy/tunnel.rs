@@ -11,7 +11,6 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use super::socket::Socket;
 use crate::upstream::{Deadline, TunnelParts};
 
 /// The endpoint's end of a tunnel that begins when the answer is out.
@@ -40,18 +39,14 @@ pub(super) fn is_answer_to(key: &[u8], answered: &HeaderMap) -> bool {
 }
 
 /// Copies bytes both ways until one end closes, or neither has sent anything for the listener's tunnel timeout.
-pub(super) async fn run(connection: &Connection, client: Socket, read: Bytes, tunnel: Tunnel) {
-    let (mut client, unread) = client.into_parts();
+pub(super) async fn run(connection: &Connection, mut client: TcpStream, early: Bytes, tunnel: Tunnel) {
     let TunnelParts { stream: mut upstream, read: answered } = tunnel.upstream;
-    let early = [read, unread];
     let idle = connection.rules.timeouts.tunnel;
     let deadline = Deadline::new();
     deadline.set(Instant::now(), idle);
     let copy = async {
         client.write_all(&answered).await?;
-        for bytes in &early {
-            upstream.write_all(bytes).await?;
-        }
+        upstream.write_all(&early).await?;
         copy_both_ways(&mut client, &mut upstream, &deadline, idle).await
     };
     tokio::select! {

@@ -10,6 +10,7 @@ use std::{io, thread};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc};
 
+use super::date::Date;
 use super::headers::ViaName;
 use super::listener::{self, Listening};
 use crate::routing::Snapshot;
@@ -57,6 +58,8 @@ pub struct Worker {
     /// Woken when the worker drains.
     pub(super) drain: Notify,
     pub(super) is_draining: Cell<bool>,
+    /// As answers without a date of their own say it; at most one tick old.
+    pub(super) date: RefCell<Date>,
     open: Cell<usize>,
     cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     current: RefCell<Rc<Current>>,
@@ -156,6 +159,7 @@ impl Worker {
             pools: Rc::default(),
             drain: Notify::new(),
             is_draining: Cell::new(false),
+            date: RefCell::new(Date::now()),
             open: Cell::new(0),
             cache: RefCell::new(cache),
             current: RefCell::new(Rc::new(Current::new(snapshot))),
@@ -215,6 +219,7 @@ impl Worker {
     }
 
     fn tick(&self, sweep: bool) {
+        *self.date.borrow_mut() = Date::now();
         if let Some(log) = &self.log {
             log.flush_tick();
         }
