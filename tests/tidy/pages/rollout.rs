@@ -108,7 +108,15 @@ fn play(phase: Phase, then: &Then) -> Outcome {
         }
         Then::Over => {
             scene.see(1_000);
-            scene.tick(70, 1)
+            let step = |scene: &Scene| scene.state.rollout.as_ref().map(|position| position.step);
+            let first = step(&scene);
+            // as long as it takes to pass the step, and no longer
+            for _ in 0..70 {
+                if step(&scene) == first {
+                    scene.tick(1, 1);
+                }
+            }
+            None
         }
         Then::Silence => {
             scene.see(0);
