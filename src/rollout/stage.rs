@@ -207,11 +207,11 @@ impl Stage {
     pub fn ask_as(&mut self, name: &str, groups: &[&str], command: Command) -> Answer {
         let actor = Actor { name: name.to_owned(), groups: groups.iter().map(|group| (*group).to_owned()).collect() };
         let effects = self.happens(Happened::Asked { actor, reason: "because".to_owned(), command });
-        let answers = effects.iter().filter_map(|effect| match effect {
+        let mut answers = effects.iter().filter_map(|effect| match effect {
             Effect::Answer(answer) => Some(answer.clone()),
             _ => None,
         });
-        answers.last().expect("every command is answered")
+        answers.next_back().expect("every command is answered")
     }
 
     pub fn rollback(&mut self, cohort: Option<&str>) -> Answer {

@@ -159,11 +159,17 @@ fn parse(text: &[u8]) -> Option<(Line, String)> {
 }
 
 fn cut(text: &str) -> String {
-    text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
+    at_most(text, TEXT_BYTES_MAX)
 }
 
 fn short(text: &str) -> String {
-    text[..text.floor_char_boundary(TEXT_BYTES_MAX / 16)].to_owned()
+    at_most(text, TEXT_BYTES_MAX / 16)
+}
+
+/// The text, or as many of its first characters as fit so many bytes.
+fn at_most(text: &str, bytes: usize) -> String {
+    let end = (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
