@@ -25,6 +25,8 @@ mod hostile;
 mod http2;
 #[path = "upstreams/lifecycle.rs"]
 mod lifecycle;
+#[path = "upstreams/mirror.rs"]
+mod mirror;
 #[path = "upstreams/peer.rs"]
 mod peer;
 #[path = "upstreams/reload.rs"]

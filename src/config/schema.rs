@@ -14,12 +14,18 @@ use std::path::PathBuf;
 use super::values::{Duration, Percent, Size, Weight, networks};
 
 mod gates;
+mod mirror;
 mod notifiers;
 mod rollout;
+mod tls;
 
 pub use gates::*;
+pub use mirror::{Mirror, MirrorIgnore, MirrorPart};
 pub use notifiers::*;
 pub use rollout::*;
+pub use tls::{
+    CertificateFiles, ClientAuth, ListenerTls, ProxyProtocolFrom, ProxyProtocolVersion, TlsVersion, UpstreamTls,
+};
 
 /// A Ringway configuration: who listens, what is released, and how requests find it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -58,6 +64,10 @@ pub struct Listener {
     pub name: Option<String>,
     /// IP address and port, such as `0.0.0.0:8080` or `[::]:8080`.
     pub address: SocketAddr,
+    /// Speaks TLS, with HTTP/2 or HTTP/1.1 by ALPN. Default: plain HTTP.
+    pub tls: Option<ListenerTls>,
+    /// Believes PROXY protocol headers of load balancers, before TLS. Default: nobody's.
+    pub proxy_protocol: Option<ProxyProtocolFrom>,
     /// Networks whose `X-Forwarded-For` and geo headers are believed. Default: none.
     #[serde(default, deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
@@ -182,6 +192,8 @@ pub struct Service {
     pub cohorts: Vec<Cohort>,
     /// How a new version goes from nobody to everybody.
     pub rollout: Option<Rollout>,
+    /// Copies of requests to another variant, whose answers are compared and thrown away.
+    pub mirror: Option<Mirror>,
 }
 
 /// A place where the user key is read.
@@ -229,6 +241,10 @@ pub struct Variant {
     /// The protocol spoken to the endpoints. Default `http1`.
     #[serde(default)]
     pub protocol: Protocol,
+    /// Speaks TLS to the endpoints. Default: plain TCP.
+    pub tls: Option<UpstreamTls>,
+    /// Tells the endpoints the client's address by a PROXY protocol header. Default: it is told in headers only.
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
     /// How endpoints are chosen. Default `roundRobin`.
     #[serde(default)]
     pub load_balancing: LoadBalancing,
@@ -246,7 +262,10 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 over plain TCP, with prior knowledge.
     H2c,
-    /// What the client speaks: HTTP/2 (h2c) for HTTP/2 requests, HTTP/1.1 for the others.
+    /// HTTP/2 over TLS.
+    Http2,
+    /// Over TLS: what the endpoint chooses by ALPN. Without: what the client speaks, HTTP/2 (h2c) for HTTP/2 requests
+    /// and HTTP/1.1 for the others.
     Auto,
 }
 

@@ -59,6 +59,7 @@ impl AnswerBody {
         self.deadline.set(Instant::now(), self.idle);
         if let Some(data) = frame.data_ref() {
             self.record.bytes_out += data.len() as u64;
+            self.record.copy.iter().for_each(|copy| copy.note_data(data));
         }
     }
 }

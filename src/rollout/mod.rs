@@ -13,6 +13,7 @@ pub mod command;
 pub mod effect;
 pub mod engine;
 pub mod input;
+pub mod judge;
 pub mod life_cycle;
 pub mod ownership;
 pub mod plan;
