@@ -118,7 +118,7 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
     };
     let salt: &[u8] = match &secret_salt {
         Some(secret) => secret.expose(),
-        None => default_salt(name, service).as_bytes(),
+        None => service.open_salt(name).as_bytes(),
     };
     let position = |wanted: &str| variants.iter().position(|variant| &*variant.name == wanted);
     let fallback = match service.fallback.as_deref() {
@@ -151,12 +151,6 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
         remainder,
         variants,
     })
-}
-
-/// The salt of a service that has no secret one: a new rollout begins with other users.
-fn default_salt<'s>(name: &'s str, service: &'s schema::Service) -> &'s str {
-    let of_rollout = service.rollout.as_ref().map(|rollout| rollout.id.as_str());
-    service.salt.as_deref().or(of_rollout).unwrap_or(name)
 }
 
 fn compile_variants(

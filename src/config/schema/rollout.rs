@@ -48,6 +48,14 @@ pub struct Rollout {
     pub expire_after: Option<Duration>,
 }
 
+impl super::Service {
+    /// The salt of a service that has no secret one: a new rollout begins with other users.
+    pub fn open_salt<'s>(&'s self, name: &'s str) -> &'s str {
+        let of_rollout = self.rollout.as_ref().map(|rollout| rollout.id.as_str());
+        self.salt.as_deref().or(of_rollout).unwrap_or(name)
+    }
+}
+
 /// One step: a share for a cohort, or an approval.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
