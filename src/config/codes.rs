@@ -113,6 +113,11 @@ codes! {
     Warning 122 OverrideFromAnyone: "an override is believed from anyone",
     Error 123 BadCookieName: "a cookie name is not valid",
     Warning 124 SimilarNames: "two names differ only in case",
+    Error 150 NotOneCheck: "a health check asks in no way, or in several",
+    Error 151 CheckKeyUnused: "a key does not belong to this kind of health check",
+    Warning 152 SlowCheck: "a health check may take longer than its interval",
+    Warning 153 NeverEjected: "no endpoint can ever be ejected",
+    Error 154 NothingToEjectFor: "outlier detection looks at nothing",
 
     Warning 170 MirrorOfNothing: "a mirror copies nothing",
     Warning 171 MirrorRepeatsChanges: "a mirror repeats requests that change things",
@@ -155,6 +160,9 @@ codes! {
     Error 304 DuplicateRoute: "two routes have the same name",
     Warning 305 ServiceUnreached: "no route leads to a service",
     Error 306 ZeroTimeout: "a timeout is 0",
+    Warning 350 TryAsLongAsRequest: "one attempt may take as long as the whole request",
+    Error 351 ReversedBackoff: "a backoff begins above its end",
+    Warning 352 NoVariantToRetryOn: "a retry cannot go to another variant",
 
     Error 401 NoListeners: "there is no listener",
     Error 402 DuplicateListener: "two listeners have the same name",
@@ -265,6 +273,8 @@ impl Code {
                 | Code::NotOneKind
                 | Code::NoControl
                 | Code::NoStateDir
+                | Code::NotOneCheck
+                | Code::NothingToEjectFor
                 | Code::MirrorOfNothing
                 | Code::MirrorOfUnknownCohort
         )

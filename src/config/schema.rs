@@ -11,6 +11,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+mod resilience;
+
+pub use resilience::{
+    Backoff, GrpcCheck, HealthCheck, OutlierDetection, Retry, RetryBudget, RetryOn, SuccessRate, TcpCheck,
+    VariantLimits,
+};
+
 use super::values::{Duration, Percent, Size, Weight, networks};
 
 mod gates;
@@ -248,6 +255,14 @@ pub struct Variant {
     /// How endpoints are chosen. Default `roundRobin`.
     #[serde(default)]
     pub load_balancing: LoadBalancing,
+    /// How each endpoint is asked whether it is well. Default: not at all.
+    pub health_check: Option<HealthCheck>,
+    /// When an endpoint is left alone because of what it answers. Default: never.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// How long an endpoint that is new or well again takes to its full share. Default 0s.
+    pub slow_start: Option<Duration>,
+    /// What the variant may use.
+    pub limits: Option<VariantLimits>,
     /// Headers set on requests to this variant.
     #[serde(default)]
     pub set_headers: IndexMap<String, String>,
@@ -278,6 +293,8 @@ pub enum LoadBalancing {
     RoundRobin,
     /// The one with the fewest requests in flight, of two chosen at random.
     LeastRequest,
+    /// Always the same one for the same user key, or client address without one (Maglev).
+    ConsistentHash,
 }
 
 /// A named group of requests.
@@ -448,6 +465,8 @@ pub struct Route {
     /// How long the service may take.
     #[serde(default)]
     pub timeouts: RouteTimeouts,
+    /// When a request is sent again. Default: never.
+    pub retry: Option<Retry>,
 }
 
 /// Conditions of a route; all that are written must hold.

@@ -77,6 +77,10 @@ impl Threshold {
     }
 }
 
+/// HTTP status codes: one (`204`), or a range with both ends (`200-299`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRange(pub u16, pub u16);
+
 /// How many leading bits an IPv4 address has in front when it is written as IPv6.
 const MAPPED_PREFIX_BITS: u8 = (Ipv6Addr::BITS - u32::BITS) as u8;
 
@@ -99,6 +103,7 @@ const DURATION_HELP: &str = "a duration is digits and a unit, such as 500ms, 30s
 const SIZE_HELP: &str = "a size is digits and a unit, such as 512B, 64KiB, 1MiB or 2GiB";
 const RATE_HELP: &str = "a rate is a percentage with its sign, at most four decimals, such as 0.1% or 99.9%";
 const THRESHOLD_HELP: &str = "a threshold is a comparison and a number, such as \"< 2\" or \">= 0.99\"";
+const STATUS_HELP: &str = "a status is a code from 100 to 599 such as 204, or a range such as 200-299";
 const PERCENT_HELP: &str = "a percentage is a number from 0 to 100 with at most four decimals, such as 10 or 0.01";
 
 impl FromStr for Duration {
@@ -189,6 +194,19 @@ impl FromStr for Threshold {
     }
 }
 
+impl FromStr for StatusRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let code = |text: &str| text.parse::<u16>().ok().filter(|code| (100..600).contains(code));
+        match (code(first), code(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(StatusRange(first, last)),
+            _ => Err(STATUS_HELP.to_owned()),
+        }
+    }
+}
+
 fn split_unit(text: &str) -> Option<(u64, &str)> {
     let at = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(at);
@@ -258,6 +276,11 @@ value!(Threshold, THRESHOLD_HELP, {
     "description": "A comparison and a number: < 2, >= 0.99."
 });
 
+value!(StatusRange, STATUS_HELP, {
+    "type": ["string", "integer"], "pattern": "^[1-5][0-9]{2}(-[1-5][0-9]{2})?$",
+    "description": "A status code or a range: 204, 200-299."
+});
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,6 +340,15 @@ mod tests {
         assert!(!"!= 0".parse::<Threshold>().unwrap().holds(f64::NAN));
         for text in ["2", "< x", "", "=< 2", "< inf"] {
             assert_eq!(text.parse::<Threshold>(), Err(THRESHOLD_HELP.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn statuses_are_codes_or_ranges() {
+        assert_eq!("204".parse(), Ok(StatusRange(204, 204)));
+        assert_eq!("200-299".parse(), Ok(StatusRange(200, 299)));
+        for text in ["", "99", "600", "299-200", "200-", "2xx", "200-299-300"] {
+            assert_eq!(text.parse::<StatusRange>(), Err(STATUS_HELP.to_owned()), "{text}");
         }
     }
 }

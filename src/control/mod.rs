@@ -15,6 +15,7 @@ mod drain;
 mod facts;
 mod files;
 mod handle;
+mod health;
 pub mod journal;
 mod mount;
 mod outcome;
@@ -74,6 +75,8 @@ pub async fn run(
     let unresolved = resolve::unresolved(&state.common.upstreams);
     let failures = resolve::resolve_within(unresolved, resolve::FIRST_TIME_MAX).await;
     tokio::spawn(resolve::resolve_forever(Arc::clone(&state.common.upstreams), failures));
+
+    tokio::spawn(health::check_forever(Arc::clone(&state.common.upstreams)));
 
     // 2. the clock of the windows
     let clock = tokio::spawn(tick_windows(requests.handle()));

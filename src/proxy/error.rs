@@ -24,6 +24,8 @@ pub enum ProxyError {
     ClientAborted,
     /// No connection to any endpoint, and no fallback.
     NoEndpoint(FallbackCause),
+    /// No connection, because this machine has no descriptor, port or memory left.
+    Exhausted,
     /// The endpoint closed the connection without an answer.
     Reset,
     /// The endpoint's answer is not one.
@@ -51,8 +53,10 @@ impl ProxyError {
                 | FallbackCause::Resolve
                 | FallbackCause::Ejected
                 | FallbackCause::Limit
+                | FallbackCause::Retry
                 | FallbackCause::Tls,
-            ) => StatusCode::SERVICE_UNAVAILABLE,
+            )
+            | ProxyError::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
             ProxyError::Reset | ProxyError::BadAnswer => StatusCode::BAD_GATEWAY,
         }
     }
@@ -72,9 +76,11 @@ impl ProxyError {
                 FallbackCause::Connect
                 | FallbackCause::Resolve
                 | FallbackCause::Ejected
-                | FallbackCause::Limit
+                | FallbackCause::Retry
                 | FallbackCause::Tls,
             ) => "no endpoint of the service is reachable",
+            ProxyError::NoEndpoint(FallbackCause::Limit) => "the service has all the requests that it may have",
+            ProxyError::Exhausted => "the proxy can open no more connections",
             ProxyError::Reset => "the service closed the connection",
             ProxyError::BadAnswer => "the service sent an invalid answer",
             ProxyError::AnswerTimeout => "the service took too long",
@@ -89,8 +95,9 @@ impl ProxyError {
             ProxyError::ClientTimeout => "SI",
             ProxyError::ClientAborted => "DC",
             ProxyError::NoEndpoint(FallbackCause::Connect | FallbackCause::ConnectTimeout | FallbackCause::Tls) => "UF",
-            ProxyError::NoEndpoint(FallbackCause::Resolve | FallbackCause::Ejected) => "UH",
+            ProxyError::NoEndpoint(FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Retry) => "UH",
             ProxyError::NoEndpoint(FallbackCause::Limit) => "UO",
+            ProxyError::Exhausted => "OM",
             ProxyError::Reset => "UC",
             ProxyError::BadAnswer => "UPE",
             ProxyError::AnswerTimeout => "UT",
@@ -110,6 +117,7 @@ impl ProxyError {
             ProxyError::NoEndpoint(_) | ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => {
                 Fault::Upstream
             }
+            ProxyError::Exhausted => Fault::Ours,
         }
     }
 
@@ -119,6 +127,7 @@ impl ProxyError {
             ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => true,
             ProxyError::Refused(_)
             | ProxyError::NoEndpoint(_)
+            | ProxyError::Exhausted
             | ProxyError::BodyTooLarge
             | ProxyError::Loop
             | ProxyError::Misdirected

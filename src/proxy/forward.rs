@@ -3,6 +3,7 @@
 
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode, Version, request};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -14,15 +15,16 @@ use super::error::ProxyError;
 use super::headers;
 use super::mirror;
 use super::record::Record;
-use super::send::{Outgoing, send};
+use super::send::{Outgoing, Sending, send};
 use super::tunnel::{self, Tunnel};
 use crate::model::Reason;
 use crate::routing::request::{self as incoming, Destination};
-use crate::routing::routes::Timeouts;
+use crate::routing::resilience::Retry;
+use crate::routing::routes::{Route, Timeouts};
 use crate::routing::snapshot::Service;
 use crate::routing::user_key::{KeySource, UserKey};
 use crate::routing::{Assignment, RequestView, client, forged};
-use crate::upstream::{Answered, ClientBody, Deadline, Fields, RequestBody};
+use crate::upstream::{Answered, ClientBody, Deadline, Fields, RequestBody, mix};
 
 /// The longest wait for an answer's head where the route names none.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -85,6 +87,8 @@ impl Answer {
 pub(super) struct Decision<'s> {
     pub(super) service: &'s Service,
     pub(super) timeouts: Timeouts,
+    pub(super) retry: Option<&'s Retry>,
+    pub(super) client: IpAddr,
     pub(super) cohort: usize,
     pub(super) variant: usize,
     reason: Reason,
@@ -135,7 +139,7 @@ async fn forward(
     let service = &snapshot.services[route.service];
     let assignment = service.assign(&view);
     let is_secure = connection.is_secure() || is_secure(head, client.peer_trusted);
-    let decision = Decision::of(service, route.timeouts, &assignment, is_secure);
+    let decision = Decision::of(service, route, client.ip, &assignment, is_secure);
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
 
@@ -154,9 +158,9 @@ async fn forward(
     };
     record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
     let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
-    let outgoing =
-        Outgoing { head, fields, additions, destination: &destination, body, watch, asked, client: client.ip };
-    let (answered, variant) = send(connection, outgoing, &decision, record, deadline, started).await?;
+    let outgoing = Outgoing { head, fields, additions, destination: &destination, body, watch, asked };
+    let sending = Sending { connection, decision: &decision, deadline, started };
+    let (answered, variant) = send(&sending, outgoing, record).await?;
     let sent = Sent { variant, websocket_key, idle };
     finish(answered, &sent, connection, &decision, record)
 }
@@ -170,10 +174,18 @@ struct Sent {
 
 impl<'s> Decision<'s> {
     /// What an assignment says, and the cookie of a user who got a key with it.
-    fn of(service: &'s Service, timeouts: Timeouts, assignment: &Assignment<'_>, is_secure: bool) -> Decision<'s> {
+    fn of(
+        service: &'s Service,
+        route: &'s Route,
+        client: IpAddr,
+        assignment: &Assignment<'_>,
+        is_secure: bool,
+    ) -> Decision<'s> {
         Decision {
             service,
-            timeouts,
+            timeouts: route.timeouts,
+            retry: route.retry.as_deref(),
+            client,
             cohort: assignment.cohort,
             variant: assignment.variant,
             reason: assignment.reason,
@@ -181,6 +193,14 @@ impl<'s> Decision<'s> {
             user: assignment.user_hash,
             issued: assignment.user.as_ref().and_then(|user| issue(service, user, is_secure)),
         }
+    }
+
+    /// A hash by which the user stays with one endpoint: of the user key, or of the client's address without one.
+    pub(super) fn affinity(&self) -> u64 {
+        self.user.unwrap_or_else(|| match self.client {
+            IpAddr::V4(address) => u64::from(u32::from(address)),
+            IpAddr::V6(address) => mix(u128::from(address) as u64, 0) ^ (u128::from(address) >> 64) as u64,
+        })
     }
 
     pub(super) fn record(&self, variant: usize, reason: Reason, record: &mut Record) {

@@ -17,6 +17,7 @@ mod listener;
 mod mirror;
 mod proxy_protocol;
 mod record;
+mod retry;
 mod send;
 mod socket;
 mod tunnel;

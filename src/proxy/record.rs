@@ -26,6 +26,9 @@ pub(super) struct Record {
     status: u16,
     /// How it ends when it is complete.
     outcome: Outcome,
+    /// How the first of several attempts ended: what the request counts as, whatever comes of the others.
+    first_outcome: Option<Outcome>,
+    attempts: u32,
     flags: &'static str,
     is_finished: bool,
     log: Option<Box<LogFields>>,
@@ -77,6 +80,8 @@ impl Record {
             overhead_us: None,
             status: 0,
             outcome: Outcome::Internal,
+            first_outcome: None,
+            attempts: 1,
             flags: "",
             is_finished: false,
             log: None,
@@ -199,6 +204,16 @@ impl Record {
         self.flags = error.flag();
     }
 
+    /// The request is sent again after an attempt ended so. Only the first one counts.
+    pub(super) fn first_attempt(&mut self, outcome: Outcome) {
+        self.first_outcome.get_or_insert(outcome);
+    }
+
+    /// One more attempt.
+    pub(super) fn try_again(&mut self) {
+        self.attempts += 1;
+    }
+
     /// What the mirror has to know of the endpoint's answer.
     pub(super) fn mirror_answer(&mut self, variant: (usize, &str), head: &response::Parts, body: &UpstreamBody) {
         if let Some(copy) = &mut self.copy {
@@ -220,6 +235,7 @@ impl Record {
         if std::mem::replace(&mut self.is_finished, true) {
             return;
         }
+        let outcome = self.first_outcome.unwrap_or(outcome);
         let now = Instant::now();
         let latency_us = now.saturating_duration_since(self.started).as_micros() as u64;
         let worker = &self.connection.worker;
@@ -260,6 +276,7 @@ impl Record {
             flags,
             duration_us,
             upstream_us: fields.upstream_us,
+            attempts: self.attempts,
             bytes_in: fields.body.as_ref().map_or(0, |body| body.bytes.get()),
             bytes_out: self.bytes_out,
             protocol: protocol(fields.version),

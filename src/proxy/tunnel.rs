@@ -41,7 +41,7 @@ pub(super) fn is_answer_to(key: &[u8], answered: &HeaderMap) -> bool {
 
 /// Copies bytes both ways until one end closes, or neither has sent anything for the listener's tunnel timeout.
 pub(super) async fn run(connection: &Connection, mut client: Stream, early: Bytes, tunnel: Tunnel) {
-    let TunnelParts { stream: mut upstream, read: answered } = tunnel.upstream;
+    let TunnelParts { stream: mut upstream, read: answered, permit: _permit } = tunnel.upstream;
     let idle = connection.rules.timeouts.tunnel;
     let deadline = Deadline::new();
     deadline.set(Instant::now(), idle);

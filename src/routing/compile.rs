@@ -10,6 +10,7 @@ use super::condition::{Condition, GeoTest};
 use super::host_pattern::HostPattern;
 use super::mirror;
 use super::path;
+use super::resilience;
 use super::routes::{Match, PathTest, Route, RouteTable, Timeouts};
 use super::snapshot::{
     Cohort, ListenerLimits, ListenerRules, ListenerTimeouts, Override, Service, Snapshot, Variant, host_patterns,
@@ -22,7 +23,7 @@ use crate::config::files::{Continent, Country, Expected, References, Subdivision
 use crate::config::{Place, schema, values};
 use crate::model::{BUCKETS, DEFAULT_ROUTE, EVERYONE, Layout, STABLE, SaltKey, Weight};
 use crate::telemetry::Registry;
-use crate::upstream::{Balance, Spec, Target, Upstreams};
+use crate::upstream::{Spec, Target, Upstreams};
 
 /// What a compilation builds on.
 pub struct Foundation<'f> {
@@ -173,10 +174,8 @@ fn compile_variants(
             protocol: tls::protocol(variant.protocol),
             is_tls: variant.tls.is_some(),
             proxy_protocol: variant.proxy_protocol.map(tls::proxy_version),
-            balance: match variant.load_balancing {
-                schema::LoadBalancing::RoundRobin => Balance::RoundRobin,
-                schema::LoadBalancing::LeastRequest => Balance::LeastRequest,
-            },
+            balance: resilience::balance(variant.load_balancing),
+            resilience: resilience::of_variant(variant),
         };
         let set_headers = variant.set_headers.iter().map(|(header, value)| {
             let place = place.key("setHeaders").key(header);
@@ -342,7 +341,7 @@ fn compile_routes(file: &schema::File, services: &[Service]) -> Result<RouteTabl
     let mut table = RouteTable::default();
     let place = Place::root().key("routes");
     if file.routes.is_empty() && services.len() == 1 {
-        let route = Route { name: DEFAULT_ROUTE.into(), service: 0, timeouts: Timeouts::default() };
+        let route = Route { name: DEFAULT_ROUTE.into(), service: 0, timeouts: Timeouts::default(), retry: None };
         let added = table.add(route, &[], || Ok(vec![match_all()]));
         added.map_err(|message| error(&place, message))?;
     }
@@ -360,6 +359,7 @@ fn compile_routes(file: &schema::File, services: &[Service]) -> Result<RouteTabl
                 connect: route.timeouts.connect.map_or(default.connect, |given| given.0),
                 idle: route.timeouts.idle.map(|given| given.0),
             },
+            retry: route.retry.as_ref().map(|retry| Box::new(resilience::of_retry(retry))),
         };
         let hosts: Vec<HostPattern> = host_patterns(&route.hostnames);
         table

@@ -21,6 +21,7 @@ pub mod path;
 pub mod prepare;
 pub mod query;
 pub mod request;
+pub mod resilience;
 pub mod routes;
 pub mod snapshot;
 mod test;

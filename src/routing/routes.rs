@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::host_pattern::HostPattern;
 use super::query;
+use super::resilience::Retry;
 use super::test::Test;
 use super::view::RequestView;
 
@@ -32,6 +33,8 @@ pub struct Route {
     pub service: usize,
     /// How long the service may take.
     pub timeouts: Timeouts,
+    /// When a request is sent again; `None` for never.
+    pub retry: Option<Box<Retry>>,
 }
 
 /// How long a service may take on a route; zero is no limit.

@@ -11,6 +11,7 @@ mod listeners;
 mod mirror;
 mod names;
 mod problems;
+mod resilience;
 mod rollout;
 mod routes;
 mod services;

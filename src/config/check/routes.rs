@@ -2,10 +2,10 @@
 
 use super::conditions::check_field;
 use super::listeners::check_not_zero;
-use super::names;
 use super::problems::Problems;
 use super::texts::{check_header_name, check_host, check_method, check_path, check_regex};
 use super::user_key::check_not_stripped;
+use super::{names, resilience};
 use crate::config::codes::Code;
 use crate::config::place::Place;
 use crate::config::schema::{File, PathMatch, Route, RouteMatch};
@@ -66,6 +66,9 @@ fn check_route(file: &File, route: &Route, place: &Place, problems: &mut Problem
     let timeouts = place.key("timeouts");
     check_not_zero("connect", route.timeouts.connect, &timeouts, problems);
     check_not_zero("idle", route.timeouts.idle, &timeouts, problems);
+    if let Some(retry) = &route.retry {
+        resilience::check_retry(file, route, retry, &place.key("retry"), problems);
+    }
 }
 
 fn check_match(matches: &RouteMatch, place: &Place, problems: &mut Problems<'_>) {

@@ -1,6 +1,6 @@
 use super::sum::{CODE_NONE, CODE_OTHER};
 use super::{Finished, Histogram, Sketch, add, zeroed};
-use crate::model::{FallbackCause, Outcome, Reason};
+use crate::model::{FallbackCause, Outcome, Reason, RetryResult};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +11,7 @@ pub(super) struct SlotCells {
     changes: AtomicU64,
     in_flight: AtomicU64,
     fallbacks: [AtomicU64; FallbackCause::ALL.len()],
+    retries: [AtomicU64; RetryResult::ALL.len()],
     codes: [OnceLock<Box<CodeCells>>; Reason::ALL.len()],
     latencies: [OnceLock<Box<Histogram>>; Outcome::ALL.len()],
     users: OnceLock<Box<Sketch>>,
@@ -31,6 +32,7 @@ impl SlotCells {
             changes: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             fallbacks: [const { AtomicU64::new(0) }; FallbackCause::ALL.len()],
+            retries: [const { AtomicU64::new(0) }; RetryResult::ALL.len()],
             codes: [const { OnceLock::new() }; Reason::ALL.len()],
             latencies: [const { OnceLock::new() }; Outcome::ALL.len()],
             users: OnceLock::new(),
@@ -59,6 +61,15 @@ impl SlotCells {
         add(&self.fallbacks[cause.index()], 1);
         self.expose(user, true);
         self.changed();
+    }
+
+    pub(super) fn retried(&self, result: RetryResult) {
+        add(&self.retries[result.index()], 1);
+        self.changed();
+    }
+
+    pub(super) fn retries(&self, result: RetryResult) -> u64 {
+        self.retries[result.index()].load(Ordering::Relaxed)
     }
 
     fn expose(&self, user: Option<u64>, with_error: bool) {
