@@ -25,6 +25,7 @@ mod mirror;
 mod notifiers;
 mod rollout;
 mod tls;
+mod window;
 
 pub use gates::*;
 pub use mirror::{Mirror, MirrorIgnore, MirrorPart};
@@ -33,6 +34,7 @@ pub use rollout::*;
 pub use tls::{
     CertificateFiles, ClientAuth, ListenerTls, ProxyProtocolFrom, ProxyProtocolVersion, TlsVersion, UpstreamTls,
 };
+pub use window::Window;
 
 /// A Ringway configuration: who listens, what is released, and how requests find it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -505,19 +507,6 @@ pub struct RouteTimeouts {
     pub connect: Option<Duration>,
     /// Without progress of a body. Default: the listener's.
     pub idle: Option<Duration>,
-}
-
-/// A window of time.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Window {
-    /// An IANA time zone, such as `Asia/Tokyo`. Default `UTC`.
-    pub tz: Option<String>,
-    /// Spans such as `mon-thu 01:00-05:00`.
-    pub allow: Vec<String>,
-    /// Days on which it stays closed, such as `2026-12-20/2027-01-03`, both included.
-    #[serde(default)]
-    pub freezes: Vec<String>,
 }
 
 /// A request with the assignment that it must get.
