@@ -129,6 +129,12 @@ codes! {
     Error 182 ClientKeyAlone: "a certificate and its key are not both there",
     Error 183 ProxyProtocolShared: "connections that tell one client's address would be shared",
     Error 184 BadServerName: "a server name is not valid",
+    Error 190 FaultWithoutEffect: "a fault has no effect",
+    Warning 191 FaultForEver: "a fault has no end",
+    Error 192 BadDelay: "a delay is not one",
+    Error 193 BadTime: "a time cannot be read",
+    Error 194 BadFaultStatus: "a status is not one of failures",
+    Error 195 UnknownCohort: "a cohort does not exist",
 
     Error 201 DuplicateCohort: "two cohorts have the same name",
     Error 202 EveryoneNotLast: "the cohort everyone is not the last one",
@@ -163,6 +169,19 @@ codes! {
     Warning 350 TryAsLongAsRequest: "one attempt may take as long as the whole request",
     Error 351 ReversedBackoff: "a backoff begins above its end",
     Warning 352 NoVariantToRetryOn: "a retry cannot go to another variant",
+    Error 355 RouteWithoutService: "a route leads nowhere",
+    Warning 356 RedirectedAnyway: "a redirect leaves nothing to do this for",
+    Error 357 EmptyRedirect: "a redirect or rewrite changes nothing",
+    Error 358 BadRedirectStatus: "a status is not one of redirects",
+    Error 359 BadRedirectPort: "a port does not exist",
+    Error 360 BadReplacement: "a replacement is not a path",
+    Error 361 PrefixNotMatched: "there is no prefix to replace",
+    Error 363 HeaderEditedTwice: "a header is edited twice",
+    Error 365 UnknownVariable: "a variable does not exist",
+    Error 366 VariableWithoutValue: "a variable has no value here",
+    Error 367 VaryStar: "a proxy may not say Vary: *",
+    Error 368 EmptyEdits: "header edits change nothing",
+    Error 370 BadRate: "a rate limit is out of range",
 
     Error 401 NoListeners: "there is no listener",
     Error 402 DuplicateListener: "two listeners have the same name",
@@ -172,11 +191,11 @@ codes! {
     Error 406 LimitOutOfRange: "a limit is out of range",
     Warning 407 TrustsEveryone: "every client is a trusted proxy",
     Warning 408 GeoHeaderUntrusted: "the geo header is believed from nobody",
-
     Error 450 NoCertificates: "a listener with TLS has no certificate",
     Error 451 ClientAuthWithoutCa: "clients are to prove themselves, and nobody vouches for them",
     Warning 452 ProxyProtocolFromAnyone: "every client may claim an address",
     Warning 453 RepeatedCertificate: "a certificate stands twice in a listener",
+    Error 470 UserKeyOfListener: "a listener does not know user keys",
 
     Error 501 UnknownTimeZone: "a time zone does not exist",
     Error 502 BadWindow: "a window of time cannot be read",
@@ -188,7 +207,7 @@ codes! {
     Error 703 UnknownExpectation: "a test expects a name that does not exist",
     Error 704 EmptyExpectation: "a test expects nothing",
 
-    Error 801 UnknownCohort: "a cohort does not exist",
+    Error 801 NoSuchCohort: "a cohort does not exist",
     Error 802 UnknownWindow: "a window does not exist",
     Error 803 UnknownNotifier: "a notifier does not exist",
     Error 804 SameVariant: "a variant would replace itself",
@@ -259,7 +278,7 @@ impl Code {
                 | Code::EmptyExpectation
                 | Code::KeySourceUnreached
                 | Code::SameEndpoints
-                | Code::UnknownCohort
+                | Code::NoSuchCohort
                 | Code::UnknownWindow
                 | Code::UnknownNotifier
                 | Code::SameVariant
@@ -277,6 +296,12 @@ impl Code {
                 | Code::NothingToEjectFor
                 | Code::MirrorOfNothing
                 | Code::MirrorOfUnknownCohort
+                | Code::RouteWithoutService
+                | Code::EmptyRedirect
+                | Code::EmptyEdits
+                | Code::FaultWithoutEffect
+                | Code::UnknownCohort
+                | Code::BadDelay
         )
     }
 }

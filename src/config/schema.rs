@@ -20,10 +20,17 @@ pub use resilience::{
 
 use super::values::{Duration, Percent, Size, Weight, networks};
 
+mod faults;
 mod gates;
+mod limits;
 mod mirror;
 mod notifiers;
 mod rollout;
+mod traffic;
+pub use faults::{Fault, FaultAbort, FaultDelay};
+pub use limits::{RateKey, RateLimit};
+pub use traffic::{Cache, HeaderEdits, PathEdit, Redirect, Rewrite, Scheme};
+mod test;
 mod tls;
 mod window;
 
@@ -31,6 +38,7 @@ pub use gates::*;
 pub use mirror::{Mirror, MirrorIgnore, MirrorPart};
 pub use notifiers::*;
 pub use rollout::*;
+pub use test::{Test, TestExpect, TestRequest};
 pub use tls::{
     CertificateFiles, ClientAuth, ListenerTls, ProxyProtocolFrom, ProxyProtocolVersion, TlsVersion, UpstreamTls,
 };
@@ -88,6 +96,8 @@ pub struct Listener {
     /// How long a client may take.
     #[serde(default)]
     pub timeouts: ListenerTimeouts,
+    /// How often requests may come, before they are routed.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// How JSON Web Tokens (RFC 7519) are verified.
@@ -203,6 +213,9 @@ pub struct Service {
     pub rollout: Option<Rollout>,
     /// Copies of requests to another variant, whose answers are compared and thrown away.
     pub mirror: Option<Mirror>,
+    /// Faults that are injected into requests of a variant, for drills.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
 }
 
 /// A place where the user key is read.
@@ -268,6 +281,10 @@ pub struct Variant {
     /// Headers set on requests to this variant.
     #[serde(default)]
     pub set_headers: IndexMap<String, String>,
+    /// Edits of the headers of requests to this variant, after those of the route and the cohort.
+    pub request_headers: Option<HeaderEdits>,
+    /// Edits of the headers of this variant's answers, after those of the route and the cohort.
+    pub response_headers: Option<HeaderEdits>,
 }
 
 /// The protocol spoken to endpoints.
@@ -309,6 +326,18 @@ pub struct Cohort {
     pub when: Option<Condition>,
     /// Replaces the variants' weights as a whole: a variant that is not named has 0.
     pub weights: Option<IndexMap<String, Weight>>,
+    /// Edits of the headers of its requests, after those of the route.
+    pub request_headers: Option<HeaderEdits>,
+    /// Edits of the headers of its answers, after those of the route.
+    pub response_headers: Option<HeaderEdits>,
+}
+
+impl Cohort {
+    /// The cohort that takes the rest, where the file does not write it.
+    pub fn everyone() -> Cohort {
+        let name = crate::model::EVERYONE.to_owned();
+        Cohort { name, when: None, weights: None, request_headers: None, response_headers: None }
+    }
 }
 
 /// A condition on a request.
@@ -462,8 +491,21 @@ pub struct Route {
     /// One of them must match. Default: any request.
     #[serde(default)]
     pub matches: Vec<RouteMatch>,
-    /// The service it leads to.
-    pub service: String,
+    /// The service it leads to. Left out only where every request is redirected.
+    pub service: Option<String>,
+    /// Sends clients to another address. With a `service`, it gets the requests that are there already.
+    pub redirect: Option<Redirect>,
+    /// Changes what the service is asked for.
+    pub rewrite: Option<Rewrite>,
+    /// What is done to answers so that shared caches do not mix versions. Default `vary`.
+    #[serde(default)]
+    pub cache: Cache,
+    /// How often requests may come.
+    pub rate_limit: Option<RateLimit>,
+    /// Edits of the headers of requests.
+    pub request_headers: Option<HeaderEdits>,
+    /// Edits of the headers of answers, those of `redirect` included.
+    pub response_headers: Option<HeaderEdits>,
     /// How long the service may take.
     #[serde(default)]
     pub timeouts: RouteTimeouts,
@@ -507,48 +549,4 @@ pub struct RouteTimeouts {
     pub connect: Option<Duration>,
     /// Without progress of a body. Default: the listener's.
     pub idle: Option<Duration>,
-}
-
-/// A request with the assignment that it must get.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Test {
-    /// What the test is about.
-    pub name: Option<String>,
-    /// The request.
-    pub request: TestRequest,
-    /// What must come out; at least one of its fields.
-    pub expect: TestExpect,
-}
-
-/// A request of a test.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TestRequest {
-    /// Absolute URL.
-    pub url: String,
-    /// Default `GET`.
-    pub method: Option<String>,
-    /// Request headers, cookies included.
-    #[serde(default)]
-    pub headers: IndexMap<String, String>,
-    /// The address that the request comes from. Default `127.0.0.1`.
-    #[serde(rename = "clientIP")]
-    pub client_ip: Option<std::net::IpAddr>,
-}
-
-/// What must come out of a test's request.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct TestExpect {
-    /// The name of the route.
-    pub route: Option<String>,
-    /// The service.
-    pub service: Option<String>,
-    /// The cohort.
-    pub cohort: Option<String>,
-    /// The variant.
-    pub variant: Option<String>,
-    /// The reason.
-    pub reason: Option<String>,
 }

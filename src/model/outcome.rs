@@ -185,6 +185,36 @@ impl RetryResult {
     }
 }
 
+/// What was injected into a request by a fault of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum InjectedKind {
+    /// It was held back.
+    Delay,
+    /// It was answered instead of the variant.
+    Abort,
+    /// Its connection or stream was broken off.
+    Reset,
+}
+
+impl InjectedKind {
+    /// Every kind, in the order of its index.
+    pub const ALL: [InjectedKind; 3] = [InjectedKind::Delay, InjectedKind::Abort, InjectedKind::Reset];
+
+    /// The label value in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            InjectedKind::Delay => "delay",
+            InjectedKind::Abort => "abort",
+            InjectedKind::Reset => "reset",
+        }
+    }
+
+    /// The position in [`InjectedKind::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +224,7 @@ mod tests {
         assert!(Reason::ALL.iter().enumerate().all(|(at, reason)| reason.index() == at));
         assert!(Outcome::ALL.iter().enumerate().all(|(at, outcome)| outcome.index() == at));
         assert!(RetryResult::ALL.iter().enumerate().all(|(at, result)| result.index() == at));
+        assert!(InjectedKind::ALL.iter().enumerate().all(|(at, kind)| kind.index() == at));
         assert!(FallbackCause::ALL.iter().enumerate().all(|(at, cause)| cause.index() == at));
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Connection {
     pub(super) tunnel: RefCell<Option<Tunnel>>,
     /// Answers before the answer, for the request at hand of an HTTP/1.1 connection.
     pub(super) interim: Interim,
+    /// Set by a request of an HTTP/1.1 connection that is to end without an answer, and the connection with it.
+    pub(super) is_cut: Cell<bool>,
     requests: Cell<u32>,
     in_flight: Cell<u32>,
     /// When the last request ended.
@@ -98,6 +100,7 @@ pub(super) async fn serve(
         tls,
         tunnel: RefCell::new(None),
         interim: Interim::default(),
+        is_cut: Cell::new(false),
         requests: Cell::new(0),
         in_flight: Cell::new(0),
         silent_since: Cell::new(now),

@@ -31,6 +31,8 @@ pub(super) struct Record {
     attempts: u32,
     flags: &'static str,
     is_finished: bool,
+    /// What it is when it is dropped.
+    dropped: Option<(Outcome, &'static str)>,
     log: Option<Box<LogFields>>,
     pub(super) bytes_out: u64,
     /// The request's copy for the mirror.
@@ -84,6 +86,7 @@ impl Record {
             attempts: 1,
             flags: "",
             is_finished: false,
+            dropped: None,
             log: None,
             bytes_out: 0,
             copy: None,
@@ -197,11 +200,24 @@ impl Record {
         }
     }
 
+    /// Something happened to the request that the access log tells whatever comes of it.
+    pub(super) fn flag(&mut self, flag: &'static str) {
+        self.flags = flag;
+    }
+
     /// The request is answered by us.
     pub(super) fn fail(&mut self, error: ProxyError) {
         self.status = error.status().as_u16();
         self.outcome = error.outcome();
-        self.flags = error.flag();
+        self.flags = match (self.flags, error.flag()) {
+            ("DI", "FI") => "DI,FI",
+            (_, flag) => flag,
+        };
+    }
+
+    /// The request will be dropped without an answer, and this is what it counts as.
+    pub(super) fn break_off(&mut self, outcome: Outcome, flags: &'static str) {
+        self.dropped = Some((outcome, flags));
     }
 
     /// The request is sent again after an attempt ended so. Only the first one counts.
@@ -291,8 +307,12 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         // whoever has not said how it ended was interrupted: the client is gone
-        let outcome = if std::thread::panicking() { Outcome::Internal } else { Outcome::Cancelled };
-        self.end_with(outcome, "DC");
+        let (outcome, flags) = match self.dropped {
+            _ if std::thread::panicking() => (Outcome::Internal, "DC"),
+            Some(dropped) => dropped,
+            None => (Outcome::Cancelled, "DC"),
+        };
+        self.end_with(outcome, flags);
     }
 }
 

@@ -31,7 +31,8 @@ pub(super) async fn send<'r>(
     budget.note_request(sending.started);
     attempt.timeout = retry.per_try.filter(|_| outgoing.is_repeatable());
     // as it was before anything of a variant was written into it
-    let original = (retry.across_variants && attempt.standby(decision).is_some()).then(|| outgoing.head.clone());
+    let original = (retry.across_variants && attempt.standby(decision).is_some())
+        .then(|| (outgoing.head.clone(), outgoing.additions.clone()));
     let mut failures = 0;
     loop {
         let answered = attempt.run(sending, outgoing, record).await;
@@ -61,8 +62,9 @@ pub(super) async fn send<'r>(
         }
         within(tokio::time::sleep(wait), None, sending.deadline, None).await?;
         attempt.tries_any = what == RetryOn::Connect;
-        if let (Some(standby), Some(original)) = (standby, &original) {
-            *outgoing.head = original.clone();
+        if let (Some(standby), Some((head, additions))) = (standby, &original) {
+            *outgoing.head = head.clone();
+            outgoing.additions = additions.clone();
             attempt.made_for = None;
             attempt.fall_back(sending, standby, FallbackCause::Retry, record);
         }

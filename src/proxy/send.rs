@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::additions::Additions;
 use super::connection::Connection;
+use super::edit;
 use super::error::ProxyError;
 use super::forward::Decision;
 use super::headers::HopByHop;
@@ -68,7 +69,7 @@ pub(super) async fn send<'r>(
     record: &mut Record,
 ) -> Result<(Answered, usize), ProxyError> {
     let mut attempt = Attempt::first(sending.decision);
-    let response = match sending.decision.retry {
+    let response = match sending.decision.route.retry.as_deref() {
         None => attempt.run(sending, &mut outgoing, record).await?,
         Some(retry) => Box::pin(retry::send(sending, &mut outgoing, &mut attempt, retry, record)).await?,
     };
@@ -102,6 +103,7 @@ impl Attempt {
             for (name, _) in &chosen.set_headers {
                 outgoing.head.headers.remove(name);
             }
+            edit::request(&mut outgoing.head.headers, &mut outgoing.additions, sending.decision, self.variant);
         }
         record.send(&outgoing.head.headers, &outgoing.additions, lease.endpoint(), outgoing.watch.clone());
         self.exchange(sending, outgoing, lease, &chosen.upstream).await
@@ -154,7 +156,7 @@ impl Attempt {
         let worker = &sending.connection.worker;
         let want = Want {
             wanted: sending.connection.wants(alpn, decision.client),
-            connect_timeout: decision.timeouts.connect,
+            connect_timeout: decision.route.timeouts.connect,
             now: if self.made_for.is_none() { sending.started } else { Instant::now() },
             hash: match upstream.spec().balance {
                 Balance::ConsistentHash => decision.affinity(),

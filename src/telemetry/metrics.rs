@@ -77,6 +77,12 @@ const RETRIES: Family = family(
     "Requests that were sent again after a failure of the variant, by what came of that attempt.",
     &["service", "cohort", "variant", "result"],
 );
+const FAULTS_INJECTED: Family = family(
+    Counter,
+    "ringway_faults_injected_total",
+    "Faults of the file that were injected into requests of the variant: drills.",
+    &["service", "cohort", "variant", "kind"],
+);
 const RELOAD_SUCCESSFUL: Family = family(
     Gauge,
     "ringway_config_last_reload_successful",
@@ -158,7 +164,7 @@ const PROCESS_START: Family =
     family(Gauge, "process_start_time_seconds", "When the process started, in seconds since 1970.", &[]);
 
 /// The families of the recorder.
-const RECORDED: [&Family; 27] = [
+const RECORDED: [&Family; 28] = [
     &REQUESTS,
     &DURATION,
     &IN_FLIGHT,
@@ -168,6 +174,7 @@ const RECORDED: [&Family; 27] = [
     &USERS_WITH_ERRORS,
     &FALLBACK,
     &RETRIES,
+    &FAULTS_INJECTED,
     &RELOAD_SUCCESSFUL,
     &RELOAD_TIMESTAMP,
     &RELOADS,
@@ -232,7 +239,7 @@ impl Metrics {
 mod tests {
     use super::super::recorder::{Finished, OTHER, Slot};
     use super::*;
-    use crate::model::{FallbackCause, Outcome, Reason};
+    use crate::model::{FallbackCause, InjectedKind, Outcome, Reason};
     use std::collections::{BTreeSet, HashMap};
     use std::io::Write;
     use std::process::{Command, Stdio};
@@ -314,6 +321,7 @@ mod tests {
         let shard = story.recorder.shard(0);
         shard.fallback(slot, FallbackCause::ConnectTimeout, Some(1));
         shard.retried(slot, crate::model::RetryResult::NoBudget);
+        shard.fault_injected(slot, InjectedKind::Delay);
         shard.begin(slot);
         shard.unrouted(404);
         shard.downstream_opened();

@@ -1,13 +1,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::{Spec, Upstream};
+use super::{LimitSpec, Limiter, Spec, Upstream};
 
-/// All upstreams in use, so that a reload carries over those whose spec is unchanged, and endpoints of those whose
-/// spec is another only in who they are, how one is chosen, or what is done about failures.
+/// All upstreams and limiters in use, so that a reload carries over those whose spec is unchanged, and endpoints of those
+/// whose spec is another only in who they are, how one is chosen, or what is done about failures.
 #[derive(Debug, Default)]
 pub struct Upstreams {
     known: Mutex<HashMap<Spec, Weak<Upstream>>>,
+    limiters: Mutex<HashMap<LimitSpec, Weak<Limiter>>>,
 }
 
 impl Upstreams {
@@ -25,6 +26,18 @@ impl Upstreams {
         });
         known.insert(spec, Arc::downgrade(&upstream));
         upstream
+    }
+
+    /// The limiter of a spec: the one in use, with its counts, or a new one.
+    pub fn limiter(&self, spec: LimitSpec) -> Arc<Limiter> {
+        let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(limiter) = limiters.get(&spec).and_then(Weak::upgrade) {
+            return limiter;
+        }
+        limiters.retain(|_, limiter| limiter.strong_count() > 0);
+        let limiter = Arc::new(Limiter::new(spec.clone()));
+        limiters.insert(spec, Arc::downgrade(&limiter));
+        limiter
     }
 
     /// Every upstream that a snapshot still uses.

@@ -122,9 +122,10 @@ pub(super) fn check_retry(file: &File, route: &Route, retry: &Retry, place: &Pla
         let last = problems.at(Code::ReversedBackoff, &place.key("base"), "`base` is longer than `max`");
         last.also(&place.key("max"), "shorter than that").help("exchange them");
     }
-    let fallback = file.services.get(&route.service).and_then(|service| service.fallback.as_deref());
+    let Some(name) = &route.service else { return };
+    let fallback = file.services.get(name).and_then(|service| service.fallback.as_deref());
     if retry.across_variants && fallback == Some("none") {
-        let message = format!("the service `{}` has no fallback that a retry could go to", route.service);
+        let message = format!("the service `{name}` has no fallback that a retry could go to");
         let last = problems.at(Code::NoVariantToRetryOn, &place.key("acrossVariants"), message);
         last.help("remove `fallback: none` of the service, or `acrossVariants`");
     }

@@ -177,7 +177,7 @@ fn check_waits(rollout: &Rollout, step: &Step, place: &Place, problems: &mut Pro
 fn check_cohort(service: &Service, cohort: &str, place: &Place, problems: &mut Problems<'_>) {
     let names = || service.cohorts.iter().map(|cohort| cohort.name.as_str()).chain([EVERYONE]);
     if !names().any(|name| name == cohort) {
-        let last = problems.at(Code::UnknownCohort, place, format!("there is no cohort `{cohort}`"));
+        let last = problems.at(Code::NoSuchCohort, place, format!("there is no cohort `{cohort}`"));
         last.help_with(|| known(cohort, "cohorts", names()));
     }
 }

@@ -5,14 +5,14 @@ use super::exposition::{DURATION_BOUNDS, Exposition, OVERHEAD_BOUNDS};
 use super::fold::{Fold, SLOT_SERIES_MAX, is_outcome_shown, slot_series};
 use super::mirror::{MIRRORED, expose_mirror};
 use super::*;
-use crate::model::{FallbackCause, Outcome, Reason, RetryResult};
+use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 /// Codes with which Ringway answers before it knows the service; their series exist from the start.
-const UNROUTED_CODES: [u16; 6] = [400, 404, 408, 414, 421, 431];
+const UNROUTED_CODES: [u16; 7] = [400, 404, 408, 414, 421, 429, 431];
 
 /// The most certificates that are told of.
 const CERTIFICATES_MAX: usize = 100;
@@ -139,6 +139,9 @@ fn expose_slot(to: &mut Exposition, known: &SlotNames, sum: &SlotSum, weight: Op
     }
     for result in RetryResult::ALL {
         to.count(&RETRIES, &[service, cohort, variant, result.as_str()], sum.retries[result.index()]);
+    }
+    for kind in InjectedKind::ALL {
+        to.count(&FAULTS_INJECTED, &[service, cohort, variant, kind.as_str()], sum.injected[kind.index()]);
     }
     to.gauge(&IN_FLIGHT, &names, sum.in_flight as f64);
     to.gauge(&USERS, &names, sum.users.as_ref().map_or(0, UserCount::estimate) as f64);

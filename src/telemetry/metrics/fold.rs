@@ -1,6 +1,6 @@
 use super::super::recorder::{CODE_OTHER, Slot, SlotSum};
 use super::exposition::{DURATION_BOUNDS, histogram_series};
-use crate::model::{FallbackCause, Outcome, Reason, RetryResult};
+use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use std::collections::{BTreeSet, HashMap};
 
 /// Status codes whose series exist from the start.
@@ -19,6 +19,7 @@ pub(super) const SLOT_SERIES_MAX: usize = CODES_MAX
     + Outcome::ALL.len() * (DURATION_BOUNDS.len() + 3)
     + FallbackCause::ALL.len()
     + RetryResult::ALL.len()
+    + InjectedKind::ALL.len()
     + GAUGES;
 
 /// Remembers what is folded, so that a series that was folded once stays so: series that come and go would
@@ -61,7 +62,7 @@ impl Fold {
 /// How many series a slot is.
 pub(super) fn slot_series(sum: &SlotSum) -> usize {
     let durations = Outcome::ALL.into_iter().filter(|outcome| is_outcome_shown(*outcome, sum)).count();
-    let counters = sum.codes.len() + FallbackCause::ALL.len() + RetryResult::ALL.len();
+    let counters = sum.codes.len() + FallbackCause::ALL.len() + RetryResult::ALL.len() + InjectedKind::ALL.len();
     counters + durations * histogram_series(&DURATION_BOUNDS) + GAUGES
 }
 

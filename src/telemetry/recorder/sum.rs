@@ -1,5 +1,5 @@
 use super::{BucketCounts, Registry, Slot, UserCount};
-use crate::model::{FallbackCause, Outcome, Reason, RetryResult};
+use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,6 +21,8 @@ pub struct SlotSum {
     pub fallbacks: [u64; FallbackCause::ALL.len()],
     /// Requests that were sent again, by [`RetryResult::index`].
     pub retries: [u64; RetryResult::ALL.len()],
+    /// Faults that were injected, by [`InjectedKind::index`].
+    pub injected: [u64; InjectedKind::ALL.len()],
     /// The distinct users of the slot, if any had a key.
     pub users: Option<UserCount>,
     /// The distinct users who met an error.
@@ -105,6 +107,9 @@ impl Registry {
             for result in RetryResult::ALL {
                 sum.retries[result.index()] += cells.retries(result);
             }
+            for kind in InjectedKind::ALL {
+                sum.injected[kind.index()] += cells.injected(kind);
+            }
             for outcome in Outcome::ALL {
                 if let Some(latencies) = cells.latencies(outcome) {
                     sum.latencies[outcome.index()].add(latencies);
@@ -123,6 +128,9 @@ impl SlotSum {
         }
         for (own, latencies) in self.latencies.iter_mut().zip(&other.latencies) {
             own.merge(latencies);
+        }
+        for (own, injected) in self.injected.iter_mut().zip(other.injected) {
+            *own += injected;
         }
         for (own, fallbacks) in self.fallbacks.iter_mut().zip(other.fallbacks) {
             *own += fallbacks;
