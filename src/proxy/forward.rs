@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::edit::{self, Told};
 use super::error::ProxyError;
 use super::fault;
-use super::headers;
+use super::headers::{self, HopByHop};
 use super::limit::{self, Quotas};
 use super::mirror;
 use super::record::Record;
@@ -154,9 +154,7 @@ async fn forward(
         return Ok(Answer::Local(answer));
     }
     let service = &snapshot.services[route.service.ok_or(ProxyError::NoRoute)?];
-    let assignment = service.assign(&view);
-    let mut decision = Decision::of(service, route, client.ip, &assignment, is_https);
-    drop(assignment);
+    let mut decision = Decision::of(service, route, client.ip, &service.assign(&view), is_https);
     decision.record(decision.variant, decision.reason, record);
     limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 
@@ -164,21 +162,26 @@ async fn forward(
     decision.told = Told::of(route, service, snapshot, client, &head.headers, &additions);
     let rewritten = redirect::rewrite(found, head, &destination);
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
-    let is_streaming = asked.wants_websocket || (fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers));
-    let wait = route.timeouts.request.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
+    let wait = route.timeouts.request.unwrap_or_else(|| usual_wait(head, fields, asked));
     let body = std::mem::replace(body, ClientBody::Empty);
     let (mut body, watch) = stream(body, rules.limits.body_bytes, deadline, started, idle, wait);
     record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
     if !service.faults.is_empty() {
         fault::inject(connection, &decision, record, deadline).await?;
     }
-    let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
+    let websocket_key = websocket_key(head, asked);
     let destination = rewritten.as_ref().unwrap_or(&destination);
     let outgoing = Outgoing { head, fields, additions, destination, body, watch, asked };
     let sending = Sending { connection, decision: &decision, deadline, started };
     let (answered, variant) = send(&sending, outgoing, record).await?;
     let sent = Sent { variant, websocket_key, idle };
     finish(answered, &sent, connection, &decision, record)
+}
+
+/// How long to wait for the head of an answer where the route does not say.
+fn usual_wait(head: &request::Parts, fields: Fields, asked: HopByHop) -> Duration {
+    let is_streaming = asked.wants_websocket || (fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers));
+    if is_streaming { Duration::ZERO } else { ANSWER_WAIT }
 }
 
 /// A request's body on its way to the endpoint, with the deadline that it moves.
@@ -343,6 +346,10 @@ fn prepare<'r>(
         ],
         set: &[],
     })
+}
+
+fn websocket_key(head: &request::Parts, asked: HopByHop) -> Option<HeaderValue> {
+    if asked.wants_websocket { head.headers.get(header::SEC_WEBSOCKET_KEY).cloned() } else { None }
 }
 
 /// A handshake of RFC 6455 is a GET of HTTP/1.1 with a key.
