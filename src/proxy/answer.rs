@@ -17,7 +17,7 @@ use crate::upstream::{Deadline, UpstreamBody};
 /// The body of an answer on its way to the client. It carries the record of its request, which ends with it.
 pub(super) struct AnswerBody {
     source: Source,
-    record: Record,
+    record: Box<Record>,
     deadline: Rc<Deadline>,
     idle: Duration,
 }
@@ -42,7 +42,12 @@ pub(super) enum AnswerError {
 
 impl AnswerBody {
     /// The answer of an endpoint.
-    pub(super) fn upstream(body: UpstreamBody, record: Record, deadline: Rc<Deadline>, idle: Duration) -> AnswerBody {
+    pub(super) fn upstream(
+        body: UpstreamBody,
+        record: Box<Record>,
+        deadline: Rc<Deadline>,
+        idle: Duration,
+    ) -> AnswerBody {
         let mut answer = AnswerBody { source: Source::Upstream(body), record, deadline, idle };
         if answer.is_end_stream() {
             answer.record.finish();
@@ -51,7 +56,7 @@ impl AnswerBody {
     }
 
     /// An answer without a body: all of it is in the head.
-    pub(super) fn empty(mut record: Record, deadline: Rc<Deadline>) -> AnswerBody {
+    pub(super) fn empty(mut record: Box<Record>, deadline: Rc<Deadline>) -> AnswerBody {
         record.finish();
         AnswerBody { source: Source::Local(None), record, deadline, idle: Duration::ZERO }
     }
@@ -68,7 +73,7 @@ impl AnswerBody {
 /// An answer of our own, with a short reason.
 pub(super) fn local(
     error: ProxyError,
-    mut record: Record,
+    mut record: Box<Record>,
     deadline: Rc<Deadline>,
     is_head: bool,
 ) -> Response<AnswerBody> {

@@ -72,7 +72,7 @@ enum Answer {
 }
 
 impl Answer {
-    fn into_reply(self, mut record: Record, deadline: Rc<Deadline>, stays_open: bool) -> Reply {
+    fn into_reply(self, mut record: Box<Record>, deadline: Rc<Deadline>, stays_open: bool) -> Reply {
         match self {
             Answer::Upstream { answered: Answered { head, fields, body }, idle } => {
                 let body = AnswerBody::upstream(body, record, deadline, idle);
@@ -267,8 +267,11 @@ fn finish(
     record.mirror_answer((sent.variant, &decision.service.variants[sent.variant].name), head, &answered.body);
     headers::strip_answer(&mut head.headers, answered.fields);
     head.version = Version::HTTP_11;
-    edit::response(&mut head.headers, decision, sent.variant);
-    cache::guard(&mut head.headers, decision);
+    if decision.told.is_some() {
+        edit::response(&mut head.headers, decision, sent.variant);
+        answered.fields = Fields::of(&head.headers);
+    }
+    cache::guard(&mut head.headers, answered.fields, decision);
     limit::tell(&mut head.headers, &decision.quotas);
     if let Some(cookie) = &decision.issued
         && !is_shared(&head.headers)
@@ -280,9 +283,6 @@ fn finish(
         head.headers.insert(headers::X_RINGWAY_SERVICE, service.header.clone());
         head.headers.insert(headers::X_RINGWAY_COHORT, service.cohorts[decision.cohort].header.clone());
         head.headers.insert(headers::X_RINGWAY_VARIANT, service.variants[sent.variant].header.clone());
-    }
-    if decision.told.is_some() {
-        answered.fields = Fields::of(&answered.head.headers);
     }
     Ok(Answer::Upstream { answered, idle: sent.idle })
 }

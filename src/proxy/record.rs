@@ -74,8 +74,9 @@ struct Decided {
 
 impl Record {
     /// A request has come.
-    pub(super) fn begin(connection: Rc<Connection>, started: Instant) -> Record {
-        Record {
+    pub(super) fn begin(connection: Rc<Connection>, started: Instant) -> Box<Record> {
+        // it is handed on from station to station: a pointer is handed on for less
+        Box::new(Record {
             connection,
             started,
             assigned: None,
@@ -90,7 +91,7 @@ impl Record {
             log: None,
             bytes_out: 0,
             copy: None,
-        }
+        })
     }
 
     /// Gathers what the access log tells of a request, if there is an access log.
