@@ -33,3 +33,5 @@ mod reload;
 mod service;
 #[path = "upstreams/story.rs"]
 mod story;
+#[path = "upstreams/upgrade.rs"]
+mod upgrade;

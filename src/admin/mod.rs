@@ -31,7 +31,7 @@ const HEADERS_TIME_MAX: Duration = Duration::from_secs(10);
 /// The most that a connection may take, from accepting it to closing it.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 /// After a failed accept, such as for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 

@@ -8,6 +8,7 @@ use crate::control::files::{Digests, Files, Fingerprint};
 use crate::control::outcome::{Applied, Cause, Rejected, ReloadResult};
 use crate::control::plane::DataPlane;
 use crate::control::resolve::{RELOAD_TIME_MAX, resolve_within, unresolved};
+use crate::control::supervisor::{self, News};
 use crate::control::{AdminAddress, telemetry_address};
 use crate::routing::{Prepared, Snapshot, prepare, unix_seconds};
 use crate::telemetry::Registry;
@@ -60,6 +61,8 @@ pub struct Common {
 pub struct State {
     pub(super) common: Common,
     pub(super) plane: Box<dyn DataPlane>,
+    /// Another process serves now, and this one only finishes.
+    pub(super) is_handed_over: bool,
     /// What only a restart can change, as it was at the start.
     fixed: BTreeMap<&'static str, String>,
     /// Of the files in force.
@@ -79,7 +82,8 @@ impl State {
     pub fn new(common: Common, plane: Box<dyn DataPlane>, files: Files, fingerprint: Fingerprint) -> State {
         let fixed = fixed(&common.in_force.load().loaded);
         let digests = Digests::default();
-        let state = State { common, plane, fixed, fingerprint, files, looked_at: fingerprint, digests };
+        let state =
+            State { common, plane, is_handed_over: false, fixed, fingerprint, files, looked_at: fingerprint, digests };
         state.common.health.reload_applied(unix_seconds());
         state.tell_metrics();
         state
@@ -95,6 +99,16 @@ impl State {
         Door::new(Arc::clone(&self.common.health), Arc::clone(&self.common.metrics))
     }
 
+    /// How it goes, in one line.
+    pub fn status(&self) -> String {
+        let snapshot = self.common.snapshot.load();
+        let (services, rev) = (snapshot.services.len(), &*snapshot.rev);
+        match &self.common.health.reloads().problem {
+            Some(_) => format!("serving {rev}; the last reload was rejected, see the log"),
+            None => format!("serving {rev}: {services} services"),
+        }
+    }
+
     fn has_problem(&self) -> bool {
         self.common.health.reloads().problem.is_some()
     }
@@ -103,8 +117,10 @@ impl State {
 /// Reloads, and tells log, metrics and health what came of it.
 pub async fn reload(state: &mut State, cause: Cause) -> ReloadResult {
     let begun = Instant::now();
+    supervisor::tell(News::Reloading);
     let result = attempt(state, cause, begun).await;
     tell(state, cause, &result);
+    supervisor::tell(News::Ready(&state.status()));
     result
 }
 

@@ -55,6 +55,9 @@ enum Ended {
     Broken(Socket),
 }
 
+/// How long a silent connection stays open when the worker drains: what its client sends meanwhile, or has sent just
+/// now, is answered, and then the client is told to go elsewhere.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
 /// How long an HTTP/1.1 connection may be silent before its buffers are given back. It stays open; see `serve`.
 const PARK_AFTER: Duration = Duration::from_millis(200);
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
@@ -158,20 +161,25 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes; `None` when the client has closed, the time is up, or the worker drains.
+    /// Waits for bytes; `None` when the client has closed or the time is up, which is soon when the worker drains.
     async fn first_bytes(&self, stream: &mut TcpStream, wait: Duration) -> Option<Bytes> {
         self.deadline.set(tokio::time::Instant::now(), wait);
         let mut drain = pin!(self.worker.drain.notified());
         drain.as_mut().enable();
-        if self.worker.is_draining.get() {
-            return None;
+        let mut is_closing = self.worker.is_draining.get();
+        if is_closing {
+            self.deadline.set(tokio::time::Instant::now(), wait.min(DRAIN_GRACE));
         }
         loop {
             tokio::select! {
                 biased;
                 ready = stream.readable() => ready.ok()?,
                 () = self.deadline.passed() => return None,
-                () = &mut drain => return None,
+                () = &mut drain, if !is_closing => {
+                    is_closing = true;
+                    self.deadline.set(tokio::time::Instant::now(), wait.min(DRAIN_GRACE));
+                    continue;
+                }
             }
             let mut buffer = Vec::with_capacity(FIRST_READ_BYTES);
             match stream.try_read_buf(&mut buffer) {
@@ -205,7 +213,10 @@ impl Connection {
             }
             if !is_closing && drain.as_mut().poll(cx).is_ready() {
                 is_closing = true;
-                Pin::new(&mut http).graceful_shutdown();
+                // without a request it is soon silent: see `first_bytes`
+                if self.in_flight.get() > 0 {
+                    Pin::new(&mut http).graceful_shutdown();
+                }
                 if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
                     return Poll::Ready(Some(result));
                 }

@@ -60,7 +60,8 @@ pub struct Worker {
     open: Cell<usize>,
     cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     current: RefCell<Rc<Current>>,
-    listeners: RefCell<HashMap<SocketAddr, Listening>>,
+    /// Several for an address that another process had with more workers.
+    listeners: RefCell<HashMap<SocketAddr, Vec<Listening>>>,
 }
 
 /// The snapshot of now, with each listener's rules at hand.
@@ -196,7 +197,7 @@ impl Worker {
     fn listen(self: &Rc<Self>, address: SocketAddr, socket: std::net::TcpListener) {
         match listener::start(self.clone(), address, socket) {
             Ok(listening) => {
-                self.listeners.borrow_mut().insert(address, listening);
+                self.listeners.borrow_mut().entry(address).or_default().push(listening);
             }
             Err(error) => tracing::error!(%address, %error, "cannot accept connections"),
         }
