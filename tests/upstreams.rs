@@ -19,6 +19,8 @@ mod client;
 mod exhaustion;
 #[path = "upstreams/fallback.rs"]
 mod fallback;
+#[path = "upstreams/floods.rs"]
+mod floods;
 #[path = "upstreams/hostile.rs"]
 mod hostile;
 #[path = "upstreams/http2.rs"]

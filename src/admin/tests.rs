@@ -88,7 +88,7 @@ async fn story(address: &str) -> Story {
     let state = State::new(common, Box::new(Idle::default()), files, fingerprint);
     let door = bind(&address.parse().unwrap()).unwrap();
     let address = door.address().clone();
-    tokio::spawn(serve(door, handle.clone()));
+    tokio::spawn(serve(door, handle.clone(), std::future::pending()));
     tokio::spawn(crate::control::run(
         state,
         BTreeMap::new(),

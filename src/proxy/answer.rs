@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::error::ProxyError;
 use super::record::Record;
+use super::stall::Stall;
 use crate::model::Outcome;
 use crate::routing::request::Refused;
 use crate::upstream::{Deadline, UpstreamBody};
@@ -19,6 +20,8 @@ pub(super) struct AnswerBody {
     record: Record,
     deadline: Rc<Deadline>,
     idle: Duration,
+    /// With a client of HTTP/2, while the body comes from an endpoint.
+    stall: Option<Stall>,
 }
 
 /// The methods that are served, among others.
@@ -42,9 +45,14 @@ pub(super) enum AnswerError {
 impl AnswerBody {
     /// The answer of an endpoint.
     pub(super) fn upstream(body: UpstreamBody, record: Record, deadline: Rc<Deadline>, idle: Duration) -> AnswerBody {
-        let mut answer = AnswerBody { source: Source::Upstream(body), record, deadline, idle };
+        let mut answer = AnswerBody { source: Source::Upstream(body), record, deadline, idle, stall: None };
         if answer.is_end_stream() {
             answer.record.finish();
+        } else if answer.record.is_http2() {
+            let now = Instant::now();
+            let stall = Stall::begin(now);
+            answer.deadline.set(now, answer.shorter(stall.left()));
+            answer.stall = Some(stall);
         }
         answer
     }
@@ -52,13 +60,31 @@ impl AnswerBody {
     /// An answer without a body: all of it is in the head.
     pub(super) fn empty(mut record: Record, deadline: Rc<Deadline>) -> AnswerBody {
         record.finish();
-        AnswerBody { source: Source::Local(None), record, deadline, idle: Duration::ZERO }
+        AnswerBody { source: Source::Local(None), record, deadline, idle: Duration::ZERO, stall: None }
+    }
+
+    /// The client has taken what it was given: from now on the endpoint is waited for.
+    fn note_taken(&mut self) {
+        if let Some(stall) = &mut self.stall {
+            let now = Instant::now();
+            if stall.taken(now) {
+                self.deadline.set(now, self.idle);
+            }
+        }
+    }
+
+    /// A wait that is not longer than any other.
+    fn shorter(&self, wait: Duration) -> Duration {
+        if self.idle.is_zero() { wait } else { wait.min(self.idle) }
     }
 
     fn note(&mut self, frame: &Frame<Bytes>) {
-        self.deadline.set(Instant::now(), self.idle);
+        let now = Instant::now();
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        let wait = self.stall.as_mut().map(|stall| stall.handed(bytes, now));
+        self.deadline.set(now, wait.map_or(self.idle, |wait| self.shorter(wait)));
         if let Some(data) = frame.data_ref() {
-            self.record.bytes_out += data.len() as u64;
+            self.record.passed(data.len());
         }
     }
 }
@@ -77,7 +103,7 @@ pub(super) fn local(
     let length = HeaderValue::from(text.len());
     let body = (!is_head).then(|| Bytes::from(text));
     let mut response =
-        Response::new(AnswerBody { source: Source::Local(body), record, deadline, idle: Duration::ZERO });
+        Response::new(AnswerBody { source: Source::Local(body), record, deadline, idle: Duration::ZERO, stall: None });
     *response.status_mut() = error.status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -95,6 +121,7 @@ impl Body for AnswerBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         let answer = &mut *self;
+        answer.note_taken();
         let polled = match &mut answer.source {
             Source::Local(body) => return Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),

@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::forward;
+use super::h2_guard::{Guarded, Tally};
 use super::socket::Socket;
 use super::tunnel::{self, Tunnel};
 use super::worker::Worker;
@@ -40,6 +41,8 @@ pub(super) struct Connection {
     pub(super) tunnel: RefCell<Option<Tunnel>>,
     /// A request was answered before all of its body was read.
     pub(super) has_unread_body: Cell<bool>,
+    /// What an HTTP/2 connection has been good for.
+    pub(super) tally: Tally,
     requests: Cell<u32>,
     in_flight: Cell<u32>,
     is_write_blocked: Rc<Cell<bool>>,
@@ -93,6 +96,7 @@ pub(super) async fn serve(
         is_http2: Cell::new(false),
         tunnel: RefCell::new(None),
         has_unread_body: Cell::new(false),
+        tally: Tally::default(),
         requests: Cell::new(0),
         in_flight: Cell::new(0),
         is_write_blocked: Rc::default(),
@@ -242,8 +246,9 @@ impl Connection {
         self.is_http2.set(true);
         let requests = self.clone();
         let next = Rc::<Cell<Option<Rc<Deadline>>>>::default();
-        let executor = StreamExecutor { next: next.clone() };
+        let executor = StreamExecutor { next: next.clone(), connection: self.clone() };
         let service = service_fn(move |request| {
+            requests.tally.request();
             let deadline = Rc::new(Deadline::new());
             next.set(Some(deadline.clone()));
             forward::handle(requests.clone(), request, deadline)
@@ -261,16 +266,22 @@ impl Connection {
             .max_local_error_reset_streams(128)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
-        let mut http = pin!(builder.serve_connection(TokioIo::new(socket), service));
+        let socket = TokioIo::new(Guarded::new(socket, self.clone()));
+        let mut http = pin!(builder.serve_connection(socket, service));
         self.deadline.set(tokio::time::Instant::now(), self.rules.timeouts.request_headers);
         let mut drain = pin!(self.worker.drain.notified());
         let mut is_closing = self.worker.is_draining.get();
         if is_closing {
             http.as_mut().graceful_shutdown();
         }
+        let mut goodbye = None;
         std::future::poll_fn(|cx: &mut Context<'_>| {
             if http.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
+            }
+            if self.tally.is_cut() {
+                let patience = goodbye.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+                return patience.as_mut().poll(cx);
             }
             let has_served_enough = self.requests.get() >= limits.requests_per_connection;
             if !is_closing && (has_served_enough || drain.as_mut().poll(cx).is_ready()) {
@@ -306,16 +317,18 @@ impl Connection {
 struct StreamExecutor {
     /// The deadline of the request that hyper has just handed over; it spawns its stream next.
     next: Rc<Cell<Option<Rc<Deadline>>>>,
+    connection: Rc<Connection>,
 }
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
         let deadline = self.next.take().unwrap_or_default();
+        let connection = self.connection.clone();
         tokio::task::spawn_local(async move {
             tokio::select! {
                 biased;
                 _ = stream => {}
-                () = deadline.passed() => {}
+                () = deadline.passed() => connection.tally.reset_by_us(),
             }
         });
     }

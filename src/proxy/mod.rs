@@ -8,11 +8,13 @@ mod connection;
 mod error;
 mod fields;
 mod forward;
+mod h2_guard;
 mod headers;
 mod listener;
 mod record;
 mod send;
 mod socket;
+mod stall;
 mod tunnel;
 mod worker;
 

@@ -185,6 +185,17 @@ impl Record {
         self.flags = error.flag();
     }
 
+    /// The client speaks HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.connection.is_http2.get()
+    }
+
+    /// Bytes of the answer's body have gone out.
+    pub(super) fn passed(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+        self.connection.tally.moved(bytes);
+    }
+
     /// The answer is complete.
     pub(super) fn finish(&mut self) {
         self.end_with(self.outcome, self.flags);
@@ -248,6 +259,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if !self.is_finished && self.status == 0 {
+            self.connection.tally.taken_back();
+        }
         // whoever has not said how it ended was interrupted: the client is gone
         let outcome = if std::thread::panicking() { Outcome::Internal } else { Outcome::Cancelled };
         self.end_with(outcome, "DC");

@@ -113,12 +113,7 @@ impl Doors {
             door::serve(telemetry, telling, end).await;
         }));
         let until_given = Box::pin(wait(given));
-        let admin = tokio::spawn(after(allowed.clone(), async move {
-            tokio::select! {
-                () = admin::serve(admin, handle) => {}
-                () = until_given => {}
-            }
-        }));
+        let admin = tokio::spawn(after(allowed.clone(), admin::serve(admin, handle, until_given)));
         let offering = tokio::spawn(after(allowed, upgrade::offer(upgrade, Arc::clone(&estate))));
         let open = Cell::new(Some(Open { telemetry: telemetry_at, admin: admin_at, estate }));
         Ok(Tasks { inheritance: Cell::new(self.inheritance), open, may_answer, close, telling, admin, offering })

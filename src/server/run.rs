@@ -3,6 +3,7 @@
 use super::handover::Estate;
 use super::{Options, Running, StartError, logs, start, upgrade};
 use crate::control::{Cause, Ended, Handle, ReloadResult};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +24,13 @@ pub fn run(options: &Options) -> Result<u8, StartError> {
     let signals = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let signals = signals.map_err(super::system)?;
     let options = Options { takeover: options.takeover.or_of_environment(), ..options.clone() };
+    // before anybody may think that we listen to them: the default of each is to end the process
+    let awaited = signals.block_on(async { Signals::await_all() }).map_err(super::system)?;
     let running = start(&options)?;
     tell_doors(&running);
     // a file from standard input cannot be read twice
     let can_start_again = options.config != Path::new("-");
-    let code = signals.block_on(serve(running, can_start_again));
+    let code = signals.block_on(serve(running, awaited, can_start_again));
     signals.shutdown_timeout(Duration::ZERO);
     Ok(code)
 }
@@ -48,17 +51,28 @@ fn tell_doors(running: &Running) {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), rev = &*snapshot.rev, services, workers, "ready");
 }
 
-async fn serve(running: Running, can_start_again: bool) -> u8 {
+/// The signals that mean something.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    fn await_all() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
+    }
+}
+
+async fn serve(running: Running, signals: Signals, can_start_again: bool) -> u8 {
+    let Signals { mut terminate, mut interrupt, mut hangup, mut upgrade } = signals;
     let handle = running.handle();
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
-        tracing::error!("signals cannot be awaited");
-        return 70;
-    };
-    let Ok(mut upgrade) = signal(SignalKind::user_defined2()) else {
-        tracing::error!("signals cannot be awaited");
-        return 70;
-    };
     let estate = Arc::clone(&running.estate);
     let mut end = tokio::task::spawn_blocking(move || running.wait());
     let mut has_lost_control = false;
