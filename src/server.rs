@@ -21,8 +21,8 @@ pub use run::run;
 pub use upgrade::Takeover;
 
 use crate::config::ConfigErrors;
-use crate::control;
 use crate::control::reload::{bound_address, load_files, reason};
+use crate::control::{self, CONTROL_GROUPS, Memory};
 use crate::control::{
     AdminAddress, Cause, Common, DataPlane, Digests, Ended, Handle, InForce, Patience, ReloadResult, Requests, State,
 };
@@ -60,6 +60,8 @@ pub struct Options {
     pub log_format: Option<LogFormat>,
     /// Whom to take over from.
     pub takeover: Takeover,
+    /// Where control groups are, whose limit of memory is guarded.
+    pub control_groups: PathBuf,
 }
 
 /// A process that serves. Dropping it drains in the background; [`Running::wait`] waits for the end.
@@ -134,7 +136,9 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
     let log = telemetry.access_log.map(|log| start_log(&log.path)).transpose()?;
     let counters = log.as_ref().map(AccessLog::counters);
+    let health = Health::new();
     let shared = Arc::new(Shared {
+        overload: Arc::clone(health.overload()),
         snapshot: Arc::clone(&snapshot),
         registry: Arc::clone(&registry),
         connections: AtomicUsize::new(0),
@@ -151,7 +155,6 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     let doors = Doors::of(&loaded.file, inheritance)?;
 
     // 5. what tells how it goes
-    let health = Health::new();
     let metrics = Metrics::new(Arc::clone(&registry), Arc::clone(&health), counters).map_err(system)?;
     let named = files.named.clone();
     let in_force = InForce { loaded, named, since_unix_seconds: unix_seconds(), listeners: bound.clone() };
@@ -168,7 +171,8 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     // 6. the control thread, which opens the listeners once names are known
     let requests = Requests::new(common.clone(), &registry);
     let handle = requests.handle();
-    let state = State::new(common, Box::new(plane), files, fingerprint);
+    let mut state = State::new(common, Box::new(plane), files, fingerprint);
+    state.guard(Memory::of_this_process(&options.control_groups));
     let control = Control { state, sockets, requests, doors, patience: options.patience };
     let (started, ended, thread) = control.start()?;
     let Open { telemetry, admin, estate } = started;
@@ -185,6 +189,7 @@ impl Options {
             patience: Patience::default(),
             log_format: None,
             takeover: Takeover::No,
+            control_groups: CONTROL_GROUPS.into(),
         }
     }
 }

@@ -11,6 +11,7 @@ use ringway::model::Reason;
 use ringway::routing::snapshot::ListenerLimits;
 use ringway::routing::{client, cookies, host as hosts, path as paths, query as queries, request as requests};
 use ringway::telemetry::access_log::{Entry, LineFormat};
+use ringway::upstream::Fields;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A target and its name, which is also that of its corpus.
@@ -66,7 +67,7 @@ pub fn request(data: &[u8]) {
     let headers: HeaderMap = lines.take(200).filter_map(field).collect();
     let limits = ListenerLimits::default();
     for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
-        match requests::validate(&method, &uri, version, &headers, &limits) {
+        match requests::validate(&method, &uri, version, &headers, Fields::of(&headers), &limits) {
             Err(refused) => assert!(refused.status().is_client_error() && !refused.reason().is_empty()),
             Ok(found) => assert_is_understood_again(&method, &uri, version, &found),
         }
@@ -78,7 +79,14 @@ fn assert_is_understood_again(method: &Method, uri: &Uri, version: Version, foun
     assert!(target.starts_with('/') || target == "*" || uri.path() == "*", "{target} is passed on");
     let headers: HeaderMap = found.authority.iter().map(|authority| (header::HOST, authority.clone())).collect();
     assert!(headers.contains_key(header::HOST) || (version == Version::HTTP_10 && found.host().is_empty()));
-    let again = requests::validate(method, &target.parse().unwrap(), version, &headers, &ListenerLimits::default());
+    let again = requests::validate(
+        method,
+        &target.parse().unwrap(),
+        version,
+        &headers,
+        Fields::of(&headers),
+        &ListenerLimits::default(),
+    );
     let again =
         again.unwrap_or_else(|refused| panic!("{target} is passed on, and refused when it comes by: {refused}"));
     assert_eq!(again.host(), found.host());

@@ -14,6 +14,7 @@ mod drain;
 mod facts;
 mod files;
 mod handle;
+mod memory;
 mod mount;
 mod outcome;
 mod plane;
@@ -26,6 +27,7 @@ pub use address::{ADMIN_DEFAULT, AdminAddress, Doors, TELEMETRY_DEFAULT, reachab
 pub use drain::Ended;
 pub use files::{Digests, Files, Fingerprint};
 pub use handle::{Handle, Request, Requests};
+pub use memory::{CONTROL_GROUPS, Memory};
 pub use outcome::{Applied, Cause, Rejected, ReloadResult};
 pub use plane::DataPlane;
 pub use reload::{Common, InForce, State};
@@ -43,6 +45,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// How long the loop may wait before it looks whether all workers have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// How often the use of memory is looked at, where it has a limit.
+const MEMORY_EVERY: Duration = Duration::from_millis(200);
 /// A period for a timer that nobody looks at.
 const UNWATCHED: Duration = Duration::from_secs(3600);
 
@@ -110,6 +114,8 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look = interval(DRAIN_LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sample = interval(MEMORY_EVERY);
+    sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watched = supervisor::alive_every();
     let mut alive = interval(watched.unwrap_or(UNWATCHED));
     loop {
@@ -144,6 +150,10 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                 passed(state)
             }
             _ = look.tick(), if drain.has_begun() => passed(state),
+            _ = sample.tick(), if state.memory.is_some() => {
+                state.look_at_memory();
+                continue;
+            }
             _ = alive.tick(), if watched.is_some() => {
                 supervisor::tell(News::Alive);
                 continue;
@@ -167,11 +177,12 @@ fn hand_over(state: &mut State, drain: &Drain, id: u32) -> Happened {
 }
 
 fn begin_drain(state: &mut State, timeout: Duration) {
+    tracing::info!(timeout_s = timeout.as_secs(), "draining: no new connections, finishing what is in flight");
     if !state.is_handed_over {
+        // else the service is as ready as before, by another process
+        state.common.health.drain();
         supervisor::tell(News::Stopping);
     }
-    tracing::info!(timeout_s = timeout.as_secs(), "draining: no new connections, finishing what is in flight");
-    state.common.health.drain();
     state.plane.drain();
 }
 

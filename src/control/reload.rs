@@ -5,6 +5,7 @@
 use crate::config::{ConfigErrors, Loaded, load};
 use crate::control::facts::{facts, slots};
 use crate::control::files::{Digests, Files, Fingerprint};
+use crate::control::memory::Memory;
 use crate::control::outcome::{Applied, Cause, Rejected, ReloadResult};
 use crate::control::plane::DataPlane;
 use crate::control::resolve::{RELOAD_TIME_MAX, resolve_within, unresolved};
@@ -61,6 +62,8 @@ pub struct Common {
 pub struct State {
     pub(super) common: Common,
     pub(super) plane: Box<dyn DataPlane>,
+    /// Whose memory is guarded; `None`: it has no limit.
+    pub(super) memory: Option<Memory>,
     /// Another process serves now, and this one only finishes.
     pub(super) is_handed_over: bool,
     /// What only a restart can change, as it was at the start.
@@ -82,8 +85,17 @@ impl State {
     pub fn new(common: Common, plane: Box<dyn DataPlane>, files: Files, fingerprint: Fingerprint) -> State {
         let fixed = fixed(&common.in_force.load().loaded);
         let digests = Digests::default();
-        let state =
-            State { common, plane, is_handed_over: false, fixed, fingerprint, files, looked_at: fingerprint, digests };
+        let state = State {
+            common,
+            plane,
+            memory: None,
+            is_handed_over: false,
+            fixed,
+            fingerprint,
+            files,
+            looked_at: fingerprint,
+            digests,
+        };
         state.common.health.reload_applied(unix_seconds());
         state.tell_metrics();
         state
@@ -97,6 +109,23 @@ impl State {
     /// The telemetry door, which tells health and metrics.
     pub fn telemetry_door(&self) -> Door {
         Door::new(Arc::clone(&self.common.health), Arc::clone(&self.common.metrics))
+    }
+
+    /// Guards the memory of this control group.
+    pub fn guard(&mut self, memory: Option<Memory>) {
+        self.memory = memory;
+    }
+
+    /// Tells workers how short of memory the process is, and the log when that changes.
+    pub(super) fn look_at_memory(&self) {
+        let Some((limit, used)) = self.memory.as_ref().and_then(Memory::sample) else { return };
+        let overload = self.common.health.overload();
+        let (before, now) = (overload.stage(), overload.stage().next(used, limit));
+        if now != before {
+            overload.set(now);
+            let (from, to) = (before as u8, now as u8);
+            tracing::warn!(from, to, used, limit, "memory: another stage of overload; see docs/operations/overload.md");
+        }
     }
 
     /// How it goes, in one line.

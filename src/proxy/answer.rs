@@ -38,6 +38,8 @@ enum Source {
 pub(super) enum AnswerError {
     #[error("the endpoint broke off its answer")]
     Broken,
+    #[error("the process is out of memory")]
+    NoMemory,
     #[error("the endpoint's answer made no progress")]
     Stalled,
 }
@@ -122,6 +124,10 @@ impl Body for AnswerBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         let answer = &mut *self;
         answer.note_taken();
+        if answer.record.makes_room() {
+            answer.record.end_with(Outcome::Internal, "OM");
+            return Poll::Ready(Some(Err(AnswerError::NoMemory)));
+        }
         let polled = match &mut answer.source {
             Source::Local(body) => return Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),

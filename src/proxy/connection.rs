@@ -3,28 +3,34 @@
 
 use bytes::Bytes;
 use http::HeaderValue;
-use hyper::server::conn::{http1, http2};
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::futures::Notified;
 
+use super::arrived::Arrived;
 use super::forward;
-use super::h2_guard::{Guarded, Tally};
+use super::h2_guard::{self, Guarded, Tally};
+use super::http1::{self, After, Wire};
+use super::idle::Silence;
 use super::socket::Socket;
 use super::tunnel::{self, Tunnel};
 use super::worker::Worker;
 use crate::routing::snapshot::ListenerRules;
-use crate::upstream::Deadline;
+use crate::telemetry::overload::Stage;
+use crate::upstream::{Deadline, Interim};
 
 /// A client's connection, as its requests see it.
 pub(super) struct Connection {
@@ -39,41 +45,27 @@ pub(super) struct Connection {
     pub(super) is_http2: Cell<bool>,
     /// Set by a request whose answer switches protocols: what to do once that answer is out.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
-    /// A request was answered before all of its body was read.
-    pub(super) has_unread_body: Cell<bool>,
     /// What an HTTP/2 connection has been good for.
     pub(super) tally: Tally,
+    /// Answers before the answer, for the request at hand of an HTTP/1.1 connection.
+    pub(super) interim: Interim,
+    /// Its place among the silent ones.
+    silence: Rc<Silence>,
     requests: Cell<u32>,
     in_flight: Cell<u32>,
-    is_write_blocked: Rc<Cell<bool>>,
-}
-
-/// How an HTTP/1.1 exchange of requests ended.
-enum Ended {
-    /// Nothing was asked for a while. Here are the bytes of a request that has begun, if one has.
-    Idle(Socket, Bytes),
-    /// The connection is done; a tunnel may be wanted.
-    Done(Socket, Bytes),
-    /// The connection is broken, or its time is up: there may be more to read before it is closed.
-    Broken(Socket),
+    /// When the last request ended.
+    silent_since: Cell<Instant>,
 }
 
 /// How long a silent connection stays open when the worker drains: what its client sends meanwhile, or has sent just
 /// now, is answered, and then the client is told to go elsewhere.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
-/// How long an HTTP/1.1 connection may be silent before its buffers are given back. It stays open; see `serve`.
-const PARK_AFTER: Duration = Duration::from_millis(200);
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The size of the first read.
-const FIRST_READ_BYTES: usize = 8 * 1024;
 /// What a client may still send after its last answer, so that it gets to read that answer.
 const LINGER_BYTES: usize = 64 * 1024;
 /// How long it may take for that.
 const LINGER: Duration = Duration::from_secs(1);
-/// The most bytes that wait in a connection's buffer.
-const BUFFER_BYTES_MAX: usize = 256 * 1024;
-
 /// Serves a connection until it ends.
 ///
 /// A silent HTTP/1.1 connection owns no buffer and no protocol state: it waits for a byte, and only then is
@@ -86,8 +78,9 @@ pub(super) async fn serve(
     peer: SocketAddr,
 ) {
     let _closed = OnClose(worker.clone());
+    let now = Instant::now();
     let connection = Rc::new(Connection {
-        worker,
+        worker: worker.clone(),
         listener,
         rules,
         peer,
@@ -95,54 +88,51 @@ pub(super) async fn serve(
         deadline: Rc::new(Deadline::new()),
         is_http2: Cell::new(false),
         tunnel: RefCell::new(None),
-        has_unread_body: Cell::new(false),
         tally: Tally::default(),
+        silence: Rc::default(),
+        interim: Interim::default(),
         requests: Cell::new(0),
         in_flight: Cell::new(0),
-        is_write_blocked: Rc::default(),
+        silent_since: Cell::new(now),
     });
     let timeouts = &connection.rules.timeouts;
-    let mut wait = timeouts.request_headers;
-    let mut stream = stream;
-    let mut before = Bytes::new();
+    let wire = Rc::new(RefCell::new(Wire::new(stream)));
+    let mut drain = pin!(worker.drain.notified());
+    drain.as_mut().enable();
+    connection.deadline.set(now.into(), timeouts.request_headers);
     loop {
-        if before.is_empty() {
-            match connection.first_bytes(&mut stream, wait).await {
-                Some(bytes) => before = bytes,
-                None => return,
+        if wire.borrow().unread().is_empty() && !connection.more_comes(&wire, drain.as_mut()).await {
+            return;
+        }
+        if connection.requests.get() == 0 {
+            // so few bytes may become either
+            while is_begin_of_preface(wire.borrow().unread()) {
+                if !connection.more_comes(&wire, drain.as_mut()).await {
+                    return;
+                }
+            }
+            if is_preface(wire.borrow().unread()) {
+                let Some(wire) = Rc::into_inner(wire) else { return };
+                let (stream, before) = wire.into_inner().into_parts();
+                return Box::pin(connection.clone().serve_http2(Socket::new(stream, before))).await;
             }
         }
-        if connection.requests.get() == 0 && is_preface(&before) {
-            return Box::pin(connection.serve_http2(Socket::new(stream, before, Rc::default()))).await;
-        }
-        if connection.requests.get() == 0 && PREFACE.starts_with(&before) {
-            // so few bytes that it may become either
-            match connection.first_bytes(&mut stream, timeouts.request_headers).await {
-                Some(more) => before = [before, more].concat().into(),
-                None => return,
-            }
+        // boxed, so that all of it is given back while the connection is silent
+        let after = Box::pin(http1::exchange(&connection, &wire)).await;
+        if after == After::Next {
+            wire.borrow_mut().release();
+            connection.deadline.set(connection.silent_since.get().into(), timeouts.keep_alive);
             continue;
         }
-        let socket = Socket::new(stream, before, connection.is_write_blocked.clone());
-        // boxed, so that all of it is given back while the connection is silent
-        match Box::pin(connection.clone().serve_http1(socket)).await {
-            Ended::Idle(socket, begun) => {
-                let (back, unread) = socket.into_parts();
-                stream = back;
-                before = if unread.is_empty() { begun } else { [begun, unread].concat().into() };
-                wait = timeouts.keep_alive.saturating_sub(PARK_AFTER);
-            }
-            Ended::Done(socket, read) => {
-                let tunnel = connection.tunnel.take();
-                match tunnel {
-                    Some(tunnel) => tunnel::run(&connection, socket, read, tunnel).await,
-                    None if connection.has_unread_body.get() => linger(socket).await,
-                    None => {}
-                }
-                return;
-            }
-            Ended::Broken(socket) => return linger(socket).await,
+        let tunnel = connection.tunnel.take();
+        if after == After::Linger {
+            linger(&wire).await;
         }
+        if let (After::Tunnel, Some(tunnel), Some(wire)) = (after, tunnel, Rc::into_inner(wire)) {
+            let (stream, read) = wire.into_inner().into_parts();
+            tunnel::run(&connection, stream, read, tunnel).await;
+        }
+        return;
     }
 }
 
@@ -152,94 +142,50 @@ impl Connection {
         self.in_flight.set(self.in_flight.get() + 1);
         let requests = self.requests.get().saturating_add(1);
         self.requests.set(requests);
-        requests < self.rules.limits.requests_per_connection && !self.worker.is_draining.get()
+        requests < self.rules.limits.requests_per_connection
+            && !self.worker.is_draining.get()
+            && self.worker.shared.overload.stage() == Stage::Ease
+    }
+
+    /// A stream has become a tunnel, which ends like a request.
+    pub(super) fn tunnel_begun(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
     }
 
     /// A request's record has ended.
     pub(super) fn request_ended(&self, now: Instant) {
         let in_flight = self.in_flight.get().saturating_sub(1);
         self.in_flight.set(in_flight);
-        if in_flight == 0 {
-            let idle = if self.is_http2.get() { self.rules.timeouts.keep_alive } else { PARK_AFTER };
-            self.deadline.set(now.into(), idle);
+        self.silent_since.set(now);
+        if in_flight == 0 && self.is_http2.get() {
+            self.deadline.set(now.into(), self.rules.timeouts.keep_alive);
         }
     }
 
-    /// Waits for bytes; `None` when the client has closed or the time is up, which is soon when the worker drains.
-    async fn first_bytes(&self, stream: &mut TcpStream, wait: Duration) -> Option<Bytes> {
-        self.deadline.set(tokio::time::Instant::now(), wait);
-        let mut drain = pin!(self.worker.drain.notified());
-        drain.as_mut().enable();
+    /// Waits for bytes; false when the client has closed or the time is up, which is soon when the worker drains.
+    async fn more_comes(&self, wire: &RefCell<Wire>, mut drain: Pin<&mut Notified<'_>>) -> bool {
+        let soon = || self.deadline.set(tokio::time::Instant::now(), DRAIN_GRACE);
         let mut is_closing = self.worker.is_draining.get();
         if is_closing {
-            self.deadline.set(tokio::time::Instant::now(), wait.min(DRAIN_GRACE));
+            soon();
         }
-        loop {
-            tokio::select! {
-                biased;
-                ready = stream.readable() => ready.ok()?,
-                () = self.deadline.passed() => return None,
-                () = &mut drain, if !is_closing => {
-                    is_closing = true;
-                    self.deadline.set(tokio::time::Instant::now(), wait.min(DRAIN_GRACE));
-                    continue;
-                }
+        self.worker.is_silent(&self.silence);
+        let came = std::future::poll_fn(|cx| {
+            if let Poll::Ready(read) = wire.borrow_mut().poll_read(cx) {
+                return Poll::Ready(matches!(read, Ok(1..)));
             }
-            let mut buffer = Vec::with_capacity(FIRST_READ_BYTES);
-            match stream.try_read_buf(&mut buffer) {
-                Ok(0) => return None,
-                Ok(_) => return Some(buffer.into()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return None,
-            }
-        }
-    }
-
-    async fn serve_http1(self: Rc<Self>, socket: Socket) -> Ended {
-        let requests = self.clone();
-        let service = service_fn(move |request| forward::handle(requests.clone(), request, requests.deadline.clone()));
-        let limits = &self.rules.limits;
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(BUFFER_BYTES_MAX).max_header_size(limits.header_bytes).timer(TokioTimer::new());
-        builder.header_read_timeout(None);
-        if limits.header_fields != 100 {
-            // hyper's own default is 100, without an allocation for each request
-            builder.max_headers(limits.header_fields);
-        }
-        let mut http = builder.serve_connection(TokioIo::new(socket), service);
-        self.deadline.set(tokio::time::Instant::now(), self.rules.timeouts.request_headers);
-        let begun_with = self.requests.get();
-        let mut drain = pin!(self.worker.drain.notified());
-        let mut is_closing = false;
-        let ended = std::future::poll_fn(|cx: &mut Context<'_>| {
-            if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
-                return Poll::Ready(Some(result));
+            if self.silence.poll_shed(cx) {
+                return Poll::Ready(false);
             }
             if !is_closing && drain.as_mut().poll(cx).is_ready() {
                 is_closing = true;
-                // without a request it is soon silent: see `first_bytes`
-                if self.in_flight.get() > 0 {
-                    Pin::new(&mut http).graceful_shutdown();
-                }
-                if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
-                    return Poll::Ready(Some(result));
-                }
+                soon();
             }
-            self.deadline.poll_passed(cx).map(|()| None)
+            self.deadline.poll_passed(cx).map(|()| false)
         })
         .await;
-        let is_idle = ended.is_none() && self.in_flight.get() == 0 && self.requests.get() > begun_with;
-        let parts = http.into_parts();
-        let socket = parts.io.into_inner();
-        match ended {
-            Some(Ok(())) => Ended::Done(socket, parts.read_buf),
-            Some(Err(error)) => {
-                self.count_refused(&error);
-                Ended::Broken(socket)
-            }
-            None if is_idle && !self.is_write_blocked.get() => Ended::Idle(socket, parts.read_buf),
-            None => Ended::Broken(socket),
-        }
+        self.silence.over();
+        came
     }
 
     async fn serve_http2(self: Rc<Self>, socket: Socket) {
@@ -247,11 +193,17 @@ impl Connection {
         let requests = self.clone();
         let next = Rc::<Cell<Option<Rc<Deadline>>>>::default();
         let executor = StreamExecutor { next: next.clone(), connection: self.clone() };
-        let service = service_fn(move |request| {
+        let fields_max = self.rules.limits.header_fields;
+        let service = service_fn(move |mut request: Request<Incoming>| {
             requests.tally.request();
+            h2_guard::bound_fields(request.headers_mut(), fields_max);
             let deadline = Rc::new(Deadline::new());
             next.set(Some(deadline.clone()));
-            forward::handle(requests.clone(), request, deadline)
+            let connection = requests.clone();
+            async move {
+                let reply = forward::handle(&connection, Arrived::of_http2(request), &deadline).await;
+                Ok::<_, Infallible>(reply.response)
+            }
         });
         let limits = &self.rules.limits;
         let mut builder = http2::Builder::new(executor);
@@ -264,6 +216,7 @@ impl Connection {
             .max_send_buf_size(128 * 1024)
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(128)
+            .enable_connect_protocol()
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
         let socket = TokioIo::new(Guarded::new(socket, self.clone()));
@@ -297,15 +250,6 @@ impl Connection {
             self.deadline.poll_passed(cx)
         })
         .await;
-    }
-
-    /// Counts a request that hyper's parser refused: it never became one, but somebody got an answer.
-    fn count_refused(&self, error: &hyper::Error) {
-        if error.is_parse_too_large() {
-            self.worker.shard.unrouted(431);
-        } else if error.is_parse() {
-            self.worker.shard.unrouted(400);
-        }
     }
 }
 
@@ -357,23 +301,27 @@ fn is_preface(bytes: &[u8]) -> bool {
     bytes.starts_with(&PREFACE[..16])
 }
 
+fn is_begin_of_preface(bytes: &[u8]) -> bool {
+    bytes.len() < 16 && PREFACE.starts_with(bytes)
+}
+
 /// Closes a connection on which the client may still be sending: closing it at once would throw away the answer that
 /// the client has not read yet (RFC 9112 §9.6).
-async fn linger(socket: Socket) {
-    let (mut stream, _) = socket.into_parts();
-    if stream.shutdown().await.is_err() {
+async fn linger(wire: &RefCell<Wire>) {
+    if std::future::poll_fn(|cx| wire.borrow_mut().poll_shutdown(cx)).await.is_err() {
         return;
     }
-    let mut scratch = [0; 4096];
     let mut rest = LINGER_BYTES;
-    let drain = async {
-        while let Ok(count @ 1..) = stream.read(&mut scratch).await {
-            rest = rest.saturating_sub(count);
-            if rest == 0 {
-                return;
+    let drain = std::future::poll_fn(|cx| {
+        let wire = &mut *wire.borrow_mut();
+        while rest > 0 {
+            if !matches!(ready!(wire.poll_read(cx)), Ok(1..)) {
+                break;
             }
+            rest = rest.saturating_sub(wire.discard());
         }
-    };
+        Poll::Ready(())
+    });
     // whether it ended or the time was up, the connection is closed now
     let _ = tokio::time::timeout(LINGER, drain).await;
 }

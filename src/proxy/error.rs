@@ -24,6 +24,8 @@ pub enum ProxyError {
     NoEndpoint(FallbackCause),
     /// The endpoint closed the connection without an answer.
     Reset,
+    /// The process is short of memory.
+    Overloaded,
     /// The endpoint's answer is not one.
     BadAnswer,
     /// The endpoint did not answer in time.
@@ -45,7 +47,8 @@ impl ProxyError {
             }
             ProxyError::NoEndpoint(
                 FallbackCause::Connect | FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Limit,
-            ) => StatusCode::SERVICE_UNAVAILABLE,
+            )
+            | ProxyError::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             ProxyError::Reset | ProxyError::BadAnswer => StatusCode::BAD_GATEWAY,
         }
     }
@@ -63,6 +66,7 @@ impl ProxyError {
             ProxyError::NoEndpoint(
                 FallbackCause::Connect | FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Limit,
             ) => "no endpoint of the service is reachable",
+            ProxyError::Overloaded => "short of memory, try again later",
             ProxyError::Reset => "the service closed the connection",
             ProxyError::BadAnswer => "the service sent an invalid answer",
             ProxyError::AnswerTimeout => "the service took too long",
@@ -79,6 +83,7 @@ impl ProxyError {
             ProxyError::NoEndpoint(FallbackCause::Connect | FallbackCause::ConnectTimeout) => "UF",
             ProxyError::NoEndpoint(FallbackCause::Resolve | FallbackCause::Ejected) => "UH",
             ProxyError::NoEndpoint(FallbackCause::Limit) => "UO",
+            ProxyError::Overloaded => "OM",
             ProxyError::Reset => "UC",
             ProxyError::BadAnswer => "UPE",
             ProxyError::AnswerTimeout => "UT",
@@ -94,6 +99,7 @@ impl ProxyError {
             | ProxyError::NoRoute
             | ProxyError::ClientTimeout
             | ProxyError::ClientAborted => Fault::Downstream,
+            ProxyError::Overloaded => Fault::Ours,
             ProxyError::NoEndpoint(_) | ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => {
                 Fault::Upstream
             }
@@ -106,6 +112,7 @@ impl ProxyError {
             ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => true,
             ProxyError::Refused(_)
             | ProxyError::NoEndpoint(_)
+            | ProxyError::Overloaded
             | ProxyError::BodyTooLarge
             | ProxyError::Loop
             | ProxyError::NoRoute

@@ -2,80 +2,83 @@
 //! errors into answers; [`forward`] returns them.
 
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version, request};
-use hyper::body::{Body, Incoming};
-use std::convert::Infallible;
+use http::{Method, Response, StatusCode, Version, request};
+use hyper::upgrade::OnUpgrade;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::additions::Additions;
 use super::answer::{self, AnswerBody};
+use super::arrived::Arrived;
 use super::connection::Connection;
 use super::error::ProxyError;
-use super::fields::Fields;
+use super::extended;
+use super::grpc;
 use super::headers;
 use super::record::Record;
 use super::send::{Outgoing, send};
 use super::tunnel::{self, Tunnel};
 use crate::model::Reason;
-
 use crate::routing::request::{self as incoming, Destination};
 use crate::routing::routes::Timeouts;
 use crate::routing::snapshot::Service;
 use crate::routing::user_key::{KeySource, UserKey};
 use crate::routing::{Assignment, RequestView, client, forged};
-use crate::upstream::{Deadline, RequestBody, UpstreamBody};
+use crate::telemetry::overload::Stage;
+use crate::upstream::{Answered, ClientBody, Deadline, Fields, RequestBody};
 
 /// The longest wait for an answer's head where the route names none.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
+/// An answer that is on its way to the client.
+pub(super) struct Reply {
+    pub(super) response: Response<AnswerBody>,
+    /// The fields that its head has.
+    pub(super) fields: Fields,
+    /// An HTTP/1.1 connection may serve another request after it.
+    pub(super) stays_open: bool,
+}
+
 /// Answers a request, whatever happens. The deadline is moved as the request goes.
-pub(super) async fn handle(
-    connection: Rc<Connection>,
-    request: Request<Incoming>,
-    deadline: Rc<Deadline>,
-) -> Result<Response<AnswerBody>, Infallible> {
+pub(super) async fn handle(connection: &Rc<Connection>, mut arrived: Arrived, deadline: &Rc<Deadline>) -> Reply {
     let started = Instant::now();
     connection.worker.pools.set_now(started);
     let stays_open = connection.request_begun();
     // a request that is being worked on has its own deadlines, set as it goes
     deadline.clear();
-    let (method, version) = (request.method().clone(), request.version());
+    let is_head = arrived.head.method == Method::HEAD;
+    let has_body = !arrived.body.is_end_stream();
     let mut record = Record::begin(connection.clone(), started);
-    record.describe(&method, request.uri(), version, request.headers());
-    let has_body = !request.body().is_end_stream();
-    let mut stays_open = stays_open;
-    let mut response = match forward(&connection, request, &mut record, &deadline, started).await {
-        Ok(answer) => answer.into_response(record, deadline),
+    record.describe(&arrived.head);
+    match forward(connection, &mut arrived, &mut record, deadline, started).await {
+        Ok(answer) => answer.into_reply(record, deadline.clone(), stays_open),
         Err(error) => {
-            connection.has_unread_body.set(has_body);
             // a client that is refused may leave its body out, or send it: what comes next could be read in two ways
-            stays_open &= !has_body || error.comes_after_the_body();
+            let stays_open = stays_open && (!has_body || error.comes_after_the_body());
             deadline.set(tokio::time::Instant::now(), connection.rules.timeouts.idle);
-            answer::local(error, record, deadline, method == Method::HEAD)
+            let response = answer::local(error, record, deadline.clone(), is_head);
+            Reply { fields: Fields::of(response.headers()), response, stays_open }
         }
-    };
-    if !stays_open && version != Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response)
 }
 
 /// What an endpoint answered, or what is answered without one.
 enum Answer {
-    Upstream { response: Response<UpstreamBody>, idle: Duration },
+    Upstream { answered: Answered, idle: Duration },
     Local(Response<()>),
 }
 
 impl Answer {
-    fn into_response(self, mut record: Record, deadline: Rc<Deadline>) -> Response<AnswerBody> {
+    fn into_reply(self, mut record: Record, deadline: Rc<Deadline>, stays_open: bool) -> Reply {
         match self {
-            Answer::Upstream { response, idle } => {
-                let (head, body) = response.into_parts();
-                Response::from_parts(head, AnswerBody::upstream(body, record, deadline, idle))
+            Answer::Upstream { answered: Answered { head, fields, body }, idle } => {
+                let body = AnswerBody::upstream(body, record, deadline, idle);
+                Reply { response: Response::from_parts(head, body), fields, stays_open }
             }
             Answer::Local(response) => {
                 record.answer(response.status().as_u16());
-                response.map(|()| AnswerBody::empty(record, deadline))
+                let fields = Fields::of(response.headers());
+                Reply { response: response.map(|()| AnswerBody::empty(record, deadline)), fields, stays_open }
             }
         }
     }
@@ -96,27 +99,28 @@ pub(super) struct Decision<'s> {
 
 async fn forward(
     connection: &Rc<Connection>,
-    request: Request<Incoming>,
+    arrived: &mut Arrived,
     record: &mut Record,
     deadline: &Rc<Deadline>,
     started: Instant,
 ) -> Result<Answer, ProxyError> {
+    if connection.worker.shared.overload.stage() >= Stage::Short {
+        return Err(ProxyError::Overloaded);
+    }
     let current = connection.worker.current();
     let snapshot = &current.snapshot;
     let rules = current.rules(&connection.listener).unwrap_or(&connection.rules);
-    let (mut head, body) = request.into_parts();
+    let Arrived { head, fields, body } = arrived;
+    let fields = *fields;
 
-    let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, &rules.limits)?;
-    check_length(&body, rules.limits.body_bytes)?;
+    let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, fields, &rules.limits)?;
+    check_length(body, rules.limits.body_bytes)?;
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
-    forged::strip_forged(&mut head.headers, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
-    let fields = Fields::of(&head.headers);
+    forged::strip_forged(&mut head.headers, fields, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
     let mut asked = headers::strip_hop_by_hop(&mut head.headers, &snapshot.relied_on, fields);
-    asked.wants_websocket &= head.method == Method::GET
-        && head.version == Version::HTTP_11
-        && head.headers.contains_key(header::SEC_WEBSOCKET_KEY);
-    if let Some(answer) = answer_options(&mut head) {
+    asked.wants_websocket = asked.wants_websocket && may_be_websocket(head);
+    if let Some(answer) = answer_options(head) {
         return Ok(Answer::Local(answer));
     }
 
@@ -135,14 +139,16 @@ async fn forward(
     record.route(&route.name, &current);
     let service = &snapshot.services[route.service];
     let assignment = service.assign(&view);
-    let decision = Decision::of(service, route.timeouts, &assignment, is_secure(&head, client.peer_trusted));
+    let decision = Decision::of(service, route.timeouts, &assignment, is_secure(head, client.peer_trusted));
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
 
-    prepare(&mut head, fields, &destination, connection, client.peer_trusted, &decision)?;
+    let additions = prepare(head, fields, &destination, connection, client.peer_trusted, &decision)?;
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
-    let is_streaming = asked.wants_websocket || is_grpc(&head.headers);
+    let is_streaming = asked.wants_websocket || (fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers));
     let wait = route.timeouts.request.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
+    let wait = if is_streaming { grpc::bounded(wait, &head.headers) } else { wait };
+    let body = std::mem::replace(body, ClientBody::Empty);
     let (body, watch) = if body.is_end_stream() {
         deadline.set(started.into(), wait);
         (RequestBody::empty(), None)
@@ -151,17 +157,20 @@ async fn forward(
         let (body, watch) = RequestBody::streamed(body, rules.limits.body_bytes, deadline.clone(), idle, wait);
         (body, Some(watch))
     };
+    let client_end = if asked.wants_websocket { extended::client_end(head) } else { None };
     let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
-    let outgoing = Outgoing { head, destination, body, watch, asked };
-    let (response, variant) = send(connection, outgoing, &decision, record, deadline, started).await?;
-    let sent = Sent { variant, websocket_key, idle };
-    finish(response, &sent, connection, &decision, record)
+    let outgoing = Outgoing { head, fields, additions, destination: &destination, body, watch, asked };
+    let (answered, variant) = send(connection, outgoing, &decision, record, deadline, started).await?;
+    let sent = Sent { variant, websocket_key, client_end, idle };
+    finish(answered, sent, connection, &decision, record)
 }
 
 /// What was sent, as far as its answer has to know.
 struct Sent {
     variant: usize,
     websocket_key: Option<HeaderValue>,
+    /// Of an extended CONNECT.
+    client_end: Option<OnUpgrade>,
     idle: Duration,
 }
 
@@ -187,24 +196,27 @@ impl<'s> Decision<'s> {
 
 /// What an endpoint answered, for the client.
 fn finish(
-    response: Response<UpstreamBody>,
-    sent: &Sent,
-    connection: &Connection,
+    mut answered: Answered,
+    sent: Sent,
+    connection: &Rc<Connection>,
     decision: &Decision<'_>,
     record: &mut Record,
 ) -> Result<Answer, ProxyError> {
-    let (mut head, body) = response.into_parts();
-    let status = head.status;
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        return switch_protocols(head, body, sent, connection, record);
+    let head = &mut answered.head;
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return switch_protocols(answered, sent, connection, record);
     }
-    if !headers::has_one_framing(&head.headers, head.version) {
+    if head.version == Version::HTTP_2 && answered.fields.has(Fields::TRANSFER_ENCODING) {
+        // it has no meaning there (RFC 9113 §8.2.2), and two to whoever reads it further on
         return Err(ProxyError::BadAnswer);
     }
-    record.answer(status.as_u16());
-    headers::strip_answer(&mut head.headers);
+    if sent.client_end.is_some() && head.status.is_success() {
+        // to the client of an extended CONNECT that would be a tunnel (RFC 8441 §5)
+        return Err(ProxyError::BadAnswer);
+    }
+    record.answer(head.status.as_u16());
+    headers::strip_answer(&mut head.headers, answered.fields);
     head.version = Version::HTTP_11;
-    head.extensions.clear();
     if let Some(cookie) = &decision.issued
         && !is_shared(&head.headers)
     {
@@ -216,61 +228,86 @@ fn finish(
         head.headers.insert(headers::X_RINGWAY_COHORT, service.cohorts[decision.cohort].header.clone());
         head.headers.insert(headers::X_RINGWAY_VARIANT, service.variants[sent.variant].header.clone());
     }
-    Ok(Answer::Upstream { response: Response::from_parts(head, body), idle: sent.idle })
+    Ok(Answer::Upstream { answered, idle: sent.idle })
 }
 
 /// Becomes a tunnel once the answer is out, when the answer is one to a WebSocket that was asked for.
 fn switch_protocols(
-    mut head: http::response::Parts,
-    body: UpstreamBody,
-    sent: &Sent,
-    connection: &Connection,
+    answered: Answered,
+    sent: Sent,
+    connection: &Rc<Connection>,
     record: &mut Record,
 ) -> Result<Answer, ProxyError> {
+    let Answered { mut head, fields, body } = answered;
     let is_valid = sent.websocket_key.as_ref().is_some_and(|key| tunnel::is_answer_to(key.as_bytes(), &head.headers));
     let upstream = body.into_tunnel().filter(|_| is_valid).ok_or(ProxyError::BadAnswer)?;
     record.answer(head.status.as_u16());
-    headers::strip_answer(&mut head.headers);
+    headers::strip_answer(&mut head.headers, fields);
+    if let Some(client) = sent.client_end {
+        head.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+        head.status = StatusCode::OK;
+        extended::start(connection, client, Tunnel { upstream });
+        return Ok(Answer::Local(Response::from_parts(head, ())));
+    }
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     head.version = Version::HTTP_11;
-    head.extensions.clear();
     *connection.tunnel.borrow_mut() = Some(Tunnel { upstream });
     Ok(Answer::Local(Response::from_parts(head, ())))
 }
 
-/// Signs the request, says where it came from, and what was decided about it.
-fn prepare(
+/// Removes what this hop replaces, and gives what it adds: its signature, where the request came from, and what was
+/// decided about it.
+fn prepare<'r>(
     head: &mut request::Parts,
     fields: Fields,
-    destination: &Destination,
-    connection: &Connection,
+    destination: &'r Destination,
+    connection: &'r Connection,
     peer_trusted: bool,
-    decision: &Decision<'_>,
-) -> Result<(), ProxyError> {
+    decision: &Decision<'r>,
+) -> Result<Additions<'r>, ProxyError> {
     let lines = &mut head.headers;
-    headers::add_via(lines, fields, head.version == Version::HTTP_2, &connection.worker.shared.via)?;
-    headers::add_forwarded(lines, fields, &connection.peer_text, "http", destination.authority.as_ref());
-    headers::ensure_request_id(lines, peer_trusted);
-    headers::ensure_trace_context(lines, fields);
+    let is_http2 = head.version == Version::HTTP_2;
+    let via = headers::via(lines, fields, is_http2, &connection.worker.shared.via)?;
+    let may_tell = peer_trusted && fields.has(Fields::EXTENDED);
+    let is_told = |name| may_tell && lines.contains_key(name);
+    let (has_scheme, has_host) = (is_told(headers::X_FORWARDED_PROTO), is_told(headers::X_FORWARDED_HOST));
     if fields.has(Fields::TRAILER) {
         headers::sanitize_trailer_names(lines);
     }
-    if head.version == Version::HTTP_2 {
+    if is_http2 && fields.has(Fields::COOKIE) {
         headers::join_cookies(lines);
     }
     if fields.has(Fields::EXPECT) {
         lines.remove(header::EXPECT);
     }
     let service = decision.service;
-    lines.insert(headers::X_RINGWAY_SERVICE, service.header.clone());
-    lines.insert(headers::X_RINGWAY_COHORT, service.cohorts[decision.cohort].header.clone());
-    head.extensions.clear();
-    Ok(())
+    Ok(Additions {
+        via,
+        forwarded_for: headers::forwarded_for(lines, fields, &connection.peer_text),
+        scheme: (!has_scheme).then_some("http"),
+        forwarded_host: destination.authority.as_ref().filter(|_| !has_host),
+        request_id: headers::request_id(lines, fields, peer_trusted),
+        traceparent: headers::trace_context(lines, fields),
+        decided: [
+            &service.header,
+            &service.cohorts[decision.cohort].header,
+            &service.variants[decision.variant].header,
+        ],
+        set: &[],
+    })
+}
+
+/// A handshake of RFC 6455 is a GET of HTTP/1.1 with a key.
+fn may_be_websocket(head: &request::Parts) -> bool {
+    // or what an extended CONNECT has become
+    let is_get = head.method == Method::GET
+        && (head.version == Version::HTTP_11 || head.extensions.get::<hyper::ext::Protocol>().is_some());
+    is_get && head.headers.contains_key(header::SEC_WEBSOCKET_KEY)
 }
 
 /// Refuses a body that says itself that it is too long, before anybody is asked for it.
-fn check_length(body: &Incoming, most: Option<u64>) -> Result<(), ProxyError> {
+fn check_length(body: &ClientBody, most: Option<u64>) -> Result<(), ProxyError> {
     if most.is_some_and(|most| body.size_hint().lower() > most) { Err(ProxyError::BodyTooLarge) } else { Ok(()) }
 }
 

@@ -8,6 +8,7 @@
 //! A connection that is over its allowance is ended through the library: after a whole frame it is given one that
 //! cannot be (DATA on stream 0), so that the client is told GOAWAY and all streams end as after any other violation.
 
+use http::{HeaderMap, HeaderValue, header};
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
@@ -68,6 +69,18 @@ const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
 /// DATA on stream 0: a connection error of type PROTOCOL_ERROR (RFC 9113 §6.1).
 const IMPOSSIBLE: [u8; HEAD_BYTES] = [0; HEAD_BYTES];
+
+/// Lets go of the fields of a request that has too many, before the next one is read: a few bytes become many fields
+/// by HPACK, and a hundred requests are read at once. What is left is refused like the whole.
+pub(super) fn bound_fields(fields: &mut HeaderMap, most: usize) {
+    if fields.len() > most {
+        let mut few = HeaderMap::new();
+        for _ in 0..=most {
+            few.append(header::COOKIE, HeaderValue::from_static(""));
+        }
+        *fields = few;
+    }
+}
 
 impl Tally {
     /// A request has come.

@@ -1,12 +1,12 @@
 //! What header fields mean to a proxy: which end here, which are believed, and which are added.
 
-use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 use super::error::ProxyError;
-use super::fields::Fields;
 use crate::routing::forged::{KEPT_FROM_CONNECTION, is_ours};
+use crate::upstream::Fields;
 
 /// `x-ringway-service`, `x-ringway-cohort` and `x-ringway-variant`: what was decided.
 pub const X_RINGWAY_SERVICE: HeaderName = HeaderName::from_static("x-ringway-service");
@@ -15,9 +15,9 @@ pub const X_RINGWAY_COHORT: HeaderName = HeaderName::from_static("x-ringway-coho
 /// See [`X_RINGWAY_SERVICE`].
 pub const X_RINGWAY_VARIANT: HeaderName = HeaderName::from_static("x-ringway-variant");
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// The request id.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The W3C trace context.
@@ -117,23 +117,23 @@ pub fn sanitize_trailer_names(headers: &mut HeaderMap) {
     }
 }
 
-/// Refuses a request that has been through this process before, and signs it otherwise (RFC 9110 §7.6.3).
-pub(super) fn add_via(headers: &mut HeaderMap, fields: Fields, http2: bool, name: &ViaName) -> Result<(), ProxyError> {
-    let mine = if http2 { &name.http2 } else { &name.http1 };
-    if !fields.has(Fields::VIA) {
-        headers.insert(header::VIA, mine.clone());
-        return Ok(());
-    }
-    let has_been_here = headers
-        .get_all(header::VIA)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .any(|hop| hop.trim_ascii().ends_with(name.pseudonym.as_bytes()));
-    if has_been_here {
+/// Refuses a request that has been through this process before, and gives the signature of this hop otherwise (RFC 9110
+/// §7.6.3).
+pub(super) fn via<'n>(
+    headers: &HeaderMap,
+    fields: Fields,
+    http2: bool,
+    name: &'n ViaName,
+) -> Result<&'n HeaderValue, ProxyError> {
+    let has_been_here = || {
+        let lines = headers.get_all(header::VIA).iter();
+        let mut hops = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        hops.any(|hop| hop.trim_ascii().ends_with(name.pseudonym.as_bytes()))
+    };
+    if fields.has(Fields::VIA) && has_been_here() {
         return Err(ProxyError::Loop);
     }
-    headers.append(header::VIA, mine.clone());
-    Ok(())
+    Ok(if http2 { &name.http2 } else { &name.http1 })
 }
 
 /// The name under which this process signs `Via`. It is its own: two Ringways in a row are not a loop.
@@ -166,51 +166,52 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Says where the request came from. What a trusted peer said is kept and continued. `peer` is the peer's address.
-pub(super) fn add_forwarded(
+/// Takes out what a trusted peer said about the way of a request, and gives it with the peer behind it.
+pub(super) fn forwarded_for<'p>(
     headers: &mut HeaderMap,
     fields: Fields,
-    peer: &HeaderValue,
-    scheme: &'static str,
-    host: Option<&HeaderValue>,
-) {
-    let line = if fields.has(Fields::X_FORWARDED_FOR) { continued(headers, peer) } else { None };
-    headers.insert(X_FORWARDED_FOR, line.unwrap_or_else(|| peer.clone()));
-    headers.entry(X_FORWARDED_PROTO).or_insert_with(|| HeaderValue::from_static(scheme));
-    if let Some(host) = host {
-        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
+    peer: &'p HeaderValue,
+) -> Cow<'p, HeaderValue> {
+    if !fields.has(Fields::EXTENDED) {
+        return Cow::Borrowed(peer);
     }
-}
-
-/// All that was said before about the way of a request, and the peer.
-fn continued(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
     let before = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
     let hops: SmallVec<[&[u8]; 4]> = before.chain([peer.as_bytes()]).collect();
-    HeaderValue::from_bytes(&hops.join(&b", "[..])).ok()
+    if hops.len() == 1 {
+        return Cow::Borrowed(peer);
+    }
+    let line = HeaderValue::from_bytes(&hops.join(&b", "[..]));
+    drop(hops);
+    headers.remove(X_FORWARDED_FOR);
+    line.map_or(Cow::Borrowed(peer), Cow::Owned)
 }
 
-/// Gives the request an id, unless a trusted peer did. At most 128 visible ASCII characters are believed.
-pub fn ensure_request_id(headers: &mut HeaderMap, peer_trusted: bool) {
-    let is_good = |value: &HeaderValue| {
-        let bytes = value.as_bytes();
-        !bytes.is_empty() && bytes.len() <= 128 && bytes.iter().all(u8::is_ascii_graphic)
-    };
-    if peer_trusted && headers.get(X_REQUEST_ID).is_some_and(is_good) {
-        return;
+/// A new id for a request, unless a trusted peer gave it one. At most 128 visible ASCII characters are believed.
+pub(super) fn request_id(headers: &mut HeaderMap, fields: Fields, peer_trusted: bool) -> Option<[u8; 36]> {
+    if fields.has(Fields::EXTENDED) {
+        let is_good = |value: &HeaderValue| {
+            let bytes = value.as_bytes();
+            !bytes.is_empty() && bytes.len() <= 128 && bytes.iter().all(u8::is_ascii_graphic)
+        };
+        if peer_trusted && headers.get(X_REQUEST_ID).is_some_and(is_good) {
+            return None;
+        }
+        headers.remove(X_REQUEST_ID);
     }
     let mut text = [0; 36];
     write_uuid(fastrand::u128(..), &mut text);
-    if let Ok(value) = HeaderValue::from_bytes(&text) {
-        headers.insert(X_REQUEST_ID, value);
-    }
+    Some(text)
 }
 
-/// Passes a valid W3C trace context on, and starts one where there is none (Trace Context, level 1, §3.2).
-pub(super) fn ensure_trace_context(headers: &mut HeaderMap, fields: Fields) {
-    let mut lines = headers.get_all(TRACEPARENT).iter();
-    let first = lines.next();
-    if first.is_some_and(|value| is_traceparent(value.as_bytes())) && lines.next().is_none() {
-        return;
+/// A new W3C trace context, unless the request came with a valid one (Trace Context, level 1, §3.2).
+pub(super) fn trace_context(headers: &mut HeaderMap, fields: Fields) -> Option<[u8; 55]> {
+    if fields.has(Fields::TRACEPARENT) {
+        let mut lines = headers.get_all(TRACEPARENT).iter();
+        let first = lines.next();
+        if first.is_some_and(|value| is_traceparent(value.as_bytes())) && lines.next().is_none() {
+            return None;
+        }
+        headers.remove(TRACEPARENT);
     }
     if fields.has(Fields::TRACESTATE) {
         headers.remove(TRACESTATE);
@@ -218,9 +219,7 @@ pub(super) fn ensure_trace_context(headers: &mut HeaderMap, fields: Fields) {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
     write_hex(&fastrand::u128(1..).to_be_bytes(), &mut text[3..35]);
     write_hex(&fastrand::u64(1..).to_be_bytes(), &mut text[36..52]);
-    if let Ok(value) = HeaderValue::from_bytes(&text) {
-        headers.insert(TRACEPARENT, value);
-    }
+    Some(text)
 }
 
 fn is_traceparent(text: &[u8]) -> bool {
@@ -254,22 +253,10 @@ fn write_uuid(random: u128, to: &mut [u8; 36]) {
     }
 }
 
-/// True when an answer's end can be told in one way only (RFC 9112 §6.3): by a length, by chunks, or by the close.
-/// Both together, another coding, or chunks in HTTP/1.0 would leave it to each reader where the answer ends.
-pub fn has_one_framing(headers: &HeaderMap, version: Version) -> bool {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return true };
-    coding.as_bytes().eq_ignore_ascii_case(b"chunked")
-        && codings.next().is_none()
-        && version == Version::HTTP_11
-        && !headers.contains_key(header::CONTENT_LENGTH)
-}
-
 /// Removes from an answer what ends at this hop, and names that only Ringway sets.
-pub(super) fn strip_answer(headers: &mut HeaderMap) {
-    let fields = Fields::of(headers);
+pub(super) fn strip_answer(headers: &mut HeaderMap, fields: Fields) {
     strip_hop_by_hop(headers, &[], fields);
-    if fields.has(Fields::OURS) {
+    if fields.has(Fields::EXTENDED) {
         let ours = headers.keys().filter(|name| is_ours(name.as_str()));
         let ours: SmallVec<[HeaderName; 2]> = ours.cloned().collect();
         for name in ours {
@@ -322,11 +309,12 @@ mod tests {
     #[test]
     fn a_trusted_peer_may_say_where_a_request_came_from() {
         let mut lines = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-ringway-cohort", "staff")]);
-        crate::routing::forged::strip_forged(&mut lines, true, None, &[]);
         let fields = Fields::of(&lines);
-        add_forwarded(&mut lines, fields, &HeaderValue::from_static("10.0.0.1"), "http", None);
-        assert_eq!(lines["x-forwarded-for"], "1.2.3.4, 10.0.0.1");
-        assert!(!lines.contains_key("x-ringway-cohort"));
+        crate::routing::forged::strip_forged(&mut lines, fields, true, None, &[]);
+        let peer = HeaderValue::from_static("10.0.0.1");
+        assert_eq!(*forwarded_for(&mut lines, fields, &peer), "1.2.3.4, 10.0.0.1");
+        assert!(lines.is_empty());
+        assert_eq!(*forwarded_for(&mut lines, fields, &peer), "10.0.0.1");
     }
 
     #[test]
@@ -335,17 +323,21 @@ mod tests {
         let mut lines = HeaderMap::new();
         let mut add = |http2, name| {
             let fields = Fields::of(&lines);
-            add_via(&mut lines, fields, http2, name)
+            let value = via(&lines, fields, http2, name)?.clone();
+            lines.append(header::VIA, value);
+            Ok(())
         };
         assert_eq!(add(false, &other), Ok(()));
         assert_eq!(add(true, &mine), Ok(()));
         assert_eq!(add(false, &mine), Err(ProxyError::Loop));
-        assert_eq!(lines.get_all("via").iter().count(), 2);
     }
 
     #[test]
     fn a_valid_trace_context_is_passed_on_and_an_invalid_one_replaced() {
         let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let (mut lines, fields) = (HeaderMap::new(), Fields::default());
+        let made = trace_context(&mut lines, fields).unwrap();
+        assert!(is_traceparent(&made));
         for (text, is_kept) in [
             (valid, true),
             ("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", true),
@@ -357,25 +349,21 @@ mod tests {
         ] {
             let mut lines = headers(&[("traceparent", text), ("tracestate", "a=1")]);
             let fields = Fields::of(&lines);
-            ensure_trace_context(&mut lines, fields);
-            assert_eq!(lines["traceparent"] == text, is_kept, "{text}");
-            assert_eq!(lines.contains_key("tracestate"), is_kept, "{text}");
-            assert!(is_traceparent(lines["traceparent"].as_bytes()));
+            assert_eq!(trace_context(&mut lines, fields).is_none(), is_kept, "{text}");
+            assert_eq!(lines.len(), if is_kept { 2 } else { 0 }, "{text}");
         }
         let mut twice = headers(&[("traceparent", valid), ("traceparent", valid)]);
-        ensure_trace_context(&mut twice, Fields::default());
-        assert_eq!(twice.get_all("traceparent").iter().count(), 1);
-        assert_ne!(twice["traceparent"], valid);
+        let fields = Fields::of(&twice);
+        assert!(trace_context(&mut twice, fields).is_some() && twice.is_empty());
     }
 
     #[test]
     fn a_request_id_is_believed_from_trusted_peers_only() {
         let mut lines = headers(&[("x-request-id", "abc")]);
-        ensure_request_id(&mut lines, true);
-        assert_eq!(lines["x-request-id"], "abc");
-        ensure_request_id(&mut lines, false);
-        assert_eq!(lines["x-request-id"].len(), 36);
-        assert_eq!(&lines["x-request-id"].as_bytes()[14..15], b"4");
+        let fields = Fields::of(&lines);
+        assert_eq!(request_id(&mut lines, fields, true), None);
+        assert_eq!(request_id(&mut lines, fields, false).unwrap()[14], b'4');
+        assert!(lines.is_empty());
     }
 
     #[test]
@@ -387,7 +375,8 @@ mod tests {
             ("set-cookie", "a"),
             ("set-cookie", "b"),
         ]);
-        strip_answer(&mut lines);
+        let fields = Fields::of(&lines);
+        strip_answer(&mut lines, fields);
         assert_eq!(names(&lines), ["set-cookie"]);
         assert_eq!(lines.get_all("set-cookie").iter().count(), 2);
     }

@@ -3,13 +3,19 @@
 //!
 //! It knows nothing of files, reloads and rollouts: with all of that gone, it serves its last snapshot.
 
+mod additions;
 mod answer;
+mod arrived;
 mod connection;
+mod date;
 mod error;
-mod fields;
+mod extended;
 mod forward;
+mod grpc;
 mod h2_guard;
 mod headers;
+mod http1;
+mod idle;
 mod listener;
 mod record;
 mod send;

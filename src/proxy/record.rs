@@ -1,9 +1,10 @@
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header, request};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::additions::Additions;
 use super::connection::Connection;
 use super::error::ProxyError;
 use super::headers::{TRACEPARENT, X_REQUEST_ID};
@@ -11,6 +12,7 @@ use super::worker::Current;
 use crate::model::{Outcome, Reason};
 use crate::routing::snapshot::Service;
 use crate::telemetry::access_log::Entry;
+use crate::telemetry::overload::Stage;
 use crate::telemetry::{Finished, Slot};
 use crate::upstream::Endpoint;
 
@@ -29,6 +31,9 @@ pub(super) struct Record {
     log: Option<Box<LogFields>>,
     pub(super) bytes_out: u64,
 }
+
+/// An answer beyond this is broken off when the process is out of memory.
+const LONG_BYTES: u64 = 1 << 20;
 
 /// Whom the request counts for.
 struct Assigned {
@@ -81,16 +86,17 @@ impl Record {
     }
 
     /// Gathers what the access log tells of a request, if there is an access log.
-    pub(super) fn describe(&mut self, method: &Method, uri: &http::Uri, version: Version, headers: &HeaderMap) {
+    pub(super) fn describe(&mut self, head: &request::Parts) {
         if self.connection.worker.log.is_none() {
             return;
         }
+        let request::Parts { method, uri, version, headers, .. } = head;
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
         self.log = Some(Box::new(LogFields {
             unix_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
             method: method.clone(),
-            version,
+            version: *version,
             host: host.to_owned(),
             path: uri.path().to_owned(),
             client: self.connection.peer.ip(),
@@ -154,6 +160,7 @@ impl Record {
     pub(super) fn send(
         &mut self,
         headers: &HeaderMap,
+        additions: &Additions<'_>,
         endpoint: &Arc<Endpoint>,
         body: Option<Rc<crate::upstream::BodyWatch>>,
     ) {
@@ -161,8 +168,15 @@ impl Record {
             self.overhead_us = Some(microseconds(self.started));
         }
         if let Some(log) = &mut self.log {
-            log.request_id = headers.get(&X_REQUEST_ID).cloned();
-            log.traceparent = headers.get(&TRACEPARENT).cloned();
+            let made = |value: &[u8]| HeaderValue::from_bytes(value).ok();
+            log.request_id = match &additions.request_id {
+                Some(id) => made(id),
+                None => headers.get(&X_REQUEST_ID).cloned(),
+            };
+            log.traceparent = match &additions.traceparent {
+                Some(context) => made(context),
+                None => headers.get(&TRACEPARENT).cloned(),
+            };
             log.endpoint = Some(endpoint.clone());
             log.body = body;
         }
@@ -188,6 +202,11 @@ impl Record {
     /// The client speaks HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
         self.connection.is_http2.get()
+    }
+
+    /// The process is out of memory, and this is one of those that make room.
+    pub(super) fn makes_room(&self) -> bool {
+        self.bytes_out > LONG_BYTES && self.connection.worker.shared.overload.stage() == Stage::Out
     }
 
     /// Bytes of the answer's body have gone out.

@@ -1,28 +1,32 @@
 //! From a decided request to the head of its answer: pick an endpoint, borrow a connection, send, wait.
 
 use http::header::{self, HeaderValue};
-use http::{Response, Uri, Version, request};
+use http::{Uri, Version, request};
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
+use super::additions::Additions;
 use super::connection::Connection;
 use super::error::ProxyError;
 use super::forward::Decision;
-use super::headers::{self, HopByHop};
+use super::headers::HopByHop;
 use super::record::Record;
 use crate::model::Reason;
 use crate::routing::request::{Destination, Refused};
 use crate::upstream::{
-    BodyWatch, Deadline, ExchangeError, Lease, PickError, Protocol, RequestBody, Upstream, UpstreamBody,
+    Answered, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, Protocol, RequestBody, Sendable, Upstream,
 };
 
-/// A request that is ready to be sent, but for what depends on the endpoint's protocol.
-pub(super) struct Outgoing {
-    pub(super) head: request::Parts,
-    pub(super) destination: Destination,
+/// A request that is ready to be sent, but for what depends on the variant and on the endpoint's protocol.
+pub(super) struct Outgoing<'r> {
+    pub(super) head: &'r mut request::Parts,
+    pub(super) fields: Fields,
+    pub(super) additions: Additions<'r>,
+    pub(super) destination: &'r Destination,
     pub(super) body: RequestBody,
     pub(super) watch: Option<Rc<BodyWatch>>,
     pub(super) asked: HopByHop,
@@ -31,23 +35,27 @@ pub(super) struct Outgoing {
 /// How often a request is sent again on another connection, when the one that it was to be sent on had been closed
 /// by the endpoint meanwhile.
 const RECONNECTS_MAX: u32 = 3;
+/// Memory for lines that once had to be larger than this does not stay so.
+const LINES_BYTES_KEPT: usize = 4096;
 
 /// Sends a request to its variant or, when that has no usable endpoint, to the fallback. Gives the answer and the
 /// variant that it came from.
-pub(super) async fn send(
+pub(super) async fn send<'r>(
     connection: &Rc<Connection>,
-    mut outgoing: Outgoing,
-    decision: &Decision<'_>,
+    mut outgoing: Outgoing<'r>,
+    decision: &Decision<'r>,
     record: &mut Record,
     deadline: &Deadline,
     started: Instant,
-) -> Result<(Response<UpstreamBody>, usize), ProxyError> {
+) -> Result<(Answered, usize), ProxyError> {
     let service = decision.service;
     let worker = &connection.worker;
     let mut variant = decision.variant;
     let lease = loop {
         let upstream = &service.variants[variant].upstream;
-        let is_http2 = wants_http2(upstream, outgoing.head.version);
+        // a handshake of RFC 6455 has no words in HTTP/2, so `auto` means HTTP/1.1 for it
+        let version = if outgoing.asked.wants_websocket { Version::HTTP_11 } else { outgoing.head.version };
+        let is_http2 = wants_http2(upstream, version);
         match lend(connection, upstream, is_http2, decision, started).await {
             Ok(lease) => break lease,
             Err(PickError(cause)) => {
@@ -62,14 +70,14 @@ pub(super) async fn send(
         }
     };
     let chosen = &service.variants[variant];
-    let lines = &mut outgoing.head.headers;
-    lines.insert(headers::X_RINGWAY_VARIANT, chosen.header.clone());
-    for (name, value) in &chosen.set_headers {
-        lines.insert(name.clone(), value.clone());
+    outgoing.additions.decided[2] = &chosen.header;
+    outgoing.additions.set = &chosen.set_headers;
+    for (name, _) in &chosen.set_headers {
+        outgoing.head.headers.remove(name);
     }
-    record.send(lines, lease.endpoint(), outgoing.watch.clone());
-    let response = exchange(connection, outgoing, lease, &chosen.upstream, decision, deadline, started).await?;
-    Ok((response, variant))
+    record.send(&outgoing.head.headers, &outgoing.additions, lease.endpoint(), outgoing.watch.clone());
+    let answered = exchange(connection, outgoing, lease, &chosen.upstream, decision, deadline, started).await?;
+    Ok((answered, variant))
 }
 
 /// A connection to an endpoint of an upstream.
@@ -103,20 +111,32 @@ fn wants_http2(upstream: &Upstream, version: Version) -> bool {
 /// repeating it is harmless (RFC 9110 §9.2.2) and it has no body. It stays with its variant in any case.
 async fn exchange(
     connection: &Connection,
-    outgoing: Outgoing,
+    outgoing: Outgoing<'_>,
     mut lease: Lease,
     upstream: &Upstream,
     decision: &Decision<'_>,
     deadline: &Deadline,
     started: Instant,
-) -> Result<Response<UpstreamBody>, ProxyError> {
-    let Outgoing { mut head, destination, mut body, watch, asked } = outgoing;
+) -> Result<Answered, ProxyError> {
+    let Outgoing { head, mut fields, additions, destination, mut body, watch, asked } = outgoing;
     let is_http2 = lease.is_http2();
+    // hyper's server has no way to send them on a stream
+    let interim = (head.version == Version::HTTP_11).then_some(&connection.interim);
     let is_repeatable = watch.is_none() && head.method.is_idempotent();
-    address(&mut head, &destination, asked, watch.is_some(), is_http2)?;
+    let mut lines = connection.worker.lines.take();
+    lines.clear();
+    if is_http2 {
+        address_http2(head, destination, asked)?;
+        additions.insert_into(&mut head.headers);
+    } else {
+        address_http1(head, &mut fields, destination, asked, watch.is_some(), &mut lines)?;
+        additions.write_to(&mut lines);
+    }
+    let added = Lines { bytes: lines, home: &connection.worker.lines };
     for _ in 0..=RECONNECTS_MAX {
         let was_reused = lease.is_reused();
-        match within(lease.exchange(&head, body), deadline, watch.as_deref()).await? {
+        let request = Sendable { head, fields, added: &added.bytes, interim };
+        match within(lease.exchange(&request, body), deadline, watch.as_deref()).await? {
             Ok(response) => return Ok(response),
             Err(ExchangeError::Unsent(unsent)) => body = unsent,
             Err(ExchangeError::Closed) if is_repeatable && was_reused => body = RequestBody::empty(),
@@ -149,43 +169,63 @@ async fn within<T>(
     .await
 }
 
-/// Writes the target and the framing of a request as the endpoint's protocol wants them.
-fn address(
+/// Lines that were written for a request, in memory that goes back to where it is kept for the next one.
+struct Lines<'w> {
+    bytes: Vec<u8>,
+    home: &'w Cell<Vec<u8>>,
+}
+
+impl Drop for Lines<'_> {
+    fn drop(&mut self) {
+        if self.bytes.capacity() <= LINES_BYTES_KEPT {
+            self.home.set(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+/// Writes the target of a request as HTTP/2 wants it.
+fn address_http2(head: &mut request::Parts, destination: &Destination, asked: HopByHop) -> Result<(), ProxyError> {
+    let target = destination.target.as_ref().unwrap_or(&head.uri).path_and_query().cloned();
+    let target = target.ok_or(Refused::Target)?;
+    if asked.takes_trailers {
+        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    head.headers.remove(header::HOST);
+    let authority = destination.authority.as_ref().map_or(&b"localhost"[..], HeaderValue::as_bytes);
+    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
+    head.uri = uri.map_err(|_| Refused::Target)?;
+    head.version = Version::HTTP_2;
+    Ok(())
+}
+
+/// Writes the target, the host and the framing of a request as HTTP/1.1 wants them; what stands on its own as `lines`.
+fn address_http1(
     head: &mut request::Parts,
+    fields: &mut Fields,
     destination: &Destination,
     asked: HopByHop,
     has_body: bool,
-    is_http2: bool,
+    lines: &mut Vec<u8>,
 ) -> Result<(), ProxyError> {
-    let target = destination.target.as_ref().unwrap_or(&head.uri).path_and_query().cloned();
-    let target = target.ok_or(Refused::Target)?;
-    let lines = &mut head.headers;
-    if asked.takes_trailers {
-        lines.insert(header::TE, HeaderValue::from_static("trailers"));
+    if let Some(target) = &destination.target {
+        head.uri = target.clone();
     }
-    if is_http2 {
-        lines.remove(header::HOST);
-        let authority = destination.authority.as_ref().map_or(&b"localhost"[..], HeaderValue::as_bytes);
-        let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
-        head.uri = uri.map_err(|_| Refused::Target)?;
-        head.version = Version::HTTP_2;
-        return Ok(());
-    }
-    head.uri = Uri::from(target);
-    head.version = Version::HTTP_11;
     let authority = destination.authority.as_ref();
-    if lines.get(header::HOST) != authority || authority.is_none() {
-        lines.insert(header::HOST, authority.cloned().unwrap_or(HeaderValue::from_static("")));
+    if head.uri.authority().is_some() || authority.is_none() || head.version == Version::HTTP_2 {
+        // else the host stands there as it came
+        head.headers.insert(header::HOST, authority.cloned().unwrap_or(HeaderValue::from_static("")));
+    }
+    if asked.takes_trailers {
+        lines.extend_from_slice(b"te: trailers\r\n");
     }
     if asked.wants_websocket {
-        lines.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        lines.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        lines.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
     } else if asked.takes_trailers {
-        lines.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        lines.extend_from_slice(b"connection: te\r\n");
     }
-    if has_body && !lines.contains_key(header::CONTENT_LENGTH) {
+    if has_body && !fields.has(Fields::CONTENT_LENGTH) {
         // said outright, since a body of unknown length would be left out for methods that seldom have one
-        lines.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        lines.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
     Ok(())
 }

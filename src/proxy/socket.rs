@@ -1,33 +1,19 @@
 use bytes::Bytes;
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A client's socket, with what was read of it before anybody knew what to do with it.
+/// The socket of a client that speaks HTTP/2, with what was read of it before anybody knew what to do with it.
 pub(super) struct Socket {
     stream: TcpStream,
     before: Bytes,
-    /// The last write has to wait for the client. Shared with whoever watches the connection.
-    is_write_blocked: Rc<Cell<bool>>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, before: Bytes, is_write_blocked: Rc<Cell<bool>>) -> Socket {
-        Socket { stream, before, is_write_blocked }
-    }
-
-    /// The socket, and what was not read again.
-    pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.stream, self.before)
-    }
-
-    fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.is_write_blocked.set(polled.is_pending());
-        polled
+    pub(super) fn new(stream: TcpStream, before: Bytes) -> Socket {
+        Socket { stream, before }
     }
 }
 
@@ -47,8 +33,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(polled)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -57,11 +42,10 @@ impl AsyncWrite for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         // a single piece by `send`, which is cheaper in the kernel than `writev` with one piece
-        let polled = match slices {
+        match slices {
             [only] => Pin::new(&mut self.stream).poll_write(cx, only),
             _ => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
-        };
-        self.note(polled)
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

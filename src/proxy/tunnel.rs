@@ -5,13 +5,11 @@ use base64::Engine;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use super::socket::Socket;
 use crate::upstream::{Deadline, TunnelParts};
 
 /// The endpoint's end of a tunnel that begins when the answer is out.
@@ -40,22 +38,41 @@ pub(super) fn is_answer_to(key: &[u8], answered: &HeaderMap) -> bool {
 }
 
 /// Copies bytes both ways until one end closes, or neither has sent anything for the listener's tunnel timeout.
-pub(super) async fn run(connection: &Connection, client: Socket, read: Bytes, tunnel: Tunnel) {
-    let (mut client, unread) = client.into_parts();
+pub(super) async fn run(connection: &Connection, mut client: TcpStream, early: Bytes, tunnel: Tunnel) {
     let TunnelParts { stream: mut upstream, read: answered } = tunnel.upstream;
-    let early = [read, unread];
     let idle = connection.rules.timeouts.tunnel;
     let deadline = Deadline::new();
     deadline.set(Instant::now(), idle);
     let copy = async {
         client.write_all(&answered).await?;
-        for bytes in &early {
-            upstream.write_all(bytes).await?;
-        }
+        upstream.write_all(&early).await?;
         copy_both_ways(&mut client, &mut upstream, &deadline, idle).await
     };
     tokio::select! {
         // how a tunnel ends is between its two ends
+        _ = copy => {}
+        () = deadline.passed() => {}
+        () = drained(connection) => {}
+    }
+}
+
+/// The same, for a client whose end is a stream among others.
+pub(super) async fn run_stream(connection: &Connection, client: impl AsyncRead + AsyncWrite, tunnel: Tunnel) {
+    let TunnelParts { stream: mut upstream, read: answered } = tunnel.upstream;
+    let idle = connection.rules.timeouts.tunnel;
+    let deadline = Deadline::new();
+    deadline.set(Instant::now(), idle);
+    let (client_read, mut client_write) = tokio::io::split(client);
+    let copy = async {
+        client_write.write_all(&answered).await?;
+        client_write.flush().await?;
+        let (upstream_read, upstream_write) = upstream.split();
+        tokio::try_join!(
+            copy(client_read, upstream_write, &deadline, idle),
+            copy(upstream_read, client_write, &deadline, idle)
+        )
+    };
+    tokio::select! {
         _ = copy => {}
         () = deadline.passed() => {}
         () = drained(connection) => {}
@@ -87,8 +104,8 @@ async fn copy_both_ways(
 }
 
 async fn copy(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     deadline: &Deadline,
     idle: Duration,
 ) -> std::io::Result<()> {
@@ -100,6 +117,7 @@ async fn copy(
             return to.shutdown().await;
         }
         to.write_all(&buffer[..count]).await?;
+        to.flush().await?;
     }
 }
 

@@ -10,11 +10,14 @@ use std::{io, thread};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc};
 
+use super::date::Date;
 use super::headers::ViaName;
+use super::idle::{IdleQueue, Silence};
 use super::listener::{self, Listening};
 use crate::routing::Snapshot;
 use crate::routing::snapshot::ListenerRules;
 use crate::telemetry::access_log::LogShard;
+use crate::telemetry::overload::Overload;
 use crate::telemetry::{Registry, Shard, panics};
 use crate::upstream::Pools;
 
@@ -28,6 +31,8 @@ pub struct Shared {
     pub connections: AtomicUsize,
     /// The most client connections of a listener that names no limit.
     pub connections_max: usize,
+    /// How short of memory the process is.
+    pub overload: Arc<Overload>,
     /// The name under which this process signs `Via`.
     pub via: ViaName,
 }
@@ -57,7 +62,12 @@ pub struct Worker {
     /// Woken when the worker drains.
     pub(super) drain: Notify,
     pub(super) is_draining: Cell<bool>,
+    /// As answers without a date of their own say it; at most one tick old.
+    pub(super) date: RefCell<Date>,
+    /// Memory for header lines that are being written.
+    pub(super) lines: Cell<Vec<u8>>,
     open: Cell<usize>,
+    pub(super) idle: IdleQueue,
     cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     current: RefCell<Rc<Current>>,
     /// Several for an address that another process had with more workers.
@@ -157,7 +167,10 @@ impl Worker {
             pools: Rc::default(),
             drain: Notify::new(),
             is_draining: Cell::new(false),
+            date: RefCell::new(Date::now()),
+            lines: Cell::default(),
             open: Cell::new(0),
+            idle: IdleQueue::default(),
             cache: RefCell::new(cache),
             current: RefCell::new(Rc::new(Current::new(snapshot))),
             listeners: RefCell::default(),
@@ -175,10 +188,15 @@ impl Worker {
         current.clone()
     }
 
-    /// A connection was accepted, unless there are too many already.
+    /// A connection waits for its client.
+    pub(super) fn is_silent(&self, silence: &Rc<Silence>) {
+        self.idle.push(silence, self.open.get());
+    }
+
+    /// A connection was accepted, unless there are too many already and none of this worker's is silent, to make room.
     pub(super) fn open_connection(&self, rules: &ListenerRules) -> bool {
         let most = rules.limits.connections.map_or(self.shared.connections_max, |most| most as usize);
-        if self.shared.connections.fetch_add(1, Relaxed) >= most {
+        if self.shared.connections.fetch_add(1, Relaxed) >= most && !self.idle.shed() {
             self.shared.connections.fetch_sub(1, Relaxed);
             return false;
         }
@@ -216,11 +234,39 @@ impl Worker {
     }
 
     fn tick(&self, sweep: bool) {
+        *self.date.borrow_mut() = Date::now();
         if let Some(log) = &self.log {
             log.flush_tick();
         }
         if sweep {
             self.pools.sweep(Instant::now());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Streams of one connection are tasks of this runtime: a bug in one must not take the others along.
+    #[test]
+    fn a_panic_ends_its_own_task_alone() {
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
+        let survivors = runtime.unwrap().block_on(async {
+            let tasks: Vec<_> = (0..10)
+                .map(|number| {
+                    tokio::task::spawn_local(async move {
+                        tokio::task::yield_now().await;
+                        assert!(number != 3, "a bug");
+                    })
+                })
+                .collect();
+            let mut survivors = 0;
+            for task in tasks {
+                survivors += usize::from(task.await.is_ok());
+            }
+            survivors
+        });
+        assert_eq!(survivors, 9);
     }
 }

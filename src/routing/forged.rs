@@ -4,6 +4,8 @@
 use http::header::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
+use crate::upstream::Fields;
+
 /// Fields that say where a request came from. From a peer that is not trusted they say nothing.
 const ORIGIN_FIELDS: [&str; 8] = [
     "x-forwarded-for",
@@ -31,14 +33,19 @@ pub const KEPT_FROM_CONNECTION: [&str; 11] = [
     "x-request-id",
 ];
 
-/// Removes what a peer must not tell: fields of ours, origins from peers that are not trusted, and other spellings
+/// Removes what a peer must not tell (`fields` are those that are there): fields of ours, origins from peers that are not trusted, and other spellings
 /// (`x_user`, `x.user`) of names that rules rely on, which many services cannot tell apart from the real ones.
 pub fn strip_forged(
     headers: &mut HeaderMap,
+    fields: Fields,
     peer_trusted: bool,
     geo_header: Option<&HeaderName>,
     relied_on: &[HeaderName],
 ) {
+    let tells_geo = !peer_trusted && geo_header.is_some();
+    if !tells_geo && !fields.has(Fields::EXTENDED.and(Fields::ALIAS)) {
+        return;
+    }
     let mut forged: SmallVec<[HeaderName; 4]> = SmallVec::new();
     for name in headers.keys() {
         let text = name.as_str();
@@ -112,7 +119,8 @@ mod tests {
             ("x_other", "kept"),
         ]);
         let relied_on = [HeaderName::from_static("x-employee"), HeaderName::from_static("cf-ipcountry")];
-        strip_forged(&mut lines, false, Some(&relied_on[1]), &relied_on);
+        let fields = Fields::of(&lines);
+        strip_forged(&mut lines, fields, false, Some(&relied_on[1]), &relied_on);
         assert_eq!(names(&lines), ["x-employee", "x_other"]);
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use super::host::{self, Host, HostProblem};
 use super::path::{self, PathProblem};
 use super::snapshot::ListenerLimits;
+use crate::upstream::Fields;
 
 /// Where a request wants to go, validated and normalised. An ordinary request needs no memory for it.
 #[derive(Debug)]
@@ -133,7 +134,7 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Says where a request wants to go.
+/// Says where a request wants to go. `fields` are those that it has.
 ///
 /// # Errors
 /// It is none, or one that could be understood in two ways; see [`Refused`].
@@ -142,6 +143,7 @@ pub fn validate(
     uri: &Uri,
     version: Version,
     headers: &HeaderMap,
+    fields: Fields,
     limits: &ListenerLimits,
 ) -> Result<Destination, Refused> {
     if *method == Method::CONNECT || *method == Method::TRACE {
@@ -152,12 +154,16 @@ pub fn validate(
         return Err(Refused::TargetTooLong { bytes, limit: limits.target_bytes });
     }
     // as an endpoint would have to store them: each line, and so each crumb of a cookie, counts
-    let fields = headers.len();
-    if fields > limits.header_fields {
-        return Err(Refused::TooManyFields { fields, limit: limits.header_fields });
+    let lines = headers.len();
+    if lines > limits.header_fields {
+        return Err(Refused::TooManyFields { fields: lines, limit: limits.header_fields });
     }
-    check_framing(version, headers)?;
-    check_expectation(headers)?;
+    if fields.has(Fields::TRANSFER_ENCODING) {
+        check_framing(version, headers)?;
+    }
+    if fields.has(Fields::EXPECT) {
+        check_expectation(headers)?;
+    }
     let (host, authority) = read_host(uri, version, headers)?;
     let (matched_path, target) = read_path(method, uri)?;
     Ok(Destination { authority, matched_path, target, host })
@@ -256,7 +262,7 @@ mod tests {
             headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let limits = ListenerLimits { header_fields: 5, target_bytes: 64, ..ListenerLimits::default() };
-        validate(&method.parse().unwrap(), &target.parse().unwrap(), version, &headers, &limits)
+        validate(&method.parse().unwrap(), &target.parse().unwrap(), version, &headers, Fields::of(&headers), &limits)
     }
 
     fn refusal(version: Version, text: &str) -> Option<Refused> {

@@ -14,9 +14,19 @@ use super::Deadline;
 ///
 /// It is streamed: the next piece is read from the client only when the endpoint has taken the one before.
 pub struct RequestBody {
-    inner: Option<Incoming>,
+    inner: Option<ClientBody>,
     watch: Option<Rc<BodyWatch>>,
     max_bytes: Option<u64>,
+}
+
+/// A client's body, as its connection gives it.
+pub enum ClientBody {
+    /// There is none.
+    Empty,
+    /// Of HTTP/1.1; read from the connection as it is asked for.
+    Http1(Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>),
+    /// Of an HTTP/2 stream.
+    Http2(Incoming),
 }
 
 /// Why a client's body could not be passed on.
@@ -57,7 +67,7 @@ impl RequestBody {
     /// The body of a client's request. While it passes, `deadline` is moved `idle` ahead with each progress, and
     /// `answer` ahead when it is complete.
     pub fn streamed(
-        inner: Incoming,
+        inner: ClientBody,
         max_bytes: Option<u64>,
         deadline: Rc<Deadline>,
         idle: Duration,
@@ -73,6 +83,34 @@ impl RequestBody {
             answer,
         });
         (RequestBody { inner: Some(inner), watch: Some(watch.clone()), max_bytes }, watch)
+    }
+}
+
+impl ClientBody {
+    /// True when nothing of it is to come.
+    pub fn is_end_stream(&self) -> bool {
+        match self {
+            ClientBody::Empty => true,
+            ClientBody::Http1(body) => body.is_end_stream(),
+            ClientBody::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    /// How much is to come, as far as that is known.
+    pub fn size_hint(&self) -> SizeHint {
+        match self {
+            ClientBody::Empty => SizeHint::with_exact(0),
+            ClientBody::Http1(body) => body.size_hint(),
+            ClientBody::Http2(body) => body.size_hint(),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            ClientBody::Empty => Poll::Ready(None),
+            ClientBody::Http1(body) => body.as_mut().poll_frame(cx),
+            ClientBody::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|_| BodyError::Broken),
+        }
     }
 }
 
@@ -100,7 +138,7 @@ impl Body for RequestBody {
         let max_bytes = self.max_bytes;
         let body = &mut *self;
         let (Some(inner), Some(watch)) = (body.inner.as_mut(), body.watch.as_ref()) else { return Poll::Ready(None) };
-        let polled = Pin::new(&mut *inner).poll_frame(cx);
+        let polled = inner.poll_frame(cx);
         watch.waits_for_client.set(polled.is_pending());
         let frame = match polled {
             Poll::Pending => return Poll::Pending,
@@ -108,9 +146,9 @@ impl Body for RequestBody {
                 watch.note_complete();
                 return Poll::Ready(None);
             }
-            Poll::Ready(Some(Err(_))) => {
-                watch.failure.set(Some(BodyError::Broken));
-                return Poll::Ready(Some(Err(BodyError::Broken)));
+            Poll::Ready(Some(Err(error))) => {
+                watch.failure.set(Some(error));
+                return Poll::Ready(Some(Err(error)));
             }
             Poll::Ready(Some(Ok(frame))) => frame,
         };
@@ -128,11 +166,11 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+        self.inner.as_ref().is_none_or(ClientBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), ClientBody::size_hint)
     }
 }
 

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use http::{Response, StatusCode, request};
+use http::{StatusCode, response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use super::body::sanitize_frame;
 use super::connect::{ConnectError, connect};
 use super::http1::{Failure, Http1, TunnelParts};
 use super::http2::{Http2, SendError};
-use super::{Balance, BodyError, Endpoint, RequestBody, Upstream};
+use super::{Balance, BodyError, Endpoint, Fields, RequestBody, Sendable, Upstream};
 use crate::model::FallbackCause;
 
 /// One worker's connections to all endpoints. Never shared between threads.
@@ -68,6 +68,16 @@ pub enum ExchangeError {
     Malformed,
     /// The client's body failed.
     Body(BodyError),
+}
+
+/// What an endpoint answered.
+pub struct Answered {
+    /// The head, as it came.
+    pub head: response::Parts,
+    /// The fields that the head has.
+    pub fields: Fields,
+    /// The body, of which nothing was read yet.
+    pub body: UpstreamBody,
 }
 
 /// An answer's body, together with the connection that it comes from.
@@ -249,24 +259,21 @@ impl Lease {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub async fn exchange(
-        mut self,
-        head: &request::Parts,
-        body: RequestBody,
-    ) -> Result<Response<UpstreamBody>, ExchangeError> {
+    pub async fn exchange(mut self, request: &Sendable<'_>, body: RequestBody) -> Result<Answered, ExchangeError> {
         match &mut self.connection {
             Some(Borrowed::Http1(connection)) => {
-                let answer = connection.send(head, body).await?;
-                let is_complete = connection.remaining() == Some(0) && answer.status != StatusCode::SWITCHING_PROTOCOLS;
+                let (head, fields) = connection.send(request, body).await?;
+                let is_complete = connection.remaining() == Some(0) && head.status != StatusCode::SWITCHING_PROTOCOLS;
                 let mut body = UpstreamBody { source: None, lease: Some(self) };
                 if is_complete {
                     body.finish();
                 }
-                Ok(Response::from_parts(answer, body))
+                Ok(Answered { head, fields, body })
             }
             Some(Borrowed::Http2(connection)) => {
-                let (answer, incoming) = connection.send(head, body).await?.into_parts();
-                Ok(Response::from_parts(answer, UpstreamBody { source: Some(incoming), lease: Some(self) }))
+                let (head, incoming) = connection.send(request.head, body).await?.into_parts();
+                let fields = Fields::of(&head.headers);
+                Ok(Answered { head, fields, body: UpstreamBody { source: Some(incoming), lease: Some(self) } })
             }
             None => Err(ExchangeError::Unsent(body)),
         }

@@ -16,10 +16,10 @@ use crate::service::Service;
 use crate::story::{pause, shop};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// `GET /` of `shop`, in the static table as far as possible (RFC 7541).
-const GET: &[u8] = b"\x82\x86\x84\x01\x04shop";
-/// `POST /` of `shop`.
-const POST: &[u8] = b"\x83\x86\x84\x01\x04shop";
+/// `GET /` of `evil`, in the static table as far as possible (RFC 7541).
+const GET: &[u8] = b"\x82\x86\x84\x01\x04evil";
+/// `POST /` of `evil`.
+const POST: &[u8] = b"\x83\x86\x84\x01\x04evil";
 /// No window for any answer (RFC 9113 §6.5.2).
 const NO_WINDOW: &[u8] = &[0, 4, 0, 0, 0, 0];
 const END_STREAM: u8 = 1;
@@ -157,8 +157,8 @@ fn slow() -> Vec<Attack> {
     let idle = std::env::var("RINGWAY_TEST_IDLE").map_or(500, |count| count.parse().unwrap());
     vec![
         Attack { pause: Duration::from_millis(5), ..stalled.tolerated() },
-        plain("slow head", "GET / HTTP/1.1\r\nhost: shop\r\nx: ", "a", 50),
-        plain("slow body", "POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 100000\r\n\r\n", "a", 50).tolerated(),
+        plain("slow head", "GET / HTTP/1.1\r\nhost: evil\r\nx: ", "a", 50),
+        plain("slow body", "POST / HTTP/1.1\r\nhost: evil\r\ncontent-length: 100000\r\n\r\n", "a", 50).tolerated(),
         Attack { connections: idle, ..plain("idle connections", "", "", 50).tolerated() },
         Attack { connections: 1, ..plain("100,000 CRLF", &"\r\n".repeat(100_000), "\r\n", 1) },
     ]
@@ -280,13 +280,21 @@ fn resident_bytes(process: u32) -> usize {
 #[test]
 fn floods_hurt_nobody_else() {
     let answer: &'static str = Box::leak("x".repeat(64 * 1024).into_boxed_str());
-    let service = Service::wired(move |wire| {
+    let victim = Service::wired(move |wire| {
         while wire.request().is_some() {
             wire.ok(answer);
         }
     });
+    // a service of its own, as it is not the service that is tried here
+    let service = Service::named("stable");
     let address = service.address.to_string();
-    let text = shop(&address, &address, 5).replace(
+    let text = format!(
+        "{}  evil: {{ variants: {{ stable: {{ endpoints: [\"{}\"] }} }} }}\n\
+         routes: [{{ hostnames: [evil], service: evil }}, {{ service: shop }}]\n",
+        shop(&address, &address, 5),
+        victim.address
+    );
+    let text = text.replace(
         "address: 127.0.0.1:0 }]",
         "address: 127.0.0.1:0, limits: { maxConnections: 20000 }, timeouts: { requestHeaders: 1s, idle: 1s } }]",
     );

@@ -114,7 +114,8 @@ fn listener<'s>(
 /// The header fields that are left, as the proxy would leave them.
 fn strip(snapshot: &Snapshot, came: &HeaderMap, peer_trusted: bool, trace: &mut Vec<Step>) -> HeaderMap {
     let mut headers = came.clone();
-    strip_forged(&mut headers, peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
+    let fields = crate::upstream::Fields::of(&headers);
+    strip_forged(&mut headers, fields, peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
     let removed = came.keys().filter(|name| !headers.contains_key(*name));
     let removed: Vec<&str> = removed.map(|name| name.as_str()).collect();
     if !removed.is_empty() {

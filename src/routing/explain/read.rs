@@ -52,7 +52,8 @@ pub(super) fn read(request: &ImaginedRequest, limits: &ListenerLimits) -> Result
         let message = format!("the header fields have {bytes} bytes, and the limit is {}", limits.header_bytes);
         return Err(Refusal { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16(), message });
     }
-    let destination = validate(&request.method, &uri, Version::HTTP_11, &headers, limits)?;
+    let destination =
+        validate(&request.method, &uri, Version::HTTP_11, &headers, crate::upstream::Fields::of(&headers), limits)?;
     Ok(Read { destination, uri, headers })
 }
 

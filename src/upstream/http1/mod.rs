@@ -6,27 +6,33 @@
 
 mod decode;
 mod encode;
+mod framing;
+mod pending;
+mod scratch;
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, request, response};
 use hyper::body::{Body, Frame};
-use std::io::{self, IoSlice};
+use std::cell::RefCell;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_util::io::poll_read_buf;
 
-use super::{BodyError, RequestBody};
-use decode::{Framing, Head, Malformed, Piece};
-use encode::{BodyForm, Pending};
+use super::{BodyError, Fields, RequestBody};
+use decode::Head;
+
+pub(crate) use decode::keeps_alive;
+pub(crate) use framing::{Chunk, Framing, Malformed, Piece, content_length, is_chunked};
+pub(crate) use pending::{BodyForm, Pending, push_fields};
+pub(crate) use scratch::ReadSize;
 
 /// A connection, and how far its exchange is.
 pub(super) struct Http1 {
     stream: TcpStream,
     read: BytesMut,
-    /// How much the next read asks for: more for an endpoint that fills what it gets.
-    read_size: usize,
+    read_size: ReadSize,
     pending: Pending,
     body: RequestBody,
     form: BodyForm,
@@ -35,6 +41,22 @@ pub(super) struct Http1 {
     keeps_alive: bool,
     informational: u32,
 }
+
+/// A request as it is sent.
+#[derive(Clone, Copy)]
+pub struct Sendable<'r> {
+    /// Its head, in the form that the endpoint's protocol wants.
+    pub head: &'r request::Parts,
+    /// The fields that its head has.
+    pub fields: Fields,
+    /// Header lines in addition, for HTTP/1.1: each as it is to be written, with its line break.
+    pub added: &'r [u8],
+    /// Where answers before the answer are put, for a client that can be given them.
+    pub interim: Option<&'r Interim>,
+}
+
+/// Informational answers (RFC 9110 §15.2) that wait to be passed on. At most as many as one answer may have before it.
+pub type Interim = RefCell<Vec<response::Parts>>;
 
 /// What is left of a connection when the endpoint has switched protocols: the socket, and what it sent already.
 pub struct TunnelParts {
@@ -55,8 +77,6 @@ pub(super) enum Failure {
     Body(BodyError),
 }
 
-/// The least and the most that one read asks for, in bytes.
-const READ_SIZE: std::ops::RangeInclusive<usize> = 8 * 1024..=128 * 1024;
 /// Informational answers that may come before the real one (RFC 9110 §15.2).
 const INFORMATIONAL_MAX: u32 = 16;
 
@@ -65,7 +85,7 @@ impl Http1 {
         Http1 {
             stream,
             read: BytesMut::new(),
-            read_size: *READ_SIZE.start(),
+            read_size: ReadSize::SMALL,
             pending: Pending::default(),
             body: RequestBody::empty(),
             form: BodyForm::Empty,
@@ -77,13 +97,18 @@ impl Http1 {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(super) async fn send(&mut self, head: &request::Parts, body: RequestBody) -> Result<response::Parts, Failure> {
-        self.form = BodyForm::of(head, !body.is_end_stream());
+    pub(super) async fn send(
+        &mut self,
+        request: &Sendable<'_>,
+        body: RequestBody,
+    ) -> Result<(response::Parts, Fields), Failure> {
+        let Sendable { head, fields, added, interim } = *request;
+        self.form = encode::body_form(head, fields, !body.is_end_stream());
         self.is_sent = self.form == BodyForm::Empty;
         self.body = body;
         self.informational = 0;
-        self.pending.push_head(head, self.form);
-        std::future::poll_fn(|cx| self.poll_answer(&head.method, cx)).await
+        encode::push_head(self.pending.front(), head, added, fields, self.form);
+        std::future::poll_fn(|cx| self.poll_answer(&head.method, interim, cx)).await
     }
 
     /// The next piece of the answer's body.
@@ -140,7 +165,12 @@ impl Http1 {
         TunnelParts { stream: self.stream, read: self.read.freeze() }
     }
 
-    fn poll_answer(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Result<response::Parts, Failure>> {
+    fn poll_answer(
+        &mut self,
+        method: &Method,
+        interim: Option<&Interim>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(response::Parts, Fields), Failure>> {
         let sent = self.poll_send(cx);
         if let Poll::Ready(Err(failure @ Failure::Body(_))) = sent {
             return Poll::Ready(Err(failure));
@@ -155,11 +185,17 @@ impl Http1 {
                         if self.informational > INFORMATIONAL_MAX {
                             return Poll::Ready(Err(Failure::Malformed));
                         }
+                        // nobody but us would have asked to go on, and we do not
+                        if head.parts.status != StatusCode::CONTINUE
+                            && let Some(interim) = interim
+                        {
+                            interim.borrow_mut().push(head.parts);
+                        }
                         continue;
                     }
                     Ok(Some(head)) => {
                         (self.framing, self.keeps_alive) = (head.framing, head.keeps_alive);
-                        return Poll::Ready(Ok(head.parts));
+                        return Poll::Ready(Ok((head.parts, head.fields)));
                     }
                     Ok(None) => {}
                 }
@@ -184,11 +220,15 @@ impl Http1 {
             }
             if self.pending.is_empty() {
                 if self.is_sent {
+                    if self.form != BodyForm::Empty {
+                        // whose body it was may be waiting to be the only one that knows its connection
+                        (self.body, self.form) = (RequestBody::empty(), BodyForm::Empty);
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 continue;
             }
-            match ready!(self.poll_write(cx)) {
+            match ready!(self.pending.poll_write(&mut self.stream, cx)) {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => {
                     // nothing more can be sent, and the connection serves nobody else
@@ -224,7 +264,7 @@ impl Http1 {
             BodyForm::Chunked => self.pending.push_end(trailers.as_ref()),
             // fewer bytes than were promised: the endpoint must not take the next request for the rest
             BodyForm::Length(1..) => return Err(Failure::Body(BodyError::Broken)),
-            BodyForm::Length(0) | BodyForm::Empty => {}
+            BodyForm::Length(0) | BodyForm::Empty | BodyForm::UntilClose => {}
         }
         Ok(())
     }
@@ -237,31 +277,8 @@ impl Http1 {
         Ok(())
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let [front, body, back] = self.pending.slices();
-        let stream = Pin::new(&mut self.stream);
-        // one piece by `send`, which is cheaper in the kernel than `writev` with one piece
-        let count = match (body.is_empty(), back.is_empty()) {
-            (true, true) => ready!(stream.poll_write(cx, front))?,
-            _ => {
-                let slices = [IoSlice::new(front), IoSlice::new(body), IoSlice::new(back)];
-                ready!(stream.poll_write_vectored(cx, &slices))?
-            }
-        };
-        self.pending.advance(count);
-        Poll::Ready(Ok(count))
-    }
-
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.read.reserve(self.read_size);
-        let space = self.read.capacity() - self.read.len();
-        let count = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read))?;
-        if count == space {
-            self.read_size = (self.read_size * 2).min(*READ_SIZE.end());
-        } else if count < self.read_size / 4 {
-            self.read_size = (self.read_size / 2).max(*READ_SIZE.start());
-        }
-        Poll::Ready(Ok(count))
+        self.read_size.poll_read(&mut self.stream, &mut self.read, cx)
     }
 }
 

@@ -1,0 +1,291 @@
+//! From bytes to a request (RFC 9112 §2 to §6). Whatever can be read in two ways is refused, and its connection with it.
+
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request};
+use smallvec::SmallVec;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use crate::routing::snapshot::ListenerLimits;
+use crate::upstream::Fields;
+use crate::upstream::http1::{Chunk, Framing, Malformed, content_length, is_chunked, keeps_alive};
+
+/// The head of a request that is complete, and how its body ends.
+pub(super) struct Head {
+    pub(super) parts: request::Parts,
+    pub(super) fields: Fields,
+    pub(super) framing: Framing,
+    /// The client would send another request on this connection.
+    pub(super) keeps_alive: bool,
+}
+
+/// Why bytes are no request. The connection ends with it: nobody knows where the next one would begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Garbled {
+    /// Not HTTP/1.x, or not in one way only.
+    Malformed,
+    /// A longer head, or more fields, than the listener allows.
+    TooLarge,
+    /// A longer target than the listener allows.
+    TargetTooLong,
+}
+
+/// Fields for which there is room without asking for memory; more of them are refused unless the listener allows more.
+const FIELDS_USUAL: usize = 100;
+/// Fields that a request gets on its way through the map, at most: there is room for them from the start.
+const FIELDS_ADDED: usize = 2;
+/// What a request line has besides its target, and a little: no method that is served is longer.
+const REQUEST_LINE_REST: usize = 64;
+/// Empty lines that may stand before a request (RFC 9112 §2.2).
+const EMPTY_LINES_MAX: usize = 2;
+
+impl Garbled {
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Garbled::Malformed => StatusCode::BAD_REQUEST,
+            Garbled::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Garbled::TargetTooLong => StatusCode::URI_TOO_LONG,
+        }
+    }
+
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Garbled::Malformed => "this is not an HTTP/1.1 request",
+            Garbled::TooLarge => "the header is too large",
+            Garbled::TargetTooLong => "the request target is too long",
+        }
+    }
+}
+
+impl From<Malformed> for Garbled {
+    fn from(_: Malformed) -> Garbled {
+        Garbled::Malformed
+    }
+}
+
+/// Takes the head of a request out of what was read; `None` while it is not complete. `looked_at` is where the caller
+/// keeps how much of it was looked at before.
+pub(super) fn take(
+    read: &mut BytesMut,
+    looked_at: &mut usize,
+    limits: &ListenerLimits,
+) -> Result<Option<Head>, Garbled> {
+    skip_empty_lines(read)?;
+    // only a line break can complete a head: one that comes byte by byte is not parsed with each
+    let has_new_line = memchr::memchr(b'\n', read.get(*looked_at..).unwrap_or_default()).is_some();
+    *looked_at = read.len();
+    let outline = if has_new_line { outline(read, limits)? } else { None };
+    let Some(outline) = outline else { return too_long(read, limits).map_or(Ok(None), Err) };
+    *looked_at = 0;
+    outline.into_head(read).map(Some)
+}
+
+/// What is wrong with the begin of a head, however it goes on.
+fn too_long(read: &[u8], limits: &ListenerLimits) -> Option<Garbled> {
+    if read.len() > limits.target_bytes + REQUEST_LINE_REST && memchr::memchr(b'\n', read).is_none() {
+        return Some(Garbled::TargetTooLong);
+    }
+    (read.len() > limits.header_bytes).then_some(Garbled::TooLarge)
+}
+
+fn skip_empty_lines(read: &mut BytesMut) -> Result<(), Garbled> {
+    let mut lines = 0;
+    while read.starts_with(b"\r\n") {
+        lines += 1;
+        if lines > EMPTY_LINES_MAX {
+            return Err(Garbled::Malformed);
+        }
+        let _ = read.split_to(2);
+    }
+    match read.as_ref() {
+        // httparse would skip as many as there are, and line feeds alone
+        [b'\n', ..] | [b'\r', _, ..] => Err(Garbled::Malformed),
+        _ => Ok(()),
+    }
+}
+
+/// A head that is understood but still stands in what was read.
+struct Outline {
+    method: Method,
+    version: Version,
+    target: Range<usize>,
+    fields: SmallVec<[(HeaderName, Range<usize>); 16]>,
+    bytes: usize,
+}
+
+fn outline(read: &[u8], limits: &ListenerLimits) -> Result<Option<Outline>, Garbled> {
+    if limits.header_fields <= FIELDS_USUAL {
+        let mut fields = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
+        outline_in(read, limits, &mut fields[..limits.header_fields])
+    } else {
+        outline_in(read, limits, &mut vec![MaybeUninit::uninit(); limits.header_fields])
+    }
+}
+
+fn outline_in<'b>(
+    read: &'b [u8],
+    limits: &ListenerLimits,
+    fields: &mut [MaybeUninit<httparse::Header<'b>>],
+) -> Result<Option<Outline>, Garbled> {
+    let mut request = httparse::Request::new(&mut []);
+    let bytes = match request.parse_with_uninit_headers(read, fields) {
+        Ok(httparse::Status::Complete(bytes)) => bytes,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(Garbled::TooLarge),
+        Err(_) => return Err(Garbled::Malformed),
+    };
+    if bytes > limits.header_bytes {
+        return Err(Garbled::TooLarge);
+    }
+    let head = &read[..bytes];
+    // some take a bare line feed for the end of a line and some do not (RFC 9112 §2.2)
+    if memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r') {
+        return Err(Garbled::Malformed);
+    }
+    let place = |part: &[u8]| {
+        let at = (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize).min(bytes);
+        at..at + part.len()
+    };
+    let target = request.path.ok_or(Garbled::Malformed)?;
+    if target.contains('#') {
+        return Err(Garbled::Malformed);
+    }
+    let mut outline = Outline {
+        method: Method::from_bytes(request.method.unwrap_or_default().as_bytes()).map_err(|_| Garbled::Malformed)?,
+        version: if request.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 },
+        target: place(target.as_bytes()),
+        fields: SmallVec::new(),
+        bytes,
+    };
+    for field in request.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Garbled::Malformed)?;
+        outline.fields.push((name, place(field.value)));
+    }
+    Ok(Some(outline))
+}
+
+impl Outline {
+    fn into_head(self, read: &mut BytesMut) -> Result<Head, Garbled> {
+        // mostly all of it is this head, and then no byte is moved
+        let text = if read.len() == self.bytes { std::mem::take(read) } else { read.split_to(self.bytes) }.freeze();
+        let uri = Uri::from_maybe_shared(text.slice(self.target)).map_err(|_| Garbled::Malformed)?;
+        let mut headers = HeaderMap::with_capacity(self.fields.len() + FIELDS_ADDED);
+        let mut fields = Fields::default();
+        for (name, place) in self.fields {
+            fields.note(name.as_str());
+            let value = HeaderValue::from_maybe_shared(text.slice(place)).map_err(|_| Garbled::Malformed)?;
+            headers.append(name, value);
+        }
+        let length = content_length(&headers, fields)?;
+        let is_chunked = is_chunked(self.version, &headers, fields)?;
+        let framing = match (is_chunked, length) {
+            (true, None) => Framing::Chunked(Chunk::Size),
+            (false, length) => Framing::Length(length.unwrap_or(0)),
+            (true, Some(_)) => return Err(Garbled::Malformed),
+        };
+        let keeps_alive = keeps_alive(self.version, &headers, fields);
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        (parts.method, parts.uri, parts.version, parts.headers) = (self.method, uri, self.version, headers);
+        Ok(Head { parts, fields, framing, keeps_alive })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn take_all(text: &[u8]) -> Result<Option<Head>, Garbled> {
+        take(&mut BytesMut::from(text), &mut 0, &ListenerLimits::default())
+    }
+
+    #[test]
+    fn a_head_is_understood_however_it_comes() {
+        let text = b"\r\nPOST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX-A:  1 \r\nx-a:\r\n\r\nhello";
+        for step in 1..text.len() {
+            let (mut read, mut looked_at, mut head) = (BytesMut::new(), 0, None);
+            for piece in text.chunks(step) {
+                read.extend_from_slice(piece);
+                head = match head {
+                    None => take(&mut read, &mut looked_at, &ListenerLimits::default()).unwrap(),
+                    known => known,
+                };
+            }
+            let head = head.unwrap();
+            assert_eq!((head.parts.method.as_str(), head.parts.uri.to_string().as_str()), ("POST", "/a?b"));
+            assert_eq!((head.framing, head.keeps_alive, &read[..]), (Framing::Length(5), true, &b"hello"[..]));
+            let lines: Vec<&[u8]> = head.parts.headers.get_all("x-a").iter().map(HeaderValue::as_bytes).collect();
+            assert_eq!(lines, [&b"1"[..], b""]);
+            assert!(head.fields.has(Fields::CONTENT_LENGTH) && !head.fields.has(Fields::CONNECTION));
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for text in [
+            "GET / HTTP/1.1\nhost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: a\n\r\n",
+            "GET / HTTP/1.1\r\nhost: a\r\n\n",
+            "\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            "\nGET / HTTP/1.1\r\n\r\n",
+            "GET /#a HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.2\r\n\r\n",
+            "GET / HTTP/0.9\r\n\r\n",
+            "GET /\r\n\r\n",
+            "GET  / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost : a\r\n\r\n",
+            "GET / HTTP/1.1\r\n host: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: a\r\n b\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: a\0\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: a\rb\r\n\r\n",
+            "GET / HTTP/1.1\r\n: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: 5, 5\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: +5\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length:\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: 18446744073709551616\r\n\r\n",
+            "POST / HTTP/1.1\r\ntransfer-encoding: ,chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n",
+        ] {
+            assert_eq!(take_all(text.as_bytes()).err(), Some(Garbled::Malformed), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_as_soon_as_it_is() {
+        let long = |bytes: usize| "x".repeat(bytes);
+        for (text, refused) in [
+            (format!("GET /{}", long(9000)), Garbled::TargetTooLong),
+            (format!("GET / HTTP/1.1\r\na: {}", long(33_000)), Garbled::TooLarge),
+            (format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", long(33_000)), Garbled::TooLarge),
+            (format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101)), Garbled::TooLarge),
+        ] {
+            assert_eq!(take_all(text.as_bytes()).err(), Some(refused));
+        }
+        assert!(take_all(format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(100)).as_bytes()).unwrap().is_some());
+    }
+
+    #[test]
+    fn who_stays_is_told_by_version_and_connection() {
+        for (text, stays) in [
+            ("GET / HTTP/1.1\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nconnection: x, Close\r\n\r\n", false),
+            ("GET / HTTP/1.0\r\n\r\n", false),
+            ("GET / HTTP/1.0\r\nconnection: Keep-Alive\r\n\r\n", true),
+        ] {
+            assert_eq!(take_all(text.as_bytes()).unwrap().unwrap().keeps_alive, stays, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), line in ".{0,80}") {
+            let _ = take_all(&bytes);
+            let _ = take_all(&[b"GET / HTTP/1.1\r\n", line.as_bytes(), b"\r\n", &bytes, b"\r\n\r\n"].concat());
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! HTTP/1.1 toward clients, driven by the connection's own task: read a head, have it answered, write the answer.
+//!
+//! There is no machine between the socket and the request: a body is read from the connection when the endpoint has
+//! room for it, an answer is written as it comes, and between two requests nothing is kept. Any doubt about where a
+//! request ends is the end of the connection.
+
+mod answer;
+mod head;
+mod wire;
+
+use http::{HeaderValue, Method, StatusCode, Version, header};
+use hyper::body::Body;
+use std::cell::RefCell;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Instant;
+
+use super::answer::AnswerBody;
+use super::arrived::Arrived;
+use super::connection::Connection;
+use super::forward::{self, Reply};
+use super::headers;
+use crate::upstream::http1::BodyForm;
+use crate::upstream::{Fields, Interim};
+use answer::push_head;
+use head::{Garbled, Head};
+
+pub(super) use wire::Wire;
+
+/// What becomes of a connection after a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// It serves the next one.
+    Next,
+    /// It is closed.
+    Close,
+    /// It is closed, but the client may still be sending, and should get to read its answer.
+    Linger,
+    /// It has left HTTP behind.
+    Tunnel,
+}
+
+/// What the request says about its answer.
+#[derive(Clone, Copy)]
+struct Asked {
+    is_head: bool,
+    version: Version,
+    keeps_alive: bool,
+}
+
+/// Bytes of informational answers that may wait for a client.
+const INTERIM_BYTES_MAX: usize = 64 * 1024;
+/// What a client may still send of a body that nobody wants, so that its connection can serve another request.
+const UNWANTED_BYTES_MAX: u64 = 64 * 1024;
+/// How long that may take.
+const UNWANTED_WAIT: Duration = Duration::from_secs(1);
+
+/// Serves one request, of which at least the first byte was read.
+pub(super) async fn exchange(connection: &Rc<Connection>, wire: &Rc<RefCell<Wire>>) -> After {
+    let head = match next_head(connection, wire).await {
+        Ok(head) => head,
+        Err(None) => return After::Close,
+        Err(Some(refused)) => return refuse(connection, wire, refused).await,
+    };
+    let asked = Asked {
+        is_head: head.parts.method == Method::HEAD,
+        version: head.parts.version,
+        keeps_alive: head.keeps_alive,
+    };
+    let arrived = take_up(head, wire);
+    connection.interim.borrow_mut().clear();
+    let mut answering = pin!(forward::handle(connection, arrived, &connection.deadline));
+    let reply = std::future::poll_fn(|cx| {
+        let polled = answering.as_mut().poll(cx);
+        let wire = &mut *wire.borrow_mut();
+        if !connection.interim.borrow().is_empty() {
+            pass_on(&connection.interim, wire);
+        }
+        match polled {
+            Poll::Ready(reply) => Poll::Ready(Some(reply)),
+            Poll::Pending => {
+                // who is gone is noticed by reading
+                let _ = wire.poll_flush(cx);
+                // a client that leaves takes its request along: dropping it tells the endpoint
+                wire.poll_gone(cx).map(|()| None)
+            }
+        }
+    });
+    match reply.await {
+        Some(reply) => deliver(connection, wire, reply, asked).await,
+        None => After::Close,
+    }
+}
+
+/// Why bytes are no request, and what is known of the one that they were to be.
+struct Refusal {
+    status: StatusCode,
+    reason: &'static str,
+    is_head: bool,
+}
+
+/// Reads the head of a request. `Err(None)`: the client has left.
+async fn next_head(connection: &Connection, wire: &RefCell<Wire>) -> Result<Head, Option<Refusal>> {
+    let limits = &connection.rules.limits;
+    let mut looked_at = 0;
+    let mut take = |wire: &mut Wire| {
+        let is_head = wire.read.starts_with(b"HEAD ");
+        let refusal = |garbled: Garbled| Refusal { status: garbled.status(), reason: garbled.reason(), is_head };
+        head::take(&mut wire.read, &mut looked_at, limits).map_err(|garbled| Some(refusal(garbled)))
+    };
+    if let Some(head) = take(&mut wire.borrow_mut())? {
+        return Ok(head);
+    }
+    connection.deadline.set(Instant::now(), connection.rules.timeouts.request_headers);
+    std::future::poll_fn(|cx| {
+        let wire = &mut *wire.borrow_mut();
+        loop {
+            match wire.poll_read(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(None)),
+                Poll::Pending => {
+                    ready!(connection.deadline.poll_passed(cx));
+                    let (status, reason) = (StatusCode::REQUEST_TIMEOUT, "the request header came too slowly");
+                    return Poll::Ready(Err(Some(Refusal { status, reason, is_head: false })));
+                }
+            }
+            if let Some(head) = take(wire)? {
+                return Poll::Ready(Ok(head));
+            }
+        }
+    })
+    .await
+}
+
+/// Takes answers that come before the answer to be written. A client that does not read is spared them.
+fn pass_on(interim: &Interim, wire: &mut Wire) {
+    for mut head in interim.take() {
+        if wire.pending.front().len() < INTERIM_BYTES_MAX {
+            let fields = Fields::of(&head.headers);
+            headers::strip_answer(&mut head.headers, fields);
+            answer::push_interim(wire.pending.front(), &head);
+        }
+    }
+}
+
+/// The request of a head, with a body that is read from the connection.
+fn take_up(head: Head, wire: &Rc<RefCell<Wire>>) -> Arrived {
+    let Head { parts, fields, framing, .. } = head;
+    let expects_continue = fields.has(Fields::EXPECT) && parts.version == Version::HTTP_11;
+    let body = Wire::take_up(wire, framing, expects_continue);
+    Arrived { head: parts, fields, body }
+}
+
+/// Answers bytes that are no request.
+async fn refuse(connection: &Connection, wire: &RefCell<Wire>, refusal: Refusal) -> After {
+    let Refusal { status, reason, is_head } = refusal;
+    connection.worker.shard.unrouted(status.as_u16());
+    {
+        let wire = &mut *wire.borrow_mut();
+        answer::push_refusal(wire.pending.front(), is_head, status, reason, &connection.worker.date.borrow());
+    }
+    connection.deadline.set(Instant::now(), connection.rules.timeouts.idle);
+    let written = std::future::poll_fn(|cx| {
+        if let Poll::Ready(flushed) = wire.borrow_mut().poll_flush(cx) {
+            return Poll::Ready(flushed.is_ok());
+        }
+        connection.deadline.poll_passed(cx).map(|()| false)
+    });
+    if written.await { After::Linger } else { After::Close }
+}
+
+/// Writes an answer, and says what becomes of the connection.
+async fn deliver(connection: &Connection, wire: &Rc<RefCell<Wire>>, reply: Reply, asked: Asked) -> After {
+    let Reply { response, fields, mut stays_open } = reply;
+    let (mut head, body) = response.into_parts();
+    let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    let form = answer::form(&mut head, fields, &body, asked.is_head, asked.version);
+    {
+        let wire = &mut *wire.borrow_mut();
+        // a client that was not told to go on may do so or not: what it sends next could be read in two ways
+        let is_in_doubt = std::mem::take(&mut wire.expects_continue) && !wire.framing.is_done();
+        stays_open &= asked.keeps_alive && form != BodyForm::UntilClose && !is_in_doubt;
+        stays_open &= !connection.worker.is_draining.get();
+        if !is_switch && !stays_open {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        } else if !is_switch && asked.version == Version::HTTP_10 {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
+        }
+        push_head(wire.pending.front(), &head, fields, form, asked.version, &connection.worker.date.borrow());
+    }
+    let has_ended = form != BodyForm::Chunked && body.is_end_stream();
+    let mut delivery = Delivery { connection, wire, body, form, has_ended, was_blocked: false };
+    let is_delivered = std::future::poll_fn(|cx| delivery.poll(cx)).await;
+    drop(delivery);
+    if !is_delivered {
+        return After::Close;
+    }
+    if is_switch {
+        return After::Tunnel;
+    }
+    let has_read_all = wire.borrow().framing.is_done() || read_unwanted(wire).await;
+    match (stays_open, has_read_all) {
+        (true, true) => After::Next,
+        (false, true) if wire.borrow().unread().is_empty() => After::Close,
+        _ => After::Linger,
+    }
+}
+
+/// An answer on its way to the client.
+struct Delivery<'d> {
+    connection: &'d Connection,
+    wire: &'d Rc<RefCell<Wire>>,
+    body: AnswerBody,
+    form: BodyForm,
+    /// Nothing more is to be asked of the body.
+    has_ended: bool,
+    /// The client did not take all of what was written last.
+    was_blocked: bool,
+}
+
+impl Delivery<'_> {
+    /// Ready when all was written (`true`), or the answer or the client broke off.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            if !self.has_ended && !self.wire.borrow().pending.has_body() {
+                match Pin::new(&mut self.body).poll_frame(cx) {
+                    Poll::Ready(frame) => {
+                        if !self.take_frame(frame) {
+                            return self.poll_break_off(cx);
+                        }
+                    }
+                    Poll::Pending if self.wire.borrow().pending.is_empty() => {
+                        return self.wire.borrow_mut().poll_gone(cx).map(|()| false);
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            if self.wire.borrow().pending.is_empty() {
+                if self.has_ended {
+                    return Poll::Ready(true);
+                }
+                continue;
+            }
+            match self.wire.borrow_mut().poll_write(cx) {
+                Poll::Ready(Ok(1..)) if self.was_blocked && self.has_ended => {
+                    // before its end, the body itself moves the deadline
+                    self.connection.deadline.set(Instant::now(), self.connection.rules.timeouts.idle);
+                }
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(false),
+                Poll::Pending => {
+                    self.was_blocked = true;
+                    return self.connection.deadline.poll_passed(cx).map(|()| false);
+                }
+            }
+        }
+    }
+
+    /// Takes a frame of the body to be written; false when the answer cannot be completed.
+    fn take_frame<E>(&mut self, frame: Option<Result<hyper::body::Frame<bytes::Bytes>, E>>) -> bool {
+        let pending = &mut self.wire.borrow_mut().pending;
+        let trailers = match frame {
+            Some(Err(_)) => return false,
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    match &mut self.form {
+                        BodyForm::Length(rest) => match rest.checked_sub(data.len() as u64) {
+                            Some(left) => *rest = left,
+                            None => return false,
+                        },
+                        BodyForm::Empty if !data.is_empty() => return false,
+                        BodyForm::Empty | BodyForm::Chunked | BodyForm::UntilClose => {}
+                    }
+                    pending.push_data(data, self.form);
+                    self.has_ended = self.form == BodyForm::Length(0) && self.body.is_end_stream();
+                    return true;
+                }
+                Err(frame) => frame.into_trailers().ok(),
+            },
+            None => None,
+        };
+        self.has_ended = true;
+        match self.form {
+            BodyForm::Chunked => pending.push_end(trailers.as_ref()),
+            BodyForm::Length(1..) => return false,
+            BodyForm::Length(0) | BodyForm::Empty | BodyForm::UntilClose => {}
+        }
+        true
+    }
+
+    /// Writes what there was of an answer that will not be complete.
+    fn poll_break_off(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let wire = &mut *self.wire.borrow_mut();
+        // as much as the client takes at once: it must not wait for the rest, and must not believe that this is all
+        let _ = wire.poll_flush(cx);
+        if self.form == BodyForm::UntilClose {
+            wire.abort();
+        }
+        Poll::Ready(false)
+    }
+}
+
+/// Reads what is left of a body that was answered before its end. False when that is too much, or takes too long.
+async fn read_unwanted(wire: &Rc<RefCell<Wire>>) -> bool {
+    let mut rest = UNWANTED_BYTES_MAX;
+    let read = std::future::poll_fn(|cx| {
+        loop {
+            match ready!(wire.borrow_mut().poll_piece(cx)) {
+                None => return Poll::Ready(true),
+                Some(Err(_)) => return Poll::Ready(false),
+                Some(Ok(frame)) => {
+                    let bytes = frame.data_ref().map_or(0, bytes::Bytes::len) as u64;
+                    match rest.checked_sub(bytes) {
+                        Some(left) => rest = left,
+                        None => return Poll::Ready(false),
+                    }
+                }
+            }
+        }
+    });
+    tokio::time::timeout(UNWANTED_WAIT, read).await.unwrap_or(false)
+}
