@@ -15,6 +15,12 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
+    /// Where a request can be read into.
+    pub(super) fn nothing() -> Arrived {
+        let (head, ()) = Request::new(()).into_parts();
+        Arrived { head, fields: Fields::default(), body: ClientBody::Empty }
+    }
+
     /// A request on an HTTP/2 stream.
     pub(super) fn of_http2(request: Request<Incoming>) -> Arrived {
         let (mut head, body) = request.into_parts();

@@ -54,12 +54,26 @@ pub(super) struct Connection {
     requests: Cell<u32>,
     in_flight: Cell<u32>,
     /// When the last request ended.
-    silent_since: Cell<Instant>,
+    pub(super) silent_since: Cell<Instant>,
 }
 
 /// How long a silent connection stays open when the worker drains: what its client sends meanwhile, or has sent just
 /// now, is answered, and then the client is told to go elsewhere.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// What a client does while it is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    /// It has sent something.
+    Bytes,
+    /// It has sent nothing until the deadline.
+    Silence,
+    /// It has closed, or is to be sent away because the worker drains.
+    End,
+}
+
+/// Ready when the worker drains.
+pub(super) type Drain<'d, 'w> = Pin<&'d mut Notified<'w>>;
+
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What a client may still send after its last answer, so that it gets to read that answer.
@@ -101,13 +115,14 @@ pub(super) async fn serve(
     drain.as_mut().enable();
     connection.deadline.set(now.into(), timeouts.request_headers);
     loop {
-        if wire.borrow().unread().is_empty() && !connection.more_comes(&wire, drain.as_mut()).await {
+        if wire.borrow().unread().is_empty() && connection.break_of_silence(&wire, drain.as_mut()).await != More::Bytes
+        {
             return;
         }
         if connection.requests.get() == 0 {
             // so few bytes may become either
             while is_begin_of_preface(wire.borrow().unread()) {
-                if !connection.more_comes(&wire, drain.as_mut()).await {
+                if connection.more_comes(&wire, drain.as_mut()).await != More::Bytes {
                     return;
                 }
             }
@@ -118,7 +133,7 @@ pub(super) async fn serve(
             }
         }
         // boxed, so that all of it is given back while the connection is silent
-        let after = Box::pin(http1::exchange(&connection, &wire)).await;
+        let after = Box::pin(http1::serve(&connection, &wire, drain.as_mut())).await;
         if after == After::Next {
             wire.borrow_mut().release();
             connection.deadline.set(connection.silent_since.get().into(), timeouts.keep_alive);
@@ -162,26 +177,38 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes; false when the client has closed or the time is up, which is soon when the worker drains.
-    async fn more_comes(&self, wire: &RefCell<Wire>, mut drain: Pin<&mut Notified<'_>>) -> bool {
+    /// Waits for bytes until the deadline, which is soon when the worker drains.
+    pub(super) async fn more_comes(&self, wire: &RefCell<Wire>, mut drain: Drain<'_, '_>) -> More {
         let soon = || self.deadline.set(tokio::time::Instant::now(), DRAIN_GRACE);
         let mut is_closing = self.worker.is_draining.get();
         if is_closing {
             soon();
         }
-        self.worker.is_silent(&self.silence);
-        let came = std::future::poll_fn(|cx| {
-            if let Poll::Ready(read) = wire.borrow_mut().poll_read(cx) {
-                return Poll::Ready(matches!(read, Ok(1..)));
-            }
-            if self.silence.poll_shed(cx) {
-                return Poll::Ready(false);
+        std::future::poll_fn(|cx| {
+            match wire.borrow_mut().poll_read(cx) {
+                Poll::Ready(Ok(1..)) => return Poll::Ready(More::Bytes),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(More::End),
+                Poll::Pending => {}
             }
             if !is_closing && drain.as_mut().poll(cx).is_ready() {
                 is_closing = true;
                 soon();
             }
-            self.deadline.poll_passed(cx).map(|()| false)
+            let after = if is_closing { More::End } else { More::Silence };
+            self.deadline.poll_passed(cx).map(|()| after)
+        })
+        .await
+    }
+
+    /// The same for a connection that has been silent for a while, or from its beginning: it may have to make room.
+    async fn break_of_silence(&self, wire: &RefCell<Wire>, drain: Drain<'_, '_>) -> More {
+        self.worker.is_silent(&self.silence);
+        let mut more = pin!(self.more_comes(wire, drain));
+        let came = std::future::poll_fn(|cx| {
+            if self.silence.poll_shed(cx) {
+                return Poll::Ready(More::End);
+            }
+            more.as_mut().poll(cx)
         })
         .await;
         self.silence.over();
@@ -201,7 +228,7 @@ impl Connection {
             next.set(Some(deadline.clone()));
             let connection = requests.clone();
             async move {
-                let reply = forward::handle(&connection, Arrived::of_http2(request), &deadline).await;
+                let reply = forward::handle(&connection, &mut Arrived::of_http2(request), &deadline).await;
                 Ok::<_, Infallible>(reply.response)
             }
         });

@@ -40,7 +40,7 @@ pub(super) struct Reply {
 }
 
 /// Answers a request, whatever happens. The deadline is moved as the request goes.
-pub(super) async fn handle(connection: &Rc<Connection>, mut arrived: Arrived, deadline: &Rc<Deadline>) -> Reply {
+pub(super) async fn handle(connection: &Rc<Connection>, arrived: &mut Arrived, deadline: &Rc<Deadline>) -> Reply {
     let started = Instant::now();
     connection.worker.pools.set_now(started);
     let stays_open = connection.request_begun();
@@ -50,7 +50,7 @@ pub(super) async fn handle(connection: &Rc<Connection>, mut arrived: Arrived, de
     let has_body = !arrived.body.is_end_stream();
     let mut record = Record::begin(connection.clone(), started);
     record.describe(&arrived.head);
-    match forward(connection, &mut arrived, &mut record, deadline, started).await {
+    match forward(connection, arrived, &mut record, deadline, started).await {
         Ok(answer) => answer.into_reply(record, deadline.clone(), stays_open),
         Err(error) => {
             // a client that is refused may leave its body out, or send it: what comes next could be read in two ways

@@ -2,7 +2,6 @@
 
 use http::header::{self, HeaderValue};
 use http::{Uri, Version, request};
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -35,8 +34,6 @@ pub(super) struct Outgoing<'r> {
 /// How often a request is sent again on another connection, when the one that it was to be sent on had been closed
 /// by the endpoint meanwhile.
 const RECONNECTS_MAX: u32 = 3;
-/// Memory for lines that once had to be larger than this does not stay so.
-const LINES_BYTES_KEPT: usize = 4096;
 
 /// Sends a request to its variant or, when that has no usable endpoint, to the fallback. Gives the answer and the
 /// variant that it came from.
@@ -118,24 +115,25 @@ async fn exchange(
     deadline: &Deadline,
     started: Instant,
 ) -> Result<Answered, ProxyError> {
-    let Outgoing { head, mut fields, additions, destination, mut body, watch, asked } = outgoing;
+    let Outgoing { head, fields, additions, destination, mut body, watch, asked } = outgoing;
     let is_http2 = lease.is_http2();
     // hyper's server has no way to send them on a stream
     let interim = (head.version == Version::HTTP_11).then_some(&connection.interim);
     let is_repeatable = watch.is_none() && head.method.is_idempotent();
-    let mut lines = connection.worker.lines.take();
-    lines.clear();
     if is_http2 {
         address_http2(head, destination, asked)?;
         additions.insert_into(&mut head.headers);
     } else {
-        address_http1(head, &mut fields, destination, asked, watch.is_some(), &mut lines)?;
-        additions.write_to(&mut lines);
+        address_http1(head, destination);
     }
-    let added = Lines { bytes: lines, home: &connection.worker.lines };
+    let has_open_end = watch.is_some() && !fields.has(Fields::CONTENT_LENGTH);
+    let added = |lines: &mut Vec<u8>| {
+        push_hop_by_hop(lines, asked, has_open_end);
+        additions.write_to(lines);
+    };
     for _ in 0..=RECONNECTS_MAX {
         let was_reused = lease.is_reused();
-        let request = Sendable { head, fields, added: &added.bytes, interim };
+        let request = Sendable { head, fields, added: &added, interim };
         match within(lease.exchange(&request, body), deadline, watch.as_deref()).await? {
             Ok(response) => return Ok(response),
             Err(ExchangeError::Unsent(unsent)) => body = unsent,
@@ -169,20 +167,6 @@ async fn within<T>(
     .await
 }
 
-/// Lines that were written for a request, in memory that goes back to where it is kept for the next one.
-struct Lines<'w> {
-    bytes: Vec<u8>,
-    home: &'w Cell<Vec<u8>>,
-}
-
-impl Drop for Lines<'_> {
-    fn drop(&mut self) {
-        if self.bytes.capacity() <= LINES_BYTES_KEPT {
-            self.home.set(std::mem::take(&mut self.bytes));
-        }
-    }
-}
-
 /// Writes the target of a request as HTTP/2 wants it.
 fn address_http2(head: &mut request::Parts, destination: &Destination, asked: HopByHop) -> Result<(), ProxyError> {
     let target = destination.target.as_ref().unwrap_or(&head.uri).path_and_query().cloned();
@@ -198,23 +182,20 @@ fn address_http2(head: &mut request::Parts, destination: &Destination, asked: Ho
     Ok(())
 }
 
-/// Writes the target, the host and the framing of a request as HTTP/1.1 wants them; what stands on its own as `lines`.
-fn address_http1(
-    head: &mut request::Parts,
-    fields: &mut Fields,
-    destination: &Destination,
-    asked: HopByHop,
-    has_body: bool,
-    lines: &mut Vec<u8>,
-) -> Result<(), ProxyError> {
-    if let Some(target) = &destination.target {
-        head.uri = target.clone();
-    }
+/// Writes the target and the host of a request as HTTP/1.1 wants them.
+fn address_http1(head: &mut request::Parts, destination: &Destination) {
     let authority = destination.authority.as_ref();
     if head.uri.authority().is_some() || authority.is_none() || head.version == Version::HTTP_2 {
         // else the host stands there as it came
         head.headers.insert(header::HOST, authority.cloned().unwrap_or(HeaderValue::from_static("")));
     }
+    if let Some(target) = &destination.target {
+        head.uri = target.clone();
+    }
+}
+
+/// Writes the fields for the next hop alone. `has_open_end`: a body comes, and nobody knows how long it will be.
+fn push_hop_by_hop(lines: &mut Vec<u8>, asked: HopByHop, has_open_end: bool) {
     if asked.takes_trailers {
         lines.extend_from_slice(b"te: trailers\r\n");
     }
@@ -223,9 +204,8 @@ fn address_http1(
     } else if asked.takes_trailers {
         lines.extend_from_slice(b"connection: te\r\n");
     }
-    if has_body && !fields.has(Fields::CONTENT_LENGTH) {
+    if has_open_end {
         // said outright, since a body of unknown length would be left out for methods that seldom have one
         lines.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
-    Ok(())
 }

@@ -64,8 +64,6 @@ pub struct Worker {
     pub(super) is_draining: Cell<bool>,
     /// As answers without a date of their own say it; at most one tick old.
     pub(super) date: RefCell<Date>,
-    /// Memory for header lines that are being written.
-    pub(super) lines: Cell<Vec<u8>>,
     open: Cell<usize>,
     pub(super) idle: IdleQueue,
     cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
@@ -168,7 +166,6 @@ impl Worker {
             drain: Notify::new(),
             is_draining: Cell::new(false),
             date: RefCell::new(Date::now()),
-            lines: Cell::default(),
             open: Cell::new(0),
             idle: IdleQueue::default(),
             cache: RefCell::new(cache),

@@ -85,6 +85,10 @@ impl Client {
         let head = String::from_utf8_lossy(&head).into_owned();
         let mut lines = head.trim_end().split("\r\n");
         answer.status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        if matches!(answer.status, 102 | 103) {
+            // an answer before the answer
+            return self.answer(method);
+        }
         answer.headers = fields(lines);
         let is_bodiless = method == "HEAD" || matches!(answer.status, 100..200 | 204 | 304);
         let length: Option<usize> = answer.header("content-length").map(|length| length.parse().unwrap());

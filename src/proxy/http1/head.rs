@@ -1,19 +1,18 @@
 //! From bytes to a request (RFC 9112 §2 to §6). Whatever can be read in two ways is refused, and its connection with it.
 
-use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request};
-use smallvec::SmallVec;
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request};
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
+use crate::proxy::arrived::Arrived;
 use crate::routing::snapshot::ListenerLimits;
 use crate::upstream::Fields;
 use crate::upstream::http1::{Chunk, Framing, Malformed, content_length, is_chunked, keeps_alive};
 
-/// The head of a request that is complete, and how its body ends.
-pub(super) struct Head {
-    pub(super) parts: request::Parts,
-    pub(super) fields: Fields,
+/// What the head of a request says about its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// How the body ends.
     pub(super) framing: Framing,
     /// The client would send another request on this connection.
     pub(super) keeps_alive: bool,
@@ -63,21 +62,23 @@ impl From<Malformed> for Garbled {
     }
 }
 
-/// Takes the head of a request out of what was read; `None` while it is not complete. `looked_at` is where the caller
-/// keeps how much of it was looked at before.
+/// Takes the head of a request out of what was read, into `arrived`; `None` while it is not complete. `looked_at` is
+/// where the caller keeps how much of it was looked at before.
 pub(super) fn take(
     read: &mut BytesMut,
     looked_at: &mut usize,
     limits: &ListenerLimits,
-) -> Result<Option<Head>, Garbled> {
+    arrived: &mut Arrived,
+) -> Result<Option<Manner>, Garbled> {
     skip_empty_lines(read)?;
     // only a line break can complete a head: one that comes byte by byte is not parsed with each
     let has_new_line = memchr::memchr(b'\n', read.get(*looked_at..).unwrap_or_default()).is_some();
     *looked_at = read.len();
-    let outline = if has_new_line { outline(read, limits)? } else { None };
-    let Some(outline) = outline else { return too_long(read, limits).map_or(Ok(None), Err) };
+    let bytes = if has_new_line { parse(read, limits, arrived)? } else { None };
+    let Some(bytes) = bytes else { return too_long(read, limits).map_or(Ok(None), Err) };
+    read.advance(bytes);
     *looked_at = 0;
-    outline.into_head(read).map(Some)
+    manner(&arrived.head, arrived.fields).map(Some)
 }
 
 /// What is wrong with the begin of a head, however it goes on.
@@ -104,29 +105,22 @@ fn skip_empty_lines(read: &mut BytesMut) -> Result<(), Garbled> {
     }
 }
 
-/// A head that is understood but still stands in what was read.
-struct Outline {
-    method: Method,
-    version: Version,
-    target: Range<usize>,
-    fields: SmallVec<[(HeaderName, Range<usize>); 16]>,
-    bytes: usize,
-}
-
-fn outline(read: &[u8], limits: &ListenerLimits) -> Result<Option<Outline>, Garbled> {
+/// Understands a head, and says how many bytes it has; `None` while it is not complete.
+fn parse(read: &[u8], limits: &ListenerLimits, arrived: &mut Arrived) -> Result<Option<usize>, Garbled> {
     if limits.header_fields <= FIELDS_USUAL {
         let mut fields = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
-        outline_in(read, limits, &mut fields[..limits.header_fields])
+        parse_in(read, limits, &mut fields[..limits.header_fields], arrived)
     } else {
-        outline_in(read, limits, &mut vec![MaybeUninit::uninit(); limits.header_fields])
+        parse_in(read, limits, &mut vec![MaybeUninit::uninit(); limits.header_fields], arrived)
     }
 }
 
-fn outline_in<'b>(
+fn parse_in<'b>(
     read: &'b [u8],
     limits: &ListenerLimits,
     fields: &mut [MaybeUninit<httparse::Header<'b>>],
-) -> Result<Option<Outline>, Garbled> {
+    arrived: &mut Arrived,
+) -> Result<Option<usize>, Garbled> {
     let mut request = httparse::Request::new(&mut []);
     let bytes = match request.parse_with_uninit_headers(read, fields) {
         Ok(httparse::Status::Complete(bytes)) => bytes,
@@ -137,57 +131,42 @@ fn outline_in<'b>(
     if bytes > limits.header_bytes {
         return Err(Garbled::TooLarge);
     }
-    let head = &read[..bytes];
+    let (head, target) = (&read[..bytes], request.path.unwrap_or_default());
     // some take a bare line feed for the end of a line and some do not (RFC 9112 §2.2)
-    if memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r') {
+    let has_bare_feed = memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r');
+    if has_bare_feed || target.contains('#') {
         return Err(Garbled::Malformed);
     }
-    let place = |part: &[u8]| {
+    // one copy, of which every value is a part
+    let text = Bytes::copy_from_slice(head);
+    let part = |part: &[u8]| {
         let at = (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize).min(bytes);
-        at..at + part.len()
+        text.slice(at..at + part.len())
     };
-    let target = request.path.ok_or(Garbled::Malformed)?;
-    if target.contains('#') {
-        return Err(Garbled::Malformed);
-    }
-    let mut outline = Outline {
-        method: Method::from_bytes(request.method.unwrap_or_default().as_bytes()).map_err(|_| Garbled::Malformed)?,
-        version: if request.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 },
-        target: place(target.as_bytes()),
-        fields: SmallVec::new(),
-        bytes,
-    };
+    let parts = &mut arrived.head;
+    parts.method = Method::from_bytes(request.method.unwrap_or_default().as_bytes()).map_err(|_| Garbled::Malformed)?;
+    parts.version = if request.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    parts.uri = Uri::from_maybe_shared(part(target.as_bytes())).map_err(|_| Garbled::Malformed)?;
+    parts.headers.clear();
+    parts.headers.reserve(request.headers.len() + FIELDS_ADDED);
+    arrived.fields = Fields::default();
     for field in request.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Garbled::Malformed)?;
-        outline.fields.push((name, place(field.value)));
+        let value = HeaderValue::from_maybe_shared(part(field.value)).map_err(|_| Garbled::Malformed)?;
+        arrived.fields.note(name.as_str());
+        parts.headers.append(name, value);
     }
-    Ok(Some(outline))
+    Ok(Some(bytes))
 }
 
-impl Outline {
-    fn into_head(self, read: &mut BytesMut) -> Result<Head, Garbled> {
-        // mostly all of it is this head, and then no byte is moved
-        let text = if read.len() == self.bytes { std::mem::take(read) } else { read.split_to(self.bytes) }.freeze();
-        let uri = Uri::from_maybe_shared(text.slice(self.target)).map_err(|_| Garbled::Malformed)?;
-        let mut headers = HeaderMap::with_capacity(self.fields.len() + FIELDS_ADDED);
-        let mut fields = Fields::default();
-        for (name, place) in self.fields {
-            fields.note(name.as_str());
-            let value = HeaderValue::from_maybe_shared(text.slice(place)).map_err(|_| Garbled::Malformed)?;
-            headers.append(name, value);
-        }
-        let length = content_length(&headers, fields)?;
-        let is_chunked = is_chunked(self.version, &headers, fields)?;
-        let framing = match (is_chunked, length) {
-            (true, None) => Framing::Chunked(Chunk::Size),
-            (false, length) => Framing::Length(length.unwrap_or(0)),
-            (true, Some(_)) => return Err(Garbled::Malformed),
-        };
-        let keeps_alive = keeps_alive(self.version, &headers, fields);
-        let (mut parts, ()) = http::Request::new(()).into_parts();
-        (parts.method, parts.uri, parts.version, parts.headers) = (self.method, uri, self.version, headers);
-        Ok(Head { parts, fields, framing, keeps_alive })
-    }
+fn manner(head: &request::Parts, fields: Fields) -> Result<Manner, Garbled> {
+    let length = content_length(&head.headers, fields)?;
+    let framing = match (is_chunked(head.version, &head.headers, fields)?, length) {
+        (true, None) => Framing::Chunked(Chunk::Size),
+        (false, length) => Framing::Length(length.unwrap_or(0)),
+        (true, Some(_)) => return Err(Garbled::Malformed),
+    };
+    Ok(Manner { framing, keeps_alive: keeps_alive(head.version, &head.headers, fields) })
 }
 
 #[cfg(test)]
@@ -195,28 +174,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn take_all(text: &[u8]) -> Result<Option<Head>, Garbled> {
-        take(&mut BytesMut::from(text), &mut 0, &ListenerLimits::default())
+    fn take_all(text: &[u8]) -> Result<Option<Manner>, Garbled> {
+        take(&mut BytesMut::from(text), &mut 0, &ListenerLimits::default(), &mut Arrived::nothing())
     }
 
     #[test]
     fn a_head_is_understood_however_it_comes() {
         let text = b"\r\nPOST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX-A:  1 \r\nx-a:\r\n\r\nhello";
         for step in 1..text.len() {
-            let (mut read, mut looked_at, mut head) = (BytesMut::new(), 0, None);
+            let (mut read, mut looked_at, mut manner) = (BytesMut::new(), 0, None);
+            let mut arrived = Arrived::nothing();
             for piece in text.chunks(step) {
                 read.extend_from_slice(piece);
-                head = match head {
-                    None => take(&mut read, &mut looked_at, &ListenerLimits::default()).unwrap(),
+                manner = match manner {
+                    None => take(&mut read, &mut looked_at, &ListenerLimits::default(), &mut arrived).unwrap(),
                     known => known,
                 };
             }
-            let head = head.unwrap();
-            assert_eq!((head.parts.method.as_str(), head.parts.uri.to_string().as_str()), ("POST", "/a?b"));
-            assert_eq!((head.framing, head.keeps_alive, &read[..]), (Framing::Length(5), true, &b"hello"[..]));
-            let lines: Vec<&[u8]> = head.parts.headers.get_all("x-a").iter().map(HeaderValue::as_bytes).collect();
+            let Arrived { head, fields, .. } = arrived;
+            assert_eq!((head.method.as_str(), head.uri.to_string().as_str()), ("POST", "/a?b"));
+            let expected = Manner { framing: Framing::Length(5), keeps_alive: true };
+            assert_eq!((manner, &read[..]), (Some(expected), &b"hello"[..]));
+            let lines: Vec<&[u8]> = head.headers.get_all("x-a").iter().map(HeaderValue::as_bytes).collect();
             assert_eq!(lines, [&b"1"[..], b""]);
-            assert!(head.fields.has(Fields::CONTENT_LENGTH) && !head.fields.has(Fields::CONNECTION));
+            assert!(fields.has(Fields::CONTENT_LENGTH) && !fields.has(Fields::CONNECTION));
         }
     }
 

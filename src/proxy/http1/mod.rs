@@ -19,20 +19,20 @@ use tokio::time::Instant;
 
 use super::answer::AnswerBody;
 use super::arrived::Arrived;
-use super::connection::Connection;
+use super::connection::{Connection, Drain, More};
 use super::forward::{self, Reply};
 use super::headers;
-use crate::upstream::http1::BodyForm;
+use crate::upstream::http1::{BodyForm, SpareMap};
 use crate::upstream::{Fields, Interim};
 use answer::push_head;
-use head::{Garbled, Head};
+use head::{Garbled, Manner};
 
 pub(super) use wire::Wire;
 
 /// What becomes of a connection after a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum After {
-    /// It serves the next one.
+    /// It serves the next one, whenever that comes.
     Next,
     /// It is closed.
     Close,
@@ -50,6 +50,8 @@ struct Asked {
     keeps_alive: bool,
 }
 
+/// How long a connection may be silent before its buffers are given back. It stays open.
+const PARK_AFTER: Duration = Duration::from_millis(200);
 /// Bytes of informational answers that may wait for a client.
 const INTERIM_BYTES_MAX: usize = 64 * 1024;
 /// What a client may still send of a body that nobody wants, so that its connection can serve another request.
@@ -57,19 +59,37 @@ const UNWANTED_BYTES_MAX: u64 = 64 * 1024;
 /// How long that may take.
 const UNWANTED_WAIT: Duration = Duration::from_secs(1);
 
-/// Serves one request, of which at least the first byte was read.
-pub(super) async fn exchange(connection: &Rc<Connection>, wire: &Rc<RefCell<Wire>>) -> After {
-    let head = match next_head(connection, wire).await {
-        Ok(head) => head,
+/// Serves requests, of the first of which at least one byte was read, until the client is silent for a while.
+pub(super) async fn serve(connection: &Rc<Connection>, wire: &Rc<RefCell<Wire>>, mut drain: Drain<'_, '_>) -> After {
+    // what a request is read into serves the next one, too
+    let mut arrived = Arrived::nothing();
+    loop {
+        match exchange(connection, wire, &mut arrived).await {
+            After::Next => {}
+            after => return after,
+        }
+        connection.deadline.set(connection.silent_since.get().into(), PARK_AFTER);
+        if wire.borrow().unread().is_empty() {
+            match connection.more_comes(wire, drain.as_mut()).await {
+                More::Bytes => {}
+                More::Silence => return After::Next,
+                More::End => return After::Close,
+            }
+        }
+    }
+}
+
+async fn exchange(connection: &Rc<Connection>, wire: &Rc<RefCell<Wire>>, arrived: &mut Arrived) -> After {
+    let manner = match next_head(connection, wire, arrived).await {
+        Ok(manner) => manner,
         Err(None) => return After::Close,
         Err(Some(refused)) => return refuse(connection, wire, refused).await,
     };
-    let asked = Asked {
-        is_head: head.parts.method == Method::HEAD,
-        version: head.parts.version,
-        keeps_alive: head.keeps_alive,
-    };
-    let arrived = take_up(head, wire);
+    let Arrived { head, fields, body } = arrived;
+    let (version, is_head) = (head.version, head.method == Method::HEAD);
+    let expects_continue = fields.has(Fields::EXPECT) && version == Version::HTTP_11;
+    *body = Wire::take_up(wire, manner.framing, expects_continue);
+    let asked = Asked { is_head, version, keeps_alive: manner.keeps_alive };
     connection.interim.borrow_mut().clear();
     let mut answering = pin!(forward::handle(connection, arrived, &connection.deadline));
     let reply = std::future::poll_fn(|cx| {
@@ -102,16 +122,20 @@ struct Refusal {
 }
 
 /// Reads the head of a request. `Err(None)`: the client has left.
-async fn next_head(connection: &Connection, wire: &RefCell<Wire>) -> Result<Head, Option<Refusal>> {
+async fn next_head(
+    connection: &Connection,
+    wire: &RefCell<Wire>,
+    arrived: &mut Arrived,
+) -> Result<Manner, Option<Refusal>> {
     let limits = &connection.rules.limits;
     let mut looked_at = 0;
     let mut take = |wire: &mut Wire| {
         let is_head = wire.read.starts_with(b"HEAD ");
         let refusal = |garbled: Garbled| Refusal { status: garbled.status(), reason: garbled.reason(), is_head };
-        head::take(&mut wire.read, &mut looked_at, limits).map_err(|garbled| Some(refusal(garbled)))
+        head::take(&mut wire.read, &mut looked_at, limits, arrived).map_err(|garbled| Some(refusal(garbled)))
     };
-    if let Some(head) = take(&mut wire.borrow_mut())? {
-        return Ok(head);
+    if let Some(manner) = take(&mut wire.borrow_mut())? {
+        return Ok(manner);
     }
     connection.deadline.set(Instant::now(), connection.rules.timeouts.request_headers);
     std::future::poll_fn(|cx| {
@@ -126,8 +150,8 @@ async fn next_head(connection: &Connection, wire: &RefCell<Wire>) -> Result<Head
                     return Poll::Ready(Err(Some(Refusal { status, reason, is_head: false })));
                 }
             }
-            if let Some(head) = take(wire)? {
-                return Poll::Ready(Ok(head));
+            if let Some(manner) = take(wire)? {
+                return Poll::Ready(Ok(manner));
             }
         }
     })
@@ -143,14 +167,6 @@ fn pass_on(interim: &Interim, wire: &mut Wire) {
             answer::push_interim(wire.pending.front(), &head);
         }
     }
-}
-
-/// The request of a head, with a body that is read from the connection.
-fn take_up(head: Head, wire: &Rc<RefCell<Wire>>) -> Arrived {
-    let Head { parts, fields, framing, .. } = head;
-    let expects_continue = fields.has(Fields::EXPECT) && parts.version == Version::HTTP_11;
-    let body = Wire::take_up(wire, framing, expects_continue);
-    Arrived { head: parts, fields, body }
 }
 
 /// Answers bytes that are no request.
@@ -194,6 +210,7 @@ async fn deliver(connection: &Connection, wire: &Rc<RefCell<Wire>>, reply: Reply
     let mut delivery = Delivery { connection, wire, body, form, has_ended, was_blocked: false };
     let is_delivered = std::future::poll_fn(|cx| delivery.poll(cx)).await;
     drop(delivery);
+    SpareMap::give_back(head.headers);
     if !is_delivered {
         return After::Close;
     }

@@ -1,9 +1,10 @@
 //! From bytes to an answer (RFC 9112 §4 to §6). Whatever can be read in two ways is refused, and its connection with it.
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, response};
 use std::mem::MaybeUninit;
 
+use super::SpareMap;
 use super::framing::{Chunk, Framing, HEAD_BYTES_MAX, Malformed, content_length, is_chunked};
 use crate::upstream::Fields;
 
@@ -31,20 +32,20 @@ pub(super) fn take_head(read: &mut BytesMut, method: &Method) -> Result<Option<H
     };
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed)?;
     let version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    // one copy, of which every value is a part
+    let text = Bytes::copy_from_slice(&read[..length]);
     let start = read.as_ptr() as usize;
-    let place = |bytes: &[u8]| (bytes.as_ptr() as usize - start, bytes.len());
-    let mut places = smallvec::SmallVec::<[(HeaderName, (usize, usize)); 16]>::new();
-    for field in answer.headers.iter() {
-        places.push((HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?, place(field.value)));
-    }
-    let bytes = read.split_to(length).freeze();
-    let mut headers = HeaderMap::with_capacity(places.len() + 2);
+    let mut headers = SpareMap::take();
+    headers.reserve(answer.headers.len() + 2);
     let mut found = Fields::default();
-    for (name, (at, len)) in places {
+    for field in answer.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
+        let at = (field.value.as_ptr() as usize).wrapping_sub(start).min(length);
+        let value = HeaderValue::from_maybe_shared(text.slice(at..at + field.value.len())).map_err(|_| Malformed)?;
         found.note(name.as_str());
-        let value = HeaderValue::from_maybe_shared(bytes.slice(at..at + len)).map_err(|_| Malformed)?;
         headers.append(name, value);
     }
+    read.advance(length);
     let framing = framing(method, status, version, &headers, found)?;
     let keeps_alive = framing != Framing::UntilClose && keeps_alive(version, &headers, found);
     let (mut parts, ()) = http::Response::new(()).into_parts();

@@ -17,14 +17,20 @@ pub(super) fn body_form(head: &request::Parts, fields: Fields, has_body: bool) -
     length.map_or(BodyForm::Chunked, BodyForm::Length)
 }
 
-/// Writes the head of a request. `added` are lines that stand there as they are to be written.
-pub(super) fn push_head(front: &mut Vec<u8>, head: &request::Parts, added: &[u8], fields: Fields, form: BodyForm) {
+/// Writes the head of a request. `added` writes further lines.
+pub(super) fn push_head(
+    front: &mut Vec<u8>,
+    head: &request::Parts,
+    added: &dyn Fn(&mut Vec<u8>),
+    fields: Fields,
+    form: BodyForm,
+) {
     front.extend_from_slice(head.method.as_str().as_bytes());
     front.push(b' ');
     front.extend_from_slice(head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).as_bytes());
     front.extend_from_slice(b" HTTP/1.1\r\n");
     push_fields(front, &head.headers);
-    front.extend_from_slice(added);
+    added(front);
     let expects_body = [Method::POST, Method::PUT, Method::PATCH].contains(&head.method);
     if form == BodyForm::Empty && expects_body && !fields.has(Fields::CONTENT_LENGTH) {
         // RFC 9110 §8.6: said outright, where a body would be usual
@@ -44,7 +50,8 @@ mod tests {
         }
         let head = request.body(()).unwrap().into_parts().0;
         let mut front = Vec::new();
-        push_head(&mut front, &head, b"via: 1.1 x\r\n", Fields::of(&head.headers), BodyForm::Empty);
+        let added = |front: &mut Vec<u8>| front.extend_from_slice(b"via: 1.1 x\r\n");
+        push_head(&mut front, &head, &added, Fields::of(&head.headers), BodyForm::Empty);
         String::from_utf8(front).unwrap()
     }
 

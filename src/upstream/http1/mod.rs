@@ -9,6 +9,7 @@ mod encode;
 mod framing;
 mod pending;
 mod scratch;
+mod spare;
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, request, response};
@@ -27,6 +28,7 @@ pub(crate) use decode::keeps_alive;
 pub(crate) use framing::{Chunk, Framing, Malformed, Piece, content_length, is_chunked};
 pub(crate) use pending::{BodyForm, Pending, push_fields};
 pub(crate) use scratch::ReadSize;
+pub(crate) use spare::SpareMap;
 
 /// A connection, and how far its exchange is.
 pub(super) struct Http1 {
@@ -49,8 +51,8 @@ pub struct Sendable<'r> {
     pub head: &'r request::Parts,
     /// The fields that its head has.
     pub fields: Fields,
-    /// Header lines in addition, for HTTP/1.1: each as it is to be written, with its line break.
-    pub added: &'r [u8],
+    /// Writes header lines in addition, for HTTP/1.1.
+    pub added: &'r dyn Fn(&mut Vec<u8>),
     /// Where answers before the answer are put, for a client that can be given them.
     pub interim: Option<&'r Interim>,
 }
@@ -77,6 +79,8 @@ pub(super) enum Failure {
     Body(BodyError),
 }
 
+/// A buffer larger than this does not wait for the next answer.
+const READ_BYTES_KEPT: usize = 4096;
 /// Informational answers that may come before the real one (RFC 9110 §15.2).
 const INFORMATIONAL_MAX: u32 = 16;
 
@@ -150,7 +154,7 @@ impl Http1 {
         if !is_between || !self.read.is_empty() {
             return false;
         }
-        if self.read.capacity() > 0 {
+        if self.read.capacity() > READ_BYTES_KEPT {
             self.read = BytesMut::new();
         }
         let mut one = [0];
