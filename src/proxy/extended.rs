@@ -32,9 +32,10 @@ pub(super) fn to_handshake(head: &mut request::Parts) {
     head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
 
-/// The client's end of the tunnel that this request asks for; `None` for any other request.
+/// The client's end of the tunnel that this request asks for; `None` for any other request. The protocol is not passed on:
+/// to an endpoint it is a handshake.
 pub(super) fn client_end(head: &mut request::Parts) -> Option<OnUpgrade> {
-    head.extensions.get::<Protocol>()?;
+    head.extensions.remove::<Protocol>()?;
     head.extensions.remove::<OnUpgrade>()
 }
 

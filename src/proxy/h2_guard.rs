@@ -31,6 +31,10 @@ const TAKEN_BACK_MAX: u32 = 1000;
 /// Streams of a connection that were reset by us, as their time was up.
 const RESET_BY_US_MAX: u32 = 500;
 
+/// Frames of one read, beyond which the other connections of the worker have their turn: tiny ones are cheap to send
+/// and not to answer, and the library takes all that is there.
+const FRAMES_A_TURN: u32 = 128;
+
 /// What a connection has been good for so far.
 #[derive(Default)]
 pub(super) struct Tally {
@@ -48,6 +52,8 @@ pub(super) struct Guarded<S> {
     inner: S,
     connection: Rc<Connection>,
     frames: Frames,
+    /// Others of this worker have their turn first.
+    owes_turn: bool,
 }
 
 /// Where one is in the stream of frames, and what has come.
@@ -60,6 +66,7 @@ struct Frames {
     known: usize,
     /// Bytes of the payload that have not been seen.
     rest: usize,
+    count: u32,
     head_bytes: u64,
     other_bytes: u64,
     is_over: bool,
@@ -162,6 +169,7 @@ impl Frames {
         const CONTINUATION: u8 = 9;
         let [a, b, c, kind, ..] = self.head;
         self.known = 0;
+        self.count = self.count.wrapping_add(1);
         self.rest = u32::from_be_bytes([0, a, b, c]) as usize;
         let bytes = (HEAD_BYTES + self.rest) as u64;
         match kind {
@@ -179,7 +187,7 @@ impl Frames {
 
 impl<S> Guarded<S> {
     pub(super) fn new(inner: S, connection: Rc<Connection>) -> Guarded<S> {
-        Guarded { inner, connection, frames: Frames::default() }
+        Guarded { inner, connection, frames: Frames::default(), owes_turn: false }
     }
 }
 
@@ -191,7 +199,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             // nothing more is read; whoever waits for the end of the connection has a timer
             return Poll::Pending;
         }
-        let before = buffer.filled().len();
+        if std::mem::take(&mut guarded.owes_turn) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let (before, frames) = (buffer.filled().len(), guarded.frames.count);
         if let Poll::Pending = Pin::new(&mut guarded.inner).poll_read(cx, buffer)? {
             return Poll::Pending;
         }
@@ -205,6 +217,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 buffer.put_slice(&IMPOSSIBLE);
             }
         }
+        guarded.owes_turn = guarded.frames.count.wrapping_sub(frames) > FRAMES_A_TURN;
         Poll::Ready(Ok(()))
     }
 }

@@ -296,7 +296,7 @@ fn floods_hurt_nobody_else() {
     );
     let text = text.replace(
         "address: 127.0.0.1:0 }]",
-        "address: 127.0.0.1:0, limits: { maxConnections: 20000 }, timeouts: { requestHeaders: 1s, idle: 1s } }]",
+        "address: 127.0.0.1:0, limits: { maxConnections: 20000 }, timeouts: { requestHeaders: 2s } }]",
     );
     let mut binary = Binary::start(&text, &["--workers", "2"]);
     let mut violations = Vec::new();
