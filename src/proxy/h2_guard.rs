@@ -204,7 +204,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             return Poll::Pending;
         }
         let (before, frames) = (buffer.filled().len(), guarded.frames.count);
-        if let Poll::Pending = Pin::new(&mut guarded.inner).poll_read(cx, buffer)? {
+        if Pin::new(&mut guarded.inner).poll_read(cx, buffer)?.is_pending() {
             return Poll::Pending;
         }
         if let Some(end) = guarded.frames.scan(&buffer.filled()[before..], tally) {

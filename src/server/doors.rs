@@ -164,8 +164,7 @@ async fn after(mut allowed: watch::Receiver<bool>, task: impl Future<Output = ()
 }
 
 fn wait(given: Arc<Notify>) -> impl Future<Output = ()> {
-    let notified = given.notified_owned();
-    async move { notified.await }
+    given.notified_owned()
 }
 
 fn bind_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
