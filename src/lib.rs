@@ -16,6 +16,7 @@ pub mod control;
 pub mod demo;
 pub mod model;
 pub mod proxy;
+pub mod rollout;
 pub mod routing;
 pub mod server;
 pub mod telemetry;

@@ -26,7 +26,7 @@ use crate::control::{self, CONTROL_GROUPS, Memory};
 use crate::control::{
     AdminAddress, Cause, Common, DataPlane, Digests, Ended, Handle, InForce, Patience, ReloadResult, Requests, State,
 };
-use crate::proxy::{Shared, ViaName};
+use crate::proxy::{Comparer, Shared, ViaName};
 use crate::routing::{Prepared, Snapshot, prepare, unix_seconds};
 use crate::telemetry::access_log::{AccessLog, Target};
 use crate::telemetry::health::Health;
@@ -133,6 +133,7 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     let Prepared { snapshot, loaded, .. } = prepare(loaded, &upstreams, &registry).map_err(StartError::Config)?;
 
     // 3. the workers, without work
+    snapshot.put_in_force();
     let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
     let log = telemetry.access_log.map(|log| start_log(&log.path)).transpose()?;
     let counters = log.as_ref().map(AccessLog::counters);
@@ -144,6 +145,7 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
         connections: AtomicUsize::new(0),
         connections_max,
         via: ViaName::random(),
+        comparer: Comparer::default(),
     });
     let plane = Workers::start(workers, &shared, log).map_err(system)?;
 

@@ -27,6 +27,8 @@ mod hostile;
 mod http2;
 #[path = "upstreams/lifecycle.rs"]
 mod lifecycle;
+#[path = "upstreams/mirror.rs"]
+mod mirror;
 #[path = "upstreams/peer.rs"]
 mod peer;
 #[path = "upstreams/reload.rs"]

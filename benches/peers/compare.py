@@ -176,4 +176,5 @@ def main():
         print(f"{workload:9} {mine:10.1f} {theirs:10.1f}  {statistics.median(ratios):.2f} [{ratios[0]:.2f}..{ratios[-1]:.2f}]")
 
 
-main()
+if __name__ == "__main__":
+    main()

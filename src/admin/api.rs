@@ -7,7 +7,7 @@ use crate::control::reload::{milliseconds, warnings};
 use crate::control::{Applied, Cause, Handle, Rejected, ReloadResult};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -23,6 +23,7 @@ pub(super) fn router(handle: Handle) -> Router {
             "/api/v1/config",
             get(|State(handle): State<Handle>| async move { answer(StatusCode::OK, &config(&handle)) }),
         )
+        .route("/api/v1/mirror/{service}", get(mirror))
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/drain", post(drain))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no such page; the API is below /api/v1/") })
@@ -30,6 +31,12 @@ pub(super) fn router(handle: Handle) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "GET shows and POST changes; see the Allow header")
         })
         .with_state(handle)
+}
+
+async fn mirror(State(handle): State<Handle>, Path(service): Path<String>) -> Result<Response, Problem> {
+    let found = super::mirror::mirror(&handle.snapshot(), &service);
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service, or it has no mirror; see /api/v1/status");
+    found.map(|value| answer(StatusCode::OK, &value)).ok_or_else(absent)
 }
 
 /// Waits for the result.

@@ -9,6 +9,7 @@
 
 mod api;
 mod guard;
+mod mirror;
 mod problem;
 mod socket;
 mod status;

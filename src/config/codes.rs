@@ -114,6 +114,17 @@ codes! {
     Error 123 BadCookieName: "a cookie name is not valid",
     Warning 124 SimilarNames: "two names differ only in case",
 
+    Warning 170 MirrorOfNothing: "a mirror copies nothing",
+    Warning 171 MirrorRepeatsChanges: "a mirror repeats requests that change things",
+    Error 172 BadJsonPath: "a path into JSON is not valid",
+    Error 173 MirrorOfUnknownCohort: "a mirror names a cohort that does not exist",
+    Warning 174 MirrorSettingUnused: "a setting of a mirror is not used",
+    Error 180 ProtocolNeedsTls: "a protocol needs TLS, and there is none",
+    Error 181 ProtocolIsPlain: "a protocol is plain, and there is TLS",
+    Error 182 ClientKeyAlone: "a certificate and its key are not both there",
+    Error 183 ProxyProtocolShared: "connections that tell one client's address would be shared",
+    Error 184 BadServerName: "a server name is not valid",
+
     Error 201 DuplicateCohort: "two cohorts have the same name",
     Error 202 EveryoneNotLast: "the cohort everyone is not the last one",
     Error 203 EveryoneWithWhen: "the cohort everyone has a condition",
@@ -153,6 +164,11 @@ codes! {
     Error 406 LimitOutOfRange: "a limit is out of range",
     Warning 407 TrustsEveryone: "every client is a trusted proxy",
     Warning 408 GeoHeaderUntrusted: "the geo header is believed from nobody",
+
+    Error 450 NoCertificates: "a listener with TLS has no certificate",
+    Error 451 ClientAuthWithoutCa: "clients are to prove themselves, and nobody vouches for them",
+    Warning 452 ProxyProtocolFromAnyone: "every client may claim an address",
+    Warning 453 RepeatedCertificate: "a certificate stands twice in a listener",
 
     Error 501 UnknownTimeZone: "a time zone does not exist",
     Error 502 BadWindow: "a window of time cannot be read",
@@ -211,6 +227,8 @@ impl Code {
                 | Code::EmptyExpectation
                 | Code::KeySourceUnreached
                 | Code::SameEndpoints
+                | Code::MirrorOfNothing
+                | Code::MirrorOfUnknownCohort
         )
     }
 }

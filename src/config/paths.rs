@@ -1,15 +1,19 @@
 //! Paths in the file start from the directory of the file that names them.
 
 use super::place::Place;
-use super::schema::{Condition, File, GeoSource, Listener, Service};
+use super::schema::{Condition, File, GeoSource, Listener, ListenerTls, Service, UpstreamTls};
 use std::path::{Path, PathBuf};
 
 /// Calls `visit` for every path of the file with its place.
 pub(crate) fn each_path(file: &mut File, visit: &mut dyn FnMut(Place, &mut PathBuf)) {
     let root = Place::root();
-    for (index, Listener { jwt, .. }) in file.listeners.iter_mut().enumerate() {
+    for (index, Listener { jwt, tls, .. }) in file.listeners.iter_mut().enumerate() {
+        let place = root.key("listeners").index(index);
         if let Some(jwt) = jwt {
-            visit(root.key("listeners").index(index).key("jwt").key("keysFile"), &mut jwt.keys_file);
+            visit(place.key("jwt").key("keysFile"), &mut jwt.keys_file);
+        }
+        if let Some(tls) = tls {
+            each_path_of_tls(tls, &place.key("tls"), visit);
         }
     }
     match &mut file.geo {
@@ -47,12 +51,35 @@ pub(crate) fn resolve(base: &Path, path: &Path) -> PathBuf {
     std::path::absolute(&joined).unwrap_or(joined)
 }
 
+fn each_path_of_tls(tls: &mut ListenerTls, place: &Place, visit: &mut dyn FnMut(Place, &mut PathBuf)) {
+    for (index, files) in tls.certificates.iter_mut().enumerate() {
+        let place = place.key("certificates").index(index);
+        visit(place.key("certFile"), &mut files.cert_file);
+        visit(place.key("keyFile"), &mut files.key_file);
+    }
+    for (key, path) in [("clientCaFile", &mut tls.client_ca_file), ("crlFile", &mut tls.crl_file)] {
+        if let Some(path) = path {
+            visit(place.key(key), path);
+        }
+    }
+}
+
 fn each_path_of_service(service: &mut Service, place: &Place, visit: &mut dyn FnMut(Place, &mut PathBuf)) {
     if let Some(path) = &mut service.salt_file {
         visit(place.key("saltFile"), path);
     }
     if let Some(path) = service.override_.as_mut().and_then(|rule| rule.secret_file.as_mut()) {
         visit(place.key("override").key("secretFile"), path);
+    }
+    for (name, variant) in &mut service.variants {
+        let place = place.key("variants").key(name.as_str()).key("tls");
+        if let Some(UpstreamTls { ca_file, client_cert_file, client_key_file, .. }) = &mut variant.tls {
+            let fields =
+                [("caFile", ca_file), ("clientCertFile", client_cert_file), ("clientKeyFile", client_key_file)];
+            for (key, path) in fields.into_iter().filter_map(|(key, path)| Some((key, path.as_mut()?))) {
+                visit(place.key(key), path);
+            }
+        }
     }
     for (index, cohort) in service.cohorts.iter_mut().enumerate() {
         if let Some(condition) = &mut cohort.when {

@@ -13,6 +13,15 @@ use std::path::PathBuf;
 
 use super::values::{Duration, Percent, Size, Weight, networks};
 
+mod mirror;
+mod tls;
+
+pub use tls::{
+    CertificateFiles, ClientAuth, ListenerTls, ProxyProtocolFrom, ProxyProtocolVersion, TlsVersion, UpstreamTls,
+};
+
+pub use mirror::{Mirror, MirrorIgnore, MirrorPart};
+
 /// A Ringway configuration: who listens, what is released, and how requests find it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -48,6 +57,10 @@ pub struct Listener {
     pub name: Option<String>,
     /// IP address and port, such as `0.0.0.0:8080` or `[::]:8080`.
     pub address: SocketAddr,
+    /// Speaks TLS, with HTTP/2 or HTTP/1.1 by ALPN. Default: plain HTTP.
+    pub tls: Option<ListenerTls>,
+    /// Believes PROXY protocol headers of load balancers, before TLS. Default: nobody's.
+    pub proxy_protocol: Option<ProxyProtocolFrom>,
     /// Networks whose `X-Forwarded-For` and geo headers are believed. Default: none.
     #[serde(default, deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
@@ -170,6 +183,8 @@ pub struct Service {
     /// Groups of requests; the first that matches wins, `everyone` takes the rest.
     #[serde(default)]
     pub cohorts: Vec<Cohort>,
+    /// Copies of requests to another variant, whose answers are compared and thrown away.
+    pub mirror: Option<Mirror>,
 }
 
 /// A place where the user key is read.
@@ -217,6 +232,10 @@ pub struct Variant {
     /// The protocol spoken to the endpoints. Default `http1`.
     #[serde(default)]
     pub protocol: Protocol,
+    /// Speaks TLS to the endpoints. Default: plain TCP.
+    pub tls: Option<UpstreamTls>,
+    /// Tells the endpoints the client's address by a PROXY protocol header. Default: it is told in headers only.
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
     /// How endpoints are chosen. Default `roundRobin`.
     #[serde(default)]
     pub load_balancing: LoadBalancing,
@@ -234,7 +253,10 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 over plain TCP, with prior knowledge.
     H2c,
-    /// What the client speaks: HTTP/2 (h2c) for HTTP/2 requests, HTTP/1.1 for the others.
+    /// HTTP/2 over TLS.
+    Http2,
+    /// Over TLS: what the endpoint chooses by ALPN. Without: what the client speaks, HTTP/2 (h2c) for HTTP/2 requests
+    /// and HTTP/1.1 for the others.
     Auto,
 }
 

@@ -179,12 +179,8 @@ fn planned_key(key: &str, place: &Place) -> Option<&'static str> {
     }
     let keys: Vec<&str> = place.steps().iter().filter_map(name).collect();
     Some(match (keys.as_slice(), key) {
-        (["listeners", _], "tls") => "terminate TLS in front of ringway, and remove the key",
-        (["listeners", _], "proxyProtocol") => "use `trustedProxies` with X-Forwarded-For, and remove the key",
         (["admin", _], "tokensFile") => "keep the admin door on loopback or a unix socket, and remove the key",
-        (["services", _, _], "mirror") => "remove the key; nothing is mirrored",
         (["services", _, _], "rollout") => "remove the key, and edit the weights by hand",
-        (["services", _, "variants", _, _], "tls") => "remove the key; endpoints are reached over plain TCP",
         (["services", _, "variants", _, _], "healthCheck" | "outlierDetection") => {
             "remove the key; `fallback` covers endpoints that cannot be reached"
         }
@@ -198,7 +194,6 @@ fn planned_key(key: &str, place: &Place) -> Option<&'static str> {
 fn planned_value(value: &str) -> Option<&'static str> {
     match value {
         "consistentHash" => Some("use `roundRobin` or `leastRequest`"),
-        "http2" => Some("use `h2c`, HTTP/2 over plain TCP"),
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! What metrics tell of a snapshot: weights and endpoints.
 
+use super::certificates::certificates;
 use crate::model::BUCKETS;
 use crate::routing::Snapshot;
 use crate::routing::snapshot::{Cohort, Service};
@@ -15,6 +16,7 @@ pub(super) fn facts(snapshot: &Snapshot, now: Instant) -> Facts {
         rev: snapshot.rev.to_string(),
         weights: cohorts.flat_map(weights).collect(),
         endpoints: snapshot.services.iter().flat_map(|service| endpoints(service, now)).collect(),
+        certificates: certificates(snapshot),
     }
 }
 

@@ -9,6 +9,7 @@
 //! Requests never wait for it: with this thread gone, the workers serve their last snapshot.
 
 mod address;
+mod certificates;
 pub mod client;
 mod drain;
 mod facts;

@@ -3,6 +3,7 @@
 //! All of it or nothing: whatever fails on the way, the snapshot in force, its listeners and its counts stay.
 
 use crate::config::{ConfigErrors, Loaded, load};
+use crate::control::certificates::{self, CertificateWatch};
 use crate::control::facts::{facts, slots};
 use crate::control::files::{Digests, Files, Fingerprint};
 use crate::control::memory::Memory;
@@ -75,6 +76,7 @@ pub struct State {
     /// Of the last load, also if it was rejected.
     pub(super) looked_at: Fingerprint,
     digests: Digests,
+    certificates: CertificateWatch,
 }
 
 /// Sockets of new listeners, by address of the file.
@@ -85,7 +87,8 @@ impl State {
     pub fn new(common: Common, plane: Box<dyn DataPlane>, files: Files, fingerprint: Fingerprint) -> State {
         let fixed = fixed(&common.in_force.load().loaded);
         let digests = Digests::default();
-        let state = State {
+        let certificates = CertificateWatch::default();
+        let mut state = State {
             common,
             plane,
             memory: None,
@@ -95,6 +98,7 @@ impl State {
             files,
             looked_at: fingerprint,
             digests,
+            certificates,
         };
         state.common.health.reload_applied(unix_seconds());
         state.tell_metrics();
@@ -102,8 +106,10 @@ impl State {
     }
 
     /// Tells metrics what is true now.
-    pub(super) fn tell_metrics(&self) {
-        self.common.metrics.state(facts(&self.common.snapshot.load(), Instant::now()));
+    pub(super) fn tell_metrics(&mut self) {
+        let facts = facts(&self.common.snapshot.load(), Instant::now());
+        certificates::warn(&mut self.certificates, &facts.certificates, unix_seconds() as i64);
+        self.common.metrics.state(facts);
     }
 
     /// The telemetry door, which tells health and metrics.
@@ -259,6 +265,7 @@ fn publish(state: &mut State, prepared: Prepared, bound: Bound, begun: Instant) 
     let named = state.files.named.clone();
 
     common.registry.keep(&slots(&snapshot));
+    snapshot.put_in_force();
     let previous = common.snapshot.swap(Arc::clone(&snapshot));
     let took = begun.elapsed();
     // rules first, listeners second: no connection meets a listener without its rules

@@ -82,7 +82,15 @@ mod tests {
     fn spec(name: &str) -> Spec {
         let targets = vec![Target::Name(name.to_owned(), 80)];
         let (service, variant) = ("shop".to_owned(), name.to_owned());
-        Spec { service, variant, targets, protocol: Protocol::Http1, balance: Balance::RoundRobin }
+        Spec {
+            service,
+            variant,
+            targets,
+            protocol: Protocol::Http1,
+            is_tls: false,
+            proxy_protocol: None,
+            balance: Balance::RoundRobin,
+        }
     }
 
     #[tokio::test]

@@ -4,12 +4,14 @@
 //! requests chosen by conditions; an *assignment* is the variant that a request got and the *reason* why.
 
 mod bucket;
+mod json_path;
 mod layout;
 mod outcome;
 mod text;
 mod weight;
 
 pub use bucket::{BUCKETS, Bucket, SaltKey};
+pub use json_path::{JsonPath, JsonStep, Places};
 pub use layout::{Layout, LayoutError, Range};
 pub use outcome::{FallbackCause, Fault, Outcome, Reason};
 pub use text::{grouped, is_deceiving, percent, printable, push_printable};

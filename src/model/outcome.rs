@@ -118,16 +118,19 @@ pub enum FallbackCause {
     Ejected,
     /// The variant's limits were reached.
     Limit,
+    /// The TLS handshake with the endpoint failed.
+    Tls,
 }
 
 impl FallbackCause {
     /// Every cause, in the order of its index.
-    pub const ALL: [FallbackCause; 5] = [
+    pub const ALL: [FallbackCause; 6] = [
         FallbackCause::Connect,
         FallbackCause::ConnectTimeout,
         FallbackCause::Resolve,
         FallbackCause::Ejected,
         FallbackCause::Limit,
+        FallbackCause::Tls,
     ];
 
     /// The label value in metrics and the word in logs.
@@ -138,6 +141,7 @@ impl FallbackCause {
             FallbackCause::Resolve => "resolve",
             FallbackCause::Ejected => "ejected",
             FallbackCause::Limit => "limit",
+            FallbackCause::Tls => "tls",
         }
     }
 

@@ -87,6 +87,7 @@ impl AnswerBody {
         self.deadline.set(now, wait.map_or(self.idle, |wait| self.shorter(wait)));
         if let Some(data) = frame.data_ref() {
             self.record.passed(data.len());
+            self.record.copy.iter().for_each(|copy| copy.note_data(data));
         }
     }
 }

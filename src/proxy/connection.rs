@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,8 +21,10 @@ use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 
 use super::arrived::Arrived;
+use super::error::ProxyError;
 use super::forward;
 use super::h2_guard::{self, Guarded, Tally};
+use super::handshake::{self, Agreed};
 use super::http1::{self, After, Wire};
 use super::idle::Silence;
 use super::socket::Socket;
@@ -30,7 +32,7 @@ use super::tunnel::{self, Tunnel};
 use super::worker::Worker;
 use crate::routing::snapshot::ListenerRules;
 use crate::telemetry::overload::Stage;
-use crate::upstream::{Deadline, Interim};
+use crate::upstream::{Alpn, Coalesced, Deadline, Interim, Wanted};
 
 /// A client's connection, as its requests see it.
 pub(super) struct Connection {
@@ -43,6 +45,8 @@ pub(super) struct Connection {
     /// The deadline of whatever an HTTP/1.1 connection is doing; HTTP/2 requests have their own.
     pub(super) deadline: Rc<Deadline>,
     pub(super) is_http2: Cell<bool>,
+    /// What was agreed upon in the TLS handshake; `None` for plain connections.
+    pub(super) tls: Option<Agreed>,
     /// Set by a request whose answer switches protocols: what to do once that answer is out.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
     /// What an HTTP/2 connection has been good for.
@@ -92,6 +96,8 @@ pub(super) async fn serve(
     peer: SocketAddr,
 ) {
     let _closed = OnClose(worker.clone());
+    let opened = handshake::open(&worker, &rules, stream, peer).await;
+    let Some(handshake::Opened { stream, peer, tls }) = opened else { return };
     let now = Instant::now();
     let connection = Rc::new(Connection {
         worker: worker.clone(),
@@ -101,6 +107,7 @@ pub(super) async fn serve(
         peer_text: address_value(peer),
         deadline: Rc::new(Deadline::new()),
         is_http2: Cell::new(false),
+        tls,
         tunnel: RefCell::new(None),
         tally: Tally::default(),
         silence: Rc::default(),
@@ -120,16 +127,14 @@ pub(super) async fn serve(
             return;
         }
         if connection.requests.get() == 0 {
-            // so few bytes may become either
-            while is_begin_of_preface(wire.borrow().unread()) {
-                if connection.more_comes(&wire, drain.as_mut()).await != More::Bytes {
-                    return;
+            match connection.begins_http2(&wire, drain.as_mut()).await {
+                None => return,
+                Some(false) => {}
+                Some(true) => {
+                    let Some(wire) = Rc::into_inner(wire) else { return };
+                    let (stream, before) = wire.into_inner().into_parts();
+                    return Box::pin(connection.clone().serve_http2(Socket::new(stream, before))).await;
                 }
-            }
-            if is_preface(wire.borrow().unread()) {
-                let Some(wire) = Rc::into_inner(wire) else { return };
-                let (stream, before) = wire.into_inner().into_parts();
-                return Box::pin(connection.clone().serve_http2(Socket::new(stream, before))).await;
             }
         }
         // boxed, so that all of it is given back while the connection is silent
@@ -175,6 +180,39 @@ impl Connection {
         if in_flight == 0 && self.is_http2.get() {
             self.deadline.set(now.into(), self.rules.timeouts.keep_alive);
         }
+    }
+
+    /// True for a connection within TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Refuses a request for a host that the connection was not opened for.
+    pub(super) fn check_authority(&self, host: &str) -> Result<(), ProxyError> {
+        match &self.tls {
+            Some(agreed) if !agreed.is_authority_for(host) => Err(ProxyError::Misdirected),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What a request wants of a connection to an endpoint.
+    pub(super) fn wants(&self, alpn: Alpn, client: IpAddr) -> Wanted {
+        Wanted { alpn, client: SocketAddr::new(client, self.peer.port()) }
+    }
+
+    /// Whether the connection speaks HTTP/2: as was agreed upon within TLS, else by its first bytes. `None` when it has
+    /// ended before that could be told.
+    async fn begins_http2(&self, wire: &RefCell<Wire>, mut drain: Drain<'_, '_>) -> Option<bool> {
+        if let Some(agreed) = &self.tls {
+            return Some(agreed.is_http2);
+        }
+        // so few bytes may become either
+        while is_begin_of_preface(wire.borrow().unread()) {
+            if self.more_comes(wire, drain.as_mut()).await != More::Bytes {
+                return None;
+            }
+        }
+        Some(is_preface(wire.borrow().unread()))
     }
 
     /// Waits for bytes until the deadline, which is soon when the worker drains.
@@ -246,7 +284,7 @@ impl Connection {
             .enable_connect_protocol()
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
-        let socket = TokioIo::new(Guarded::new(socket, self.clone()));
+        let socket = TokioIo::new(Guarded::new(Coalesced::new(socket), self.clone()));
         let mut http = pin!(builder.serve_connection(socket, service));
         self.deadline.set(tokio::time::Instant::now(), self.rules.timeouts.request_headers);
         let mut drain = pin!(self.worker.drain.notified());

@@ -14,6 +14,8 @@ pub enum ProxyError {
     BodyTooLarge,
     /// The request came by here before.
     Loop,
+    /// The connection's certificate does not vouch for the request's host (RFC 9110 §15.5.20).
+    Misdirected,
     /// No route leads anywhere.
     NoRoute,
     /// The client was too slow with its body.
@@ -40,13 +42,18 @@ impl ProxyError {
             ProxyError::ClientAborted => StatusCode::BAD_REQUEST,
             ProxyError::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ProxyError::Loop => StatusCode::LOOP_DETECTED,
+            ProxyError::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             ProxyError::NoRoute => StatusCode::NOT_FOUND,
             ProxyError::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             ProxyError::NoEndpoint(FallbackCause::ConnectTimeout) | ProxyError::AnswerTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
             }
             ProxyError::NoEndpoint(
-                FallbackCause::Connect | FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Limit,
+                FallbackCause::Connect
+                | FallbackCause::Resolve
+                | FallbackCause::Ejected
+                | FallbackCause::Limit
+                | FallbackCause::Tls,
             )
             | ProxyError::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             ProxyError::Reset | ProxyError::BadAnswer => StatusCode::BAD_GATEWAY,
@@ -59,12 +66,17 @@ impl ProxyError {
             ProxyError::Refused(refused) => refused.reason(),
             ProxyError::BodyTooLarge => "request body too large",
             ProxyError::Loop => "the request came by here before",
+            ProxyError::Misdirected => "this connection was opened for another host",
             ProxyError::NoRoute => "no route for this request",
             ProxyError::ClientTimeout => "the request body came too slowly",
             ProxyError::ClientAborted => "the request body broke off",
             ProxyError::NoEndpoint(FallbackCause::ConnectTimeout) => "connecting to the service took too long",
             ProxyError::NoEndpoint(
-                FallbackCause::Connect | FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Limit,
+                FallbackCause::Connect
+                | FallbackCause::Resolve
+                | FallbackCause::Ejected
+                | FallbackCause::Limit
+                | FallbackCause::Tls,
             ) => "no endpoint of the service is reachable",
             ProxyError::Overloaded => "short of memory, try again later",
             ProxyError::Reset => "the service closed the connection",
@@ -76,11 +88,11 @@ impl ProxyError {
     /// The response flag in the access log: Envoy's letters, so that existing tools can read it.
     pub fn flag(self) -> &'static str {
         match self {
-            ProxyError::Refused(_) | ProxyError::BodyTooLarge | ProxyError::Loop => "DPE",
+            ProxyError::Refused(_) | ProxyError::BodyTooLarge | ProxyError::Loop | ProxyError::Misdirected => "DPE",
             ProxyError::NoRoute => "NR",
             ProxyError::ClientTimeout => "SI",
             ProxyError::ClientAborted => "DC",
-            ProxyError::NoEndpoint(FallbackCause::Connect | FallbackCause::ConnectTimeout) => "UF",
+            ProxyError::NoEndpoint(FallbackCause::Connect | FallbackCause::ConnectTimeout | FallbackCause::Tls) => "UF",
             ProxyError::NoEndpoint(FallbackCause::Resolve | FallbackCause::Ejected) => "UH",
             ProxyError::NoEndpoint(FallbackCause::Limit) => "UO",
             ProxyError::Overloaded => "OM",
@@ -96,6 +108,7 @@ impl ProxyError {
             ProxyError::Refused(_)
             | ProxyError::BodyTooLarge
             | ProxyError::Loop
+            | ProxyError::Misdirected
             | ProxyError::NoRoute
             | ProxyError::ClientTimeout
             | ProxyError::ClientAborted => Fault::Downstream,
@@ -115,6 +128,7 @@ impl ProxyError {
             | ProxyError::Overloaded
             | ProxyError::BodyTooLarge
             | ProxyError::Loop
+            | ProxyError::Misdirected
             | ProxyError::NoRoute
             | ProxyError::ClientTimeout
             | ProxyError::ClientAborted => false,

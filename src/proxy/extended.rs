@@ -5,6 +5,7 @@
 //! becomes 200, and the stream becomes the client's end of the tunnel.
 
 use base64::Engine;
+use bytes::Bytes;
 use http::{HeaderValue, Method, header, request};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
@@ -47,7 +48,7 @@ pub(super) fn start(connection: &Rc<Connection>, client: OnUpgrade, tunnel: Tunn
         let open = Open(&connection);
         // a client that has gone meanwhile needs no tunnel
         if let Ok(upgraded) = client.await {
-            tunnel::run_stream(&connection, TokioIo::new(upgraded), tunnel).await;
+            tunnel::run(&connection, TokioIo::new(upgraded), Bytes::new(), tunnel).await;
         }
         drop(open);
     });

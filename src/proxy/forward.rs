@@ -15,6 +15,7 @@ use super::error::ProxyError;
 use super::extended;
 use super::grpc;
 use super::headers;
+use super::mirror;
 use super::record::Record;
 use super::send::{Outgoing, send};
 use super::tunnel::{self, Tunnel};
@@ -114,6 +115,7 @@ async fn forward(
     let fields = *fields;
 
     let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, fields, &rules.limits)?;
+    connection.check_authority(destination.host())?;
     check_length(body, rules.limits.body_bytes)?;
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
@@ -139,7 +141,8 @@ async fn forward(
     record.route(&route.name, &current);
     let service = &snapshot.services[route.service];
     let assignment = service.assign(&view);
-    let decision = Decision::of(service, route.timeouts, &assignment, is_secure(head, client.peer_trusted));
+    let is_secure = connection.is_secure() || is_secure(head, client.peer_trusted);
+    let decision = Decision::of(service, route.timeouts, &assignment, is_secure);
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
 
@@ -149,7 +152,7 @@ async fn forward(
     let wait = route.timeouts.request.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
     let wait = if is_streaming { grpc::bounded(wait, &head.headers) } else { wait };
     let body = std::mem::replace(body, ClientBody::Empty);
-    let (body, watch) = if body.is_end_stream() {
+    let (mut body, watch) = if body.is_end_stream() {
         deadline.set(started.into(), wait);
         (RequestBody::empty(), None)
     } else {
@@ -158,8 +161,10 @@ async fn forward(
         (body, Some(watch))
     };
     let client_end = if asked.wants_websocket { extended::client_end(head) } else { None };
+    record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
     let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
-    let outgoing = Outgoing { head, fields, additions, destination: &destination, body, watch, asked };
+    let outgoing =
+        Outgoing { head, fields, additions, destination: &destination, body, watch, asked, client: client.ip };
     let (answered, variant) = send(connection, outgoing, &decision, record, deadline, started).await?;
     let sent = Sent { variant, websocket_key, client_end, idle };
     finish(answered, sent, connection, &decision, record)
@@ -215,6 +220,7 @@ fn finish(
         return Err(ProxyError::BadAnswer);
     }
     record.answer(head.status.as_u16());
+    record.mirror_answer((sent.variant, &decision.service.variants[sent.variant].name), head, &answered.body);
     headers::strip_answer(&mut head.headers, answered.fields);
     head.version = Version::HTTP_11;
     if let Some(cookie) = &decision.issued
@@ -285,7 +291,7 @@ fn prepare<'r>(
     Ok(Additions {
         via,
         forwarded_for: headers::forwarded_for(lines, fields, &connection.peer_text),
-        scheme: (!has_scheme).then_some("http"),
+        scheme: (!has_scheme).then_some(if connection.is_secure() { "https" } else { "http" }),
         forwarded_host: destination.authority.as_ref().filter(|_| !has_host),
         request_id: headers::request_id(lines, fields, peer_trusted),
         traceparent: headers::trace_context(lines, fields),

@@ -1,5 +1,5 @@
 //! The data plane. The files stand in the order in which a request meets them:
-//! listener → connection → request → headers → forward → send → answer, with `record` all along, and `tunnel` for upgraded connections.
+//! listener → handshake → connection → request → headers → forward → send → answer, with `record` all along, and `tunnel` for upgraded connections.
 //!
 //! It knows nothing of files, reloads and rollouts: with all of that gone, it serves its last snapshot.
 
@@ -13,10 +13,13 @@ mod extended;
 mod forward;
 mod grpc;
 mod h2_guard;
+mod handshake;
 mod headers;
 mod http1;
 mod idle;
 mod listener;
+mod mirror;
+mod proxy_protocol;
 mod record;
 mod send;
 mod socket;
@@ -27,4 +30,5 @@ mod worker;
 pub use error::ProxyError;
 pub use headers::ViaName;
 pub use listener::bind;
+pub use mirror::Comparer;
 pub use worker::{Command, Shared, Worker, WorkerHandle, start};

@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderValue, Method, Version, header, request};
+use http::{HeaderMap, HeaderValue, Method, Version, header, request, response};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use super::additions::Additions;
 use super::connection::Connection;
 use super::error::ProxyError;
 use super::headers::{TRACEPARENT, X_REQUEST_ID};
+use super::mirror::Copied;
 use super::worker::Current;
 use crate::model::{Outcome, Reason};
 use crate::routing::snapshot::Service;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::overload::Stage;
 use crate::telemetry::{Finished, Slot};
-use crate::upstream::Endpoint;
+use crate::upstream::{Endpoint, UpstreamBody};
 
 /// What becomes of a request. It is recorded exactly once: when the answer is complete, when it breaks off, or, when
 /// the client goes away and everything about the request is dropped, by that drop.
@@ -30,6 +31,8 @@ pub(super) struct Record {
     is_finished: bool,
     log: Option<Box<LogFields>>,
     pub(super) bytes_out: u64,
+    /// The request's copy for the mirror.
+    pub(super) copy: Option<Box<Copied>>,
 }
 
 /// An answer beyond this is broken off when the process is out of memory.
@@ -82,6 +85,7 @@ impl Record {
             is_finished: false,
             log: None,
             bytes_out: 0,
+            copy: None,
         }
     }
 
@@ -215,8 +219,19 @@ impl Record {
         self.connection.tally.moved(bytes);
     }
 
+    /// What the mirror has to know of the endpoint's answer.
+    pub(super) fn mirror_answer(&mut self, variant: (usize, &str), head: &response::Parts, body: &UpstreamBody) {
+        if let Some(copy) = &mut self.copy {
+            let latency_us = microseconds(self.started).saturating_sub(self.overhead_us.unwrap_or(0));
+            copy.note_head(variant, head, body, latency_us);
+        }
+    }
+
     /// The answer is complete.
     pub(super) fn finish(&mut self) {
+        if let Some(copy) = self.copy.take() {
+            copy.send();
+        }
         self.end_with(self.outcome, self.flags);
     }
 

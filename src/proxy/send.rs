@@ -3,6 +3,7 @@
 use http::header::{self, HeaderValue};
 use http::{Uri, Version, request};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -17,7 +18,8 @@ use super::record::Record;
 use crate::model::Reason;
 use crate::routing::request::{Destination, Refused};
 use crate::upstream::{
-    Answered, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, Protocol, RequestBody, Sendable, Upstream,
+    Alpn, Answered, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, RequestBody, Sendable, Upstream,
+    Wanted,
 };
 
 /// A request that is ready to be sent, but for what depends on the variant and on the endpoint's protocol.
@@ -29,6 +31,8 @@ pub(super) struct Outgoing<'r> {
     pub(super) body: RequestBody,
     pub(super) watch: Option<Rc<BodyWatch>>,
     pub(super) asked: HopByHop,
+    /// The client, as far as trusted proxies tell it.
+    pub(super) client: IpAddr,
 }
 
 /// How often a request is sent again on another connection, when the one that it was to be sent on had been closed
@@ -50,10 +54,14 @@ pub(super) async fn send<'r>(
     let mut variant = decision.variant;
     let lease = loop {
         let upstream = &service.variants[variant].upstream;
-        // a handshake of RFC 6455 has no words in HTTP/2, so `auto` means HTTP/1.1 for it
-        let version = if outgoing.asked.wants_websocket { Version::HTTP_11 } else { outgoing.head.version };
-        let is_http2 = wants_http2(upstream, version);
-        match lend(connection, upstream, is_http2, decision, started).await {
+        let wants_websocket = outgoing.asked.wants_websocket;
+        let alpn = match upstream.spec().alpn(if wants_websocket { Version::HTTP_11 } else { outgoing.head.version }) {
+            // a handshake of RFC 6455 has no words in HTTP/2
+            Alpn::Either if wants_websocket => Alpn::Http1,
+            alpn => alpn,
+        };
+        let wanted = connection.wants(alpn, outgoing.client);
+        match lend(connection, upstream, wanted, decision, started).await {
             Ok(lease) => break lease,
             Err(PickError(cause)) => {
                 let is_first = variant == decision.variant;
@@ -81,24 +89,16 @@ pub(super) async fn send<'r>(
 async fn lend(
     connection: &Connection,
     upstream: &Upstream,
-    is_http2: bool,
+    wanted: Wanted,
     decision: &Decision<'_>,
     now: Instant,
 ) -> Result<Lease, PickError> {
     let worker = &connection.worker;
-    let lease = worker.pools.lease(upstream, is_http2, decision.timeouts.connect, now).await?;
+    let lease = worker.pools.lease(upstream, wanted, decision.timeouts.connect, now).await?;
     if !lease.is_reused() {
         worker.shard.upstream_opened();
     }
     Ok(lease)
-}
-
-fn wants_http2(upstream: &Upstream, version: Version) -> bool {
-    match upstream.spec().protocol {
-        Protocol::Http1 => false,
-        Protocol::H2c => true,
-        Protocol::Auto => version == Version::HTTP_2,
-    }
 }
 
 /// Sends a request on a connection and waits for the head of the answer.
@@ -115,13 +115,15 @@ async fn exchange(
     deadline: &Deadline,
     started: Instant,
 ) -> Result<Answered, ProxyError> {
-    let Outgoing { head, fields, additions, destination, mut body, watch, asked } = outgoing;
+    let Outgoing { head, fields, additions, destination, mut body, watch, asked, client } = outgoing;
     let is_http2 = lease.is_http2();
     // hyper's server has no way to send them on a stream
     let interim = (head.version == Version::HTTP_11).then_some(&connection.interim);
     let is_repeatable = watch.is_none() && head.method.is_idempotent();
+    // another connection must speak the protocol that the request is written for
+    let wanted = connection.wants(if is_http2 { Alpn::Http2 } else { Alpn::Http1 }, client);
     if is_http2 {
-        address_http2(head, destination, asked)?;
+        address_http2(head, destination, asked, upstream.spec().scheme())?;
         additions.insert_into(&mut head.headers);
     } else {
         address_http1(head, destination);
@@ -142,7 +144,7 @@ async fn exchange(
             Err(ExchangeError::Malformed) => return Err(ProxyError::BadAnswer),
             Err(ExchangeError::Body(error)) => return Err(error.into()),
         }
-        lease = lend(connection, upstream, is_http2, decision, started)
+        lease = lend(connection, upstream, wanted, decision, started)
             .await
             .map_err(|PickError(cause)| ProxyError::NoEndpoint(cause))?;
     }
@@ -168,7 +170,12 @@ async fn within<T>(
 }
 
 /// Writes the target of a request as HTTP/2 wants it.
-fn address_http2(head: &mut request::Parts, destination: &Destination, asked: HopByHop) -> Result<(), ProxyError> {
+fn address_http2(
+    head: &mut request::Parts,
+    destination: &Destination,
+    asked: HopByHop,
+    scheme: &str,
+) -> Result<(), ProxyError> {
     let target = destination.target.as_ref().unwrap_or(&head.uri).path_and_query().cloned();
     let target = target.ok_or(Refused::Target)?;
     if asked.takes_trailers {
@@ -176,7 +183,7 @@ fn address_http2(head: &mut request::Parts, destination: &Destination, asked: Ho
     }
     head.headers.remove(header::HOST);
     let authority = destination.authority.as_ref().map_or(&b"localhost"[..], HeaderValue::as_bytes);
-    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
     head.uri = uri.map_err(|_| Refused::Target)?;
     head.version = Version::HTTP_2;
     Ok(())

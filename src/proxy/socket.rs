@@ -3,16 +3,17 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::upstream::Stream;
 
 /// The socket of a client that speaks HTTP/2, with what was read of it before anybody knew what to do with it.
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     before: Bytes,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, before: Bytes) -> Socket {
+    pub(super) fn new(stream: Stream, before: Bytes) -> Socket {
         Socket { stream, before }
     }
 }
@@ -52,8 +53,9 @@ impl AsyncWrite for Socket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// TLS may hold what the socket did not take.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     /// Nothing: whether to close at once, to linger, or to go on as a tunnel is for the connection to decide.

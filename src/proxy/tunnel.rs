@@ -4,13 +4,15 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use crate::upstream::{Deadline, TunnelParts};
+use crate::upstream::{Deadline, Stream, TunnelParts};
 
 /// The endpoint's end of a tunnel that begins when the answer is out.
 pub(super) struct Tunnel {
@@ -38,7 +40,12 @@ pub(super) fn is_answer_to(key: &[u8], answered: &HeaderMap) -> bool {
 }
 
 /// Copies bytes both ways until one end closes, or neither has sent anything for the listener's tunnel timeout.
-pub(super) async fn run(connection: &Connection, mut client: TcpStream, early: Bytes, tunnel: Tunnel) {
+pub(super) async fn run(
+    connection: &Connection,
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
+    early: Bytes,
+    tunnel: Tunnel,
+) {
     let TunnelParts { stream: mut upstream, read: answered } = tunnel.upstream;
     let idle = connection.rules.timeouts.tunnel;
     let deadline = Deadline::new();
@@ -46,33 +53,12 @@ pub(super) async fn run(connection: &Connection, mut client: TcpStream, early: B
     let copy = async {
         client.write_all(&answered).await?;
         upstream.write_all(&early).await?;
+        client.flush().await?;
+        upstream.flush().await?;
         copy_both_ways(&mut client, &mut upstream, &deadline, idle).await
     };
     tokio::select! {
         // how a tunnel ends is between its two ends
-        _ = copy => {}
-        () = deadline.passed() => {}
-        () = drained(connection) => {}
-    }
-}
-
-/// The same, for a client whose end is a stream among others.
-pub(super) async fn run_stream(connection: &Connection, client: impl AsyncRead + AsyncWrite, tunnel: Tunnel) {
-    let TunnelParts { stream: mut upstream, read: answered } = tunnel.upstream;
-    let idle = connection.rules.timeouts.tunnel;
-    let deadline = Deadline::new();
-    deadline.set(Instant::now(), idle);
-    let (client_read, mut client_write) = tokio::io::split(client);
-    let copy = async {
-        client_write.write_all(&answered).await?;
-        client_write.flush().await?;
-        let (upstream_read, upstream_write) = upstream.split();
-        tokio::try_join!(
-            copy(client_read, upstream_write, &deadline, idle),
-            copy(upstream_read, client_write, &deadline, idle)
-        )
-    };
-    tokio::select! {
         _ = copy => {}
         () = deadline.passed() => {}
         () = drained(connection) => {}
@@ -89,35 +75,85 @@ async fn drained(connection: &Connection) {
 }
 
 async fn copy_both_ways(
-    client: &mut TcpStream,
-    upstream: &mut TcpStream,
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    upstream: &mut Stream,
     deadline: &Deadline,
     idle: Duration,
 ) -> std::io::Result<()> {
-    let (client_read, client_write) = client.split();
-    let (upstream_read, upstream_write) = upstream.split();
-    tokio::try_join!(
-        copy(client_read, upstream_write, deadline, idle),
-        copy(upstream_read, client_write, deadline, idle)
-    )?;
-    Ok(())
+    let (mut up, mut down) = (Direction::new(), Direction::new());
+    std::future::poll_fn(|cx| {
+        let up = up.poll_copy(cx, client, upstream, deadline, idle)?;
+        let down = down.poll_copy(cx, upstream, client, deadline, idle)?;
+        if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
 }
 
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    deadline: &Deadline,
-    idle: Duration,
-) -> std::io::Result<()> {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        let count = from.read(&mut buffer).await?;
-        deadline.set(Instant::now(), idle);
-        if count == 0 {
-            return to.shutdown().await;
+/// One way of a tunnel, and what is on it.
+struct Direction {
+    buffer: Box<[u8]>,
+    /// Read and not yet written.
+    waiting: Range<usize>,
+    needs_flush: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Nothing more comes; what was read has still to go out.
+    Ended,
+    Done,
+}
+
+impl Direction {
+    fn new() -> Direction {
+        Direction { buffer: vec![0; BUFFER_BYTES].into(), waiting: 0..0, needs_flush: false, state: State::Open }
+    }
+
+    /// Moves bytes until it has to wait; ready when the end has been passed on.
+    fn poll_copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+        deadline: &Deadline,
+        idle: Duration,
+    ) -> Poll<std::io::Result<()>> {
+        while self.state != State::Done {
+            if !self.waiting.is_empty() {
+                match ready!(Pin::new(&mut *to).poll_write(cx, &self.buffer[self.waiting.clone()]))? {
+                    0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                    count => self.waiting.start += count,
+                }
+                self.needs_flush = true;
+                continue;
+            }
+            if self.state == State::Ended {
+                ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                self.state = State::Done;
+                continue;
+            }
+            let mut buffer = ReadBuf::new(&mut self.buffer);
+            match Pin::new(&mut *from).poll_read(cx, &mut buffer) {
+                Poll::Ready(result) => {
+                    result?;
+                    self.waiting = 0..buffer.filled().len();
+                    deadline.set(Instant::now(), idle);
+                    if self.waiting.is_empty() {
+                        self.state = State::Ended;
+                    }
+                }
+                Poll::Pending => {
+                    if self.needs_flush {
+                        ready!(Pin::new(&mut *to).poll_flush(cx))?;
+                        self.needs_flush = false;
+                    }
+                    return Poll::Pending;
+                }
+            }
         }
-        to.write_all(&buffer[..count]).await?;
-        to.flush().await?;
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -14,6 +14,7 @@ use super::date::Date;
 use super::headers::ViaName;
 use super::idle::{IdleQueue, Silence};
 use super::listener::{self, Listening};
+use super::mirror::{Comparer, Lanes};
 use crate::routing::Snapshot;
 use crate::routing::snapshot::ListenerRules;
 use crate::telemetry::access_log::LogShard;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub overload: Arc<Overload>,
     /// The name under which this process signs `Via`.
     pub via: ViaName,
+    /// Where answers to copied requests are compared.
+    pub comparer: Comparer,
 }
 
 /// What the control thread asks of a worker.
@@ -59,6 +62,7 @@ pub struct Worker {
     pub(super) shard: Arc<Shard>,
     pub(super) log: Option<LogShard>,
     pub(super) pools: Rc<Pools>,
+    pub(super) mirrors: Lanes,
     /// Woken when the worker drains.
     pub(super) drain: Notify,
     pub(super) is_draining: Cell<bool>,
@@ -85,19 +89,23 @@ const TICK: Duration = Duration::from_millis(200);
 /// Starts a worker on a thread of its own.
 pub fn start(number: usize, shared: Arc<Shared>, log: Option<LogShard>) -> io::Result<WorkerHandle> {
     let (commands, inbox) = mpsc::unbounded_channel();
-    let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
-    drop(runtime?); // fails here, where it can be told, rather than on the thread
+    let (started, has_started) = std::sync::mpsc::channel();
     let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let built = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
         match built {
             Ok(runtime) => {
+                // whoever waits for it is told; nobody else asks
+                let _ = started.send(Ok(()));
                 let worker = Rc::new(Worker::new(number, shared, log));
                 panics::count_in(worker.shard.clone());
                 runtime.block_on(run(worker, inbox));
             }
-            Err(error) => tracing::error!(%error, number, "a worker could not start"),
+            Err(error) => {
+                let _ = started.send(Err(error));
+            }
         }
     })?;
+    has_started.recv().unwrap_or_else(|_| Err(io::Error::other("the worker ended before it began")))?;
     Ok(WorkerHandle { commands, thread })
 }
 
@@ -163,6 +171,7 @@ impl Worker {
             shard,
             log,
             pools: Rc::default(),
+            mirrors: Lanes::default(),
             drain: Notify::new(),
             is_draining: Cell::new(false),
             date: RefCell::new(Date::now()),

@@ -8,19 +8,21 @@ use std::time::Duration;
 
 use super::condition::{Condition, GeoTest};
 use super::host_pattern::HostPattern;
+use super::mirror;
 use super::path;
 use super::routes::{Match, PathTest, Route, RouteTable, Timeouts};
 use super::snapshot::{
     Cohort, ListenerLimits, ListenerRules, ListenerTimeouts, Override, Service, Snapshot, Variant, host_patterns,
 };
 use super::test::Test;
+use super::tls::{self, ListenerTls, compile_client};
 use super::user_key::KeySource;
 use super::view::Trust;
 use crate::config::files::{Continent, Country, Expected, References, Subdivision};
 use crate::config::{Place, schema, values};
 use crate::model::{BUCKETS, DEFAULT_ROUTE, EVERYONE, Layout, STABLE, SaltKey, Weight};
 use crate::telemetry::Registry;
-use crate::upstream::{Balance, Protocol, Spec, Target, Upstreams};
+use crate::upstream::{Balance, Spec, Target, Upstreams};
 
 /// What a compilation builds on.
 pub struct Foundation<'f> {
@@ -42,7 +44,7 @@ pub struct CompileError {
     pub message: String,
 }
 
-type Result<T> = std::result::Result<T, CompileError>;
+pub(super) type Result<T> = std::result::Result<T, CompileError>;
 
 /// Compiles a file that `check` has found valid.
 pub fn compile(file: &schema::File, rev: &str, on: &Foundation<'_>) -> Result<Snapshot> {
@@ -53,7 +55,9 @@ pub fn compile(file: &schema::File, rev: &str, on: &Foundation<'_>) -> Result<Sn
     }
     let mut listeners = HashMap::new();
     for listener in &file.listeners {
-        listeners.insert(listener.address, Arc::new(compile_listener(listener, on)));
+        let tls = listener.tls.as_ref().map(|tls| ListenerTls::compile(tls, on.references.tls())).transpose();
+        let tls = tls.map_err(|message| error(&root.key("listeners"), message))?;
+        listeners.insert(listener.address, Arc::new(compile_listener(listener, tls, on)));
     }
     Ok(Snapshot {
         rev: rev.into(),
@@ -65,17 +69,19 @@ pub fn compile(file: &schema::File, rev: &str, on: &Foundation<'_>) -> Result<Sn
     })
 }
 
-fn error(place: &Place, message: impl ToString) -> CompileError {
+pub(super) fn error(place: &Place, message: impl ToString) -> CompileError {
     CompileError { place: place.clone(), message: message.to_string() }
 }
 
-fn compile_listener(listener: &schema::Listener, on: &Foundation<'_>) -> ListenerRules {
+fn compile_listener(listener: &schema::Listener, tls: Option<ListenerTls>, on: &Foundation<'_>) -> ListenerRules {
     let (limits, timeouts) = (&listener.limits, &listener.timeouts);
     let (default, patience) = (ListenerLimits::default(), ListenerTimeouts::default());
     let size = |size: Option<values::Size>, default: usize| size.map_or(default, |size| size.0 as usize);
     let duration = |given: Option<values::Duration>, default: Duration| given.map_or(default, |given| given.0);
     ListenerRules {
         name: listener.name.clone().unwrap_or_else(|| listener.address.to_string()).into(),
+        tls,
+        proxy_protocol: listener.proxy_protocol.as_ref().map(|proxies| proxies.from.clone().into()),
         trust: Trust {
             proxies: listener.trusted_proxies.clone().into(),
             keys: listener.jwt.as_ref().and_then(|jwt| on.references.keys(&jwt.keys_file)),
@@ -127,6 +133,8 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
         text.extend_from_slice(format!("{name}/{cohort}").as_bytes());
         SaltKey::new(&text)
     };
+    let cohorts = compile_cohorts(name, service, &variants, remainder, own_salt, on, &place.key("cohorts"))?;
+    let mirror = mirror::compile(name, service, &variants, &cohorts, on, &place.key("mirror"))?;
     Ok(Service {
         name: name.into(),
         header: header_value(name, place)?,
@@ -138,7 +146,8 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
         },
         fallback,
         expose_assignment: service.expose_assignment,
-        cohorts: compile_cohorts(name, service, &variants, remainder, own_salt, on, &place.key("cohorts"))?,
+        cohorts,
+        mirror,
         remainder,
         variants,
     })
@@ -161,11 +170,9 @@ fn compile_variants(
             service: name.to_owned(),
             variant: variant_name.clone(),
             targets: targets.collect::<Result<_>>()?,
-            protocol: match variant.protocol {
-                schema::Protocol::Http1 => Protocol::Http1,
-                schema::Protocol::H2c => Protocol::H2c,
-                schema::Protocol::Auto => Protocol::Auto,
-            },
+            protocol: tls::protocol(variant.protocol),
+            is_tls: variant.tls.is_some(),
+            proxy_protocol: variant.proxy_protocol.map(tls::proxy_version),
             balance: match variant.load_balancing {
                 schema::LoadBalancing::RoundRobin => Balance::RoundRobin,
                 schema::LoadBalancing::LeastRequest => Balance::LeastRequest,
@@ -175,11 +182,14 @@ fn compile_variants(
             let place = place.key("setHeaders").key(header);
             Ok((header_name(header, &place)?, header_value(value, &place)?))
         });
+        let upstream = on.upstreams.obtain(spec);
+        let tls = variant.tls.as_ref().map(|tls| compile_client(tls, on.references.tls(), &upstream)).transpose();
         Ok(Variant {
             name: variant_name.as_str().into(),
             header: header_value(variant_name, &place)?,
             version: variant.version.as_deref().map(Into::into),
-            upstream: on.upstreams.obtain(spec),
+            upstream,
+            tls: tls.map_err(|message| error(&place.key("tls"), message))?,
             set_headers: set_headers.collect::<Result<_>>()?,
         })
     };
@@ -398,11 +408,11 @@ pub(super) fn as_matched(path: &str) -> String {
     path::normalise(path).map_or_else(|_| path.to_owned(), |normalised| normalised.matched.into_owned())
 }
 
-fn compile_methods(methods: &[String], place: &Place) -> Result<Box<[Method]>> {
+pub(super) fn compile_methods(methods: &[String], place: &Place) -> Result<Box<[Method]>> {
     methods.iter().map(|method| Method::from_bytes(method.as_bytes()).map_err(|e| error(place, e))).collect()
 }
 
-fn header_name(name: &str, place: &Place) -> Result<HeaderName> {
+pub(super) fn header_name(name: &str, place: &Place) -> Result<HeaderName> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|problem| error(place, problem))
 }
 

@@ -33,8 +33,12 @@ pub const KEPT_FROM_CONNECTION: [&str; 11] = [
     "x-request-id",
 ];
 
-/// Removes what a peer must not tell (`fields` are those that are there): fields of ours, origins from peers that are not trusted, and other spellings
-/// (`x_user`, `x.user`) of names that rules rely on, which many services cannot tell apart from the real ones.
+/// The mark of a copied request. From a trusted peer it is believed: a copy must not be copied again.
+pub const X_RINGWAY_MIRROR: HeaderName = HeaderName::from_static("x-ringway-mirror");
+
+/// Removes what a peer must not tell (`fields` are those that are there): fields of ours, origins from peers that are
+/// not trusted, and other spellings (`x_user`, `x.user`) of names that rules rely on, which many services cannot tell
+/// apart from the real ones.
 pub fn strip_forged(
     headers: &mut HeaderMap,
     fields: Fields,
@@ -46,6 +50,7 @@ pub fn strip_forged(
     if !tells_geo && !fields.has(Fields::EXTENDED.and(Fields::ALIAS)) {
         return;
     }
+    let has_aliases = fields.has(Fields::ALIAS);
     let mut forged: SmallVec<[HeaderName; 4]> = SmallVec::new();
     for name in headers.keys() {
         let text = name.as_str();
@@ -53,7 +58,8 @@ pub fn strip_forged(
         // few names begin like any of ours or of those that say an origin: the others need one look
         let is_named = text.starts_with("x-") || text.starts_with("forwarded");
         let is_origin = is_named && !peer_trusted && ORIGIN_FIELDS.contains(&text);
-        if is_geo || is_origin || (is_named && is_ours(text)) || is_alias(text, relied_on) {
+        let is_ours = is_named && is_ours(text) && !(peer_trusted && *name == X_RINGWAY_MIRROR);
+        if is_geo || is_origin || is_ours || (has_aliases && is_alias(text, relied_on)) {
             forged.push(name.clone());
         }
     }

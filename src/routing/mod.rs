@@ -16,6 +16,7 @@ pub mod explain;
 pub mod forged;
 pub mod host;
 pub mod host_pattern;
+pub mod mirror;
 pub mod path;
 pub mod prepare;
 pub mod query;
@@ -23,6 +24,8 @@ pub mod request;
 pub mod routes;
 pub mod snapshot;
 mod test;
+mod ticketer;
+pub mod tls;
 pub mod user_key;
 pub mod view;
 

@@ -2,19 +2,21 @@
 
 use http::{HeaderName, HeaderValue};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::condition::Condition;
 use super::host_pattern::HostPattern;
+use super::mirror::Mirror;
 use super::routes::RouteTable;
+use super::tls::ListenerTls;
 use super::user_key::KeySource;
 use super::view::Trust;
 use crate::config::files::{Geo, Secret};
 use crate::model::{Layout, SaltKey, Weight};
 use crate::telemetry::Slot;
-use crate::upstream::Upstream;
+use crate::upstream::{ClientTls, Upstream};
 
 /// The immutable compiled state that serves requests. Published by one pointer, loaded once per request.
 pub struct Snapshot {
@@ -37,6 +39,10 @@ pub struct Snapshot {
 pub struct ListenerRules {
     /// The name in logs.
     pub name: Box<str>,
+    /// TLS; `None` for plain HTTP.
+    pub tls: Option<ListenerTls>,
+    /// Whose connections begin with a PROXY protocol header.
+    pub proxy_protocol: Option<Box<[ipnet::IpNet]>>,
     /// Whom it believes.
     pub trust: Trust,
     /// What a client may use.
@@ -99,6 +105,8 @@ pub struct Service {
     pub remainder: usize,
     /// The groups, in order; `everyone` is the last one.
     pub cohorts: Box<[Cohort]>,
+    /// Which requests are copied to another variant.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// How a request may ask for the new version (`always`) or refuse it (`never`).
@@ -123,6 +131,8 @@ pub struct Variant {
     pub version: Option<Box<str>>,
     /// Its endpoints.
     pub upstream: Arc<Upstream>,
+    /// How new connections to it speak TLS, from [`Snapshot::put_in_force`] on.
+    pub tls: Option<Arc<ClientTls>>,
     /// Headers set on requests to it.
     pub set_headers: Box<[(HeaderName, HeaderValue)]>,
 }
@@ -159,6 +169,16 @@ impl Snapshot {
         }
     }
 
+    /// Gives upstreams, which outlive snapshots, what new connections of theirs use from now on.
+    pub fn put_in_force(&self) {
+        for variant in self.services.iter().flat_map(|service| &service.variants) {
+            variant.upstream.set_tls(variant.tls.clone());
+        }
+        for mirror in self.services.iter().filter_map(|service| service.mirror.as_ref()) {
+            mirror.upstream.set_tls(mirror.tls.clone());
+        }
+    }
+
     /// The rules of a listener. `None` once the listener is gone from the file.
     pub fn rules(&self, address: &SocketAddr) -> Option<&Arc<ListenerRules>> {
         self.listeners.get(address)
@@ -172,10 +192,19 @@ impl Service {
     }
 }
 
+impl ListenerRules {
+    /// True for a peer whose connections must begin with a PROXY protocol header.
+    pub fn expects_proxy_header(&self, peer: IpAddr) -> bool {
+        let networks = self.proxy_protocol.as_deref().unwrap_or_default();
+        let peer = peer.to_canonical();
+        networks.iter().any(|network| network.contains(&peer))
+    }
+}
+
 impl Default for ListenerRules {
     fn default() -> ListenerRules {
         let (limits, timeouts) = (ListenerLimits::default(), ListenerTimeouts::default());
-        ListenerRules { name: "".into(), trust: Trust::default(), limits, timeouts }
+        ListenerRules { name: "".into(), tls: None, proxy_protocol: None, trust: Trust::default(), limits, timeouts }
     }
 }
 

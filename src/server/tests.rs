@@ -246,6 +246,7 @@ fn the_workers_go_on_when_the_control_thread_breaks_off() {
         connections: AtomicUsize::new(0),
         connections_max: 10,
         via: ViaName::random(),
+        comparer: Comparer::default(),
     });
     let mut workers = Workers::start(1, &shared, None).unwrap();
     let address = "127.0.0.1:0".parse().unwrap();

@@ -6,6 +6,7 @@
 mod collect;
 mod exposition;
 mod fold;
+mod mirror;
 mod process;
 
 use super::access_log::LogCounters;
@@ -91,6 +92,12 @@ const OVERHEAD: Family = family(
 );
 const ENDPOINTS: Family =
     family(Gauge, "ringway_upstream_endpoints", "Endpoints by their state.", &["service", "variant", "state"]);
+const CERTIFICATES: Family = family(
+    Gauge,
+    "ringway_tls_certificate_expiry_seconds",
+    "When the certificate of a listener expires, in seconds since 1970.",
+    &["listener", "name"],
+);
 const BUILD_INFO: Family = family(Gauge, "ringway_build_info", "The version of Ringway.", &["version"]);
 const LOG_DROPPED: Family = family(
     Counter,
@@ -131,7 +138,7 @@ const PROCESS_START: Family =
     family(Gauge, "process_start_time_seconds", "When the process started, in seconds since 1970.", &[]);
 
 /// The families of the recorder.
-const RECORDED: [&Family; 23] = [
+const RECORDED: [&Family; 24] = [
     &REQUESTS,
     &DURATION,
     &IN_FLIGHT,
@@ -146,6 +153,7 @@ const RECORDED: [&Family; 23] = [
     &CONFIG_INFO,
     &OVERHEAD,
     &ENDPOINTS,
+    &CERTIFICATES,
     &BUILD_INFO,
     &LOG_DROPPED,
     &FOLDED,
@@ -178,6 +186,19 @@ pub struct Facts {
     pub weights: HashMap<Slot, WeightFact>,
     /// How many endpoints there are in each state; one entry for each service, variant and state, 0 included.
     pub endpoints: Vec<EndpointFact>,
+    /// The certificates of listeners.
+    pub certificates: Vec<CertificateFact>,
+}
+
+/// When a certificate of a listener expires.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CertificateFact {
+    /// The listener's name.
+    pub listener: String,
+    /// The first name of the certificate.
+    pub name: String,
+    /// The last second of its validity, in seconds since 1970.
+    pub expires_unix_seconds: i64,
 }
 
 /// A variant's shares of a cohort, 0 to 1.
@@ -292,6 +313,11 @@ mod tests {
                 state: "healthy",
                 count: 2,
             }],
+            certificates: vec![CertificateFact {
+                listener: "public".into(),
+                name: "shop.example.com".into(),
+                expires_unix_seconds: 1_800_000_000,
+            }],
         });
         for latency_us in [5_000, 6_000, 20_000_000] {
             story.request(slot, 200, latency_us);
@@ -322,6 +348,7 @@ mod tests {
             rev: "1".into(),
             weights: HashMap::from([(slot, WeightFact { configured, in_force })]),
             endpoints: vec![EndpointFact { service: "s".into(), variant: "v".into(), state: "healthy", count: 0 }],
+            certificates: vec![CertificateFact { listener: "l".into(), name: "n".into(), expires_unix_seconds: 0 }],
         });
         for code in [200, 500, 502, 503, 504] {
             let labels = format!(r#"service="shop",cohort="everyone",variant="stable",reason="only",code="{code}""#);

@@ -13,6 +13,7 @@ pub mod access_log;
 pub mod door;
 pub mod health;
 pub mod metrics;
+pub mod mirror;
 pub mod overload;
 pub mod panics;
 pub mod recorder;

@@ -8,13 +8,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
-use super::Deadline;
+use super::{Deadline, Tee};
 
 /// A request's body on its way from the client to an endpoint.
 ///
 /// It is streamed: the next piece is read from the client only when the endpoint has taken the one before.
 pub struct RequestBody {
     inner: Option<ClientBody>,
+    /// Keeps what passes.
+    tee: Option<Rc<Tee>>,
     watch: Option<Rc<BodyWatch>>,
     max_bytes: Option<u64>,
 }
@@ -27,6 +29,8 @@ pub enum ClientBody {
     Http1(Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>),
     /// Of an HTTP/2 stream.
     Http2(Incoming),
+    /// One that is there as a whole.
+    Whole(Bytes),
 }
 
 /// Why a client's body could not be passed on.
@@ -61,7 +65,17 @@ const PROGRESS_STEP: u64 = 1024;
 impl RequestBody {
     /// A body of no bytes.
     pub fn empty() -> RequestBody {
-        RequestBody { inner: None, watch: None, max_bytes: None }
+        RequestBody { inner: None, tee: None, watch: None, max_bytes: None }
+    }
+
+    /// A body that is there as a whole.
+    pub fn whole(bytes: Bytes) -> RequestBody {
+        RequestBody { inner: Some(ClientBody::Whole(bytes)), ..RequestBody::empty() }
+    }
+
+    /// Keeps what passes from now on.
+    pub fn keep_in(&mut self, tee: Rc<Tee>) {
+        self.tee = Some(tee);
     }
 
     /// The body of a client's request. While it passes, `deadline` is moved `idle` ahead with each progress, and
@@ -82,7 +96,7 @@ impl RequestBody {
             idle,
             answer,
         });
-        (RequestBody { inner: Some(inner), watch: Some(watch.clone()), max_bytes }, watch)
+        (RequestBody { inner: Some(inner), tee: None, watch: Some(watch.clone()), max_bytes }, watch)
     }
 }
 
@@ -93,6 +107,7 @@ impl ClientBody {
             ClientBody::Empty => true,
             ClientBody::Http1(body) => body.is_end_stream(),
             ClientBody::Http2(body) => body.is_end_stream(),
+            ClientBody::Whole(bytes) => bytes.is_empty(),
         }
     }
 
@@ -102,6 +117,7 @@ impl ClientBody {
             ClientBody::Empty => SizeHint::with_exact(0),
             ClientBody::Http1(body) => body.size_hint(),
             ClientBody::Http2(body) => body.size_hint(),
+            ClientBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 
@@ -110,6 +126,8 @@ impl ClientBody {
             ClientBody::Empty => Poll::Ready(None),
             ClientBody::Http1(body) => body.as_mut().poll_frame(cx),
             ClientBody::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|_| BodyError::Broken),
+            ClientBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            ClientBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         }
     }
 }
@@ -137,13 +155,15 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let max_bytes = self.max_bytes;
         let body = &mut *self;
-        let (Some(inner), Some(watch)) = (body.inner.as_mut(), body.watch.as_ref()) else { return Poll::Ready(None) };
+        let Some(inner) = body.inner.as_mut() else { return Poll::Ready(None) };
+        let Some(watch) = body.watch.as_ref() else { return inner.poll_frame(cx) };
         let polled = inner.poll_frame(cx);
         watch.waits_for_client.set(polled.is_pending());
         let frame = match polled {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => {
                 watch.note_complete();
+                body.tee.iter().for_each(|tee| tee.complete());
                 return Poll::Ready(None);
             }
             Poll::Ready(Some(Err(error))) => {
@@ -158,9 +178,11 @@ impl Body for RequestBody {
                 watch.failure.set(Some(BodyError::TooLarge));
                 return Poll::Ready(Some(Err(BodyError::TooLarge)));
             }
+            body.tee.iter().for_each(|tee| tee.push(data));
         }
         if inner.is_end_stream() {
             watch.note_complete();
+            body.tee.iter().for_each(|tee| tee.complete());
         }
         Poll::Ready(Some(Ok(sanitize_frame(frame))))
     }

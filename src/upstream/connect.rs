@@ -2,7 +2,11 @@ use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+
+use super::tls::{Alpn, ClientTls};
+use super::{ProxyHeader, Stream};
 
 /// Why no connection could be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,17 +15,40 @@ pub enum ConnectError {
     Refused,
     /// Not within the connect timeout.
     TimedOut,
+    /// The TLS handshake failed: another name, an unknown authority, no common version or protocol.
+    Tls,
+}
+
+/// How a connection is opened.
+pub struct Connect<'c> {
+    /// Where to.
+    pub address: SocketAddr,
+    /// What goes before everything else.
+    pub proxy_header: Option<&'c ProxyHeader>,
+    /// Within TLS, and with which protocol.
+    pub tls: Option<(&'c ClientTls, Alpn)>,
 }
 
 /// How long a silent connection to an endpoint may be dead before the kernel finds out.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Opens a TCP connection to an endpoint.
-pub async fn connect(address: SocketAddr, timeout: Duration) -> Result<TcpStream, ConnectError> {
-    match tokio::time::timeout(timeout, TcpStream::connect(address)).await {
-        Err(_) => Err(ConnectError::TimedOut),
-        Ok(Err(_)) => Err(ConnectError::Refused),
-        Ok(Ok(stream)) => prepare(&stream).map(|()| stream).map_err(|_| ConnectError::Refused),
+/// Opens a connection to an endpoint. The TLS handshake counts toward the timeout.
+pub async fn connect(connect: &Connect<'_>, timeout: Duration) -> Result<Stream, ConnectError> {
+    tokio::time::timeout(timeout, open(connect)).await.unwrap_or(Err(ConnectError::TimedOut))
+}
+
+async fn open(connect: &Connect<'_>) -> Result<Stream, ConnectError> {
+    let mut stream = TcpStream::connect(connect.address).await.map_err(|_| ConnectError::Refused)?;
+    prepare(&stream).map_err(|_| ConnectError::Refused)?;
+    if let Some(header) = connect.proxy_header {
+        stream.write_all(&header.bytes(connect.address)).await.map_err(|_| ConnectError::Refused)?;
+    }
+    match connect.tls {
+        None => Ok(Stream::Plain(stream)),
+        Some((tls, alpn)) => tls.handshake(stream, alpn).await.map_err(|error| {
+            tracing::debug!(address = %connect.address, %error, "the TLS handshake with an endpoint failed");
+            ConnectError::Tls
+        }),
     }
 }
 

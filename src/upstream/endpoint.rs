@@ -1,8 +1,11 @@
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use http::Version;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+use super::{Alpn, ClientTls, ProxyVersion};
 
 /// What a variant's upstream is made of. Two equal ones are the same upstream, also across reloads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +18,10 @@ pub struct Spec {
     pub targets: Vec<Target>,
     /// The protocol spoken to them.
     pub protocol: Protocol,
+    /// Within TLS; [`Upstream::tls`] says how.
+    pub is_tls: bool,
+    /// Connections begin with the client's address.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// How one of them is chosen.
     pub balance: Balance,
 }
@@ -35,7 +42,9 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 with prior knowledge (RFC 9113 §3.3).
     H2c,
-    /// HTTP/2 for HTTP/2 requests, HTTP/1.1 for the others.
+    /// HTTP/2, agreed upon in the TLS handshake.
+    Http2,
+    /// Within TLS what the endpoint chooses; else HTTP/2 for HTTP/2 requests, HTTP/1.1 for the others.
     Auto,
 }
 
@@ -54,6 +63,7 @@ pub struct Upstream {
     spec: Spec,
     id: u32,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
+    tls: ArcSwapOption<ClientTls>,
     is_resolved: AtomicBool,
 }
 
@@ -77,6 +87,24 @@ const EJECTION_MAX: Duration = Duration::from_secs(10);
 
 static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 
+impl Spec {
+    /// The protocol of a connection for a request of this version.
+    pub fn alpn(&self, version: Version) -> Alpn {
+        match self.protocol {
+            Protocol::Http1 => Alpn::Http1,
+            Protocol::H2c | Protocol::Http2 => Alpn::Http2,
+            Protocol::Auto if self.is_tls => Alpn::Either,
+            Protocol::Auto if version == Version::HTTP_2 => Alpn::Http2,
+            Protocol::Auto => Alpn::Http1,
+        }
+    }
+
+    /// The scheme of requests to it.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_tls { "https" } else { "http" }
+    }
+}
+
 impl Upstream {
     /// An upstream with the literal addresses of its spec; names wait for [`Upstream::set_addresses`].
     pub fn new(spec: Spec) -> Upstream {
@@ -90,7 +118,8 @@ impl Upstream {
             .collect();
         let endpoints = literal.into_iter().map(|address| Arc::new(Endpoint::new(address))).collect();
         let is_resolved = AtomicBool::new(!spec.targets.iter().any(|target| matches!(target, Target::Name(..))));
-        Upstream { spec, id: NEXT_ID.fetch_add(1, Relaxed), endpoints: ArcSwap::from_pointee(endpoints), is_resolved }
+        let (id, endpoints) = (NEXT_ID.fetch_add(1, Relaxed), ArcSwap::from_pointee(endpoints));
+        Upstream { spec, id, endpoints, tls: ArcSwapOption::empty(), is_resolved }
     }
 
     /// What it is made of.
@@ -106,6 +135,16 @@ impl Upstream {
     /// The endpoints now.
     pub fn endpoints(&self) -> arc_swap::Guard<Arc<Vec<Arc<Endpoint>>>> {
         self.endpoints.load()
+    }
+
+    /// How new connections speak TLS; `None` for plain ones.
+    pub fn tls(&self) -> Option<Arc<ClientTls>> {
+        if self.spec.is_tls { self.tls.load_full() } else { None }
+    }
+
+    /// New connections use this from now on.
+    pub fn set_tls(&self, tls: Option<Arc<ClientTls>>) {
+        self.tls.store(tls);
     }
 
     /// True once every name has been looked up at least once.
@@ -220,7 +259,15 @@ mod tests {
     fn upstream(addresses: &[&str]) -> Upstream {
         let targets = addresses.iter().map(|address| Target::Address(address.parse().unwrap())).collect();
         let (service, variant) = ("shop".to_owned(), "canary".to_owned());
-        Upstream::new(Spec { service, variant, targets, protocol: Protocol::Http1, balance: Balance::RoundRobin })
+        Upstream::new(Spec {
+            service,
+            variant,
+            targets,
+            protocol: Protocol::Http1,
+            is_tls: false,
+            proxy_protocol: None,
+            balance: Balance::RoundRobin,
+        })
     }
 
     #[test]

@@ -44,19 +44,13 @@ impl Fields {
 
     /// The fields that a message has.
     pub fn of(headers: &HeaderMap) -> Fields {
-        let mut found = Fields::default();
-        for name in headers.keys() {
-            found.note(name.as_str());
-        }
-        found
+        headers.keys().fold(Fields::default(), |found, name| found.and(Fields::named(name.as_str())))
     }
 
-    /// The message has this field too; the name is in lower case.
-    pub fn note(&mut self, name: &str) {
-        self.0 |= Fields::named(name).0;
-        if name.bytes().any(|byte| byte == b'_' || byte == b'.') {
-            self.0 |= Fields::ALIAS.0;
-        }
+    /// Which of them a name is; it is in lower case.
+    pub fn named(name: &str) -> Fields {
+        let alias = if name.contains(['_', '.']) { Fields::ALIAS } else { Fields::default() };
+        alias.and(Fields::plainly_named(name))
     }
 
     /// True when one of `fields` is there.
@@ -69,7 +63,7 @@ impl Fields {
         Fields(self.0 | fields.0)
     }
 
-    fn named(name: &str) -> Fields {
+    fn plainly_named(name: &str) -> Fields {
         let is = |known: &str, field| if name == known { field } else { Fields::default() };
         if name.starts_with("x-") || name.starts_with("forwarded") {
             return Fields::EXTENDED;

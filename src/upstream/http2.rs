@@ -5,14 +5,15 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::future::Future;
 use std::time::Duration;
-use tokio::net::TcpStream;
 
-use super::RequestBody;
+use super::{Coalesced, RequestBody, Stream};
 
 /// An HTTP/2 connection to an endpoint, shared by the requests of one worker.
 #[derive(Clone)]
 pub(super) struct Http2 {
     sender: SendRequest<RequestBody>,
+    /// That of the pool when it was opened.
+    pub(super) generation: u32,
 }
 
 /// Bytes that an answer's header block may have.
@@ -25,20 +26,20 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(20);
 
 impl Http2 {
-    pub(super) async fn handshake(stream: TcpStream) -> Result<Http2, hyper::Error> {
+    pub(super) async fn handshake(stream: Stream) -> Result<Http2, hyper::Error> {
         let (sender, connection) = Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .max_header_list_size(RESPONSE_HEAD_MAX)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .keep_alive_interval(PING_EVERY)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Coalesced::new(stream)))
             .await?;
         tokio::task::spawn_local(async move {
             // the requests on it learn of an error by themselves
             let _ = connection.await;
         });
-        Ok(Http2 { sender })
+        Ok(Http2 { sender, generation: 0 })
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -3,6 +3,7 @@ use http::{StatusCode, response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,11 +11,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::body::sanitize_frame;
-use super::connect::{ConnectError, connect};
+use super::connect::ConnectError;
 use super::http1::{Failure, Http1, TunnelParts};
 use super::http2::{Http2, SendError};
-use super::{Balance, BodyError, Endpoint, Fields, RequestBody, Sendable, Upstream};
+use super::{Balance, BodyError, ClientTls, Endpoint, Fields, RequestBody, Sendable, Upstream};
 use crate::model::FallbackCause;
+
+mod open;
+
+pub use open::Wanted;
 
 /// One worker's connections to all endpoints. Never shared between threads.
 #[derive(Default)]
@@ -31,6 +36,11 @@ struct Pool {
     idle: RefCell<Vec<Idle>>,
     http2: tokio::sync::Mutex<Option<Http2>>,
     in_flight: Cell<u32>,
+    /// How its connections speak TLS. When that changes, the ones before are used no longer.
+    tls: RefCell<Option<Arc<ClientTls>>>,
+    generation: Cell<u32>,
+    /// The endpoint chose HTTP/1.1 when it was left the choice.
+    chose_http1: Cell<bool>,
     /// How the last attempt to connect failed.
     last_failure: Cell<ConnectError>,
 }
@@ -38,6 +48,8 @@ struct Pool {
 struct Idle {
     connection: Box<Http1>,
     since: Instant,
+    /// The client that it belongs to, where the endpoint was told of one.
+    client: Option<SocketAddr>,
 }
 
 /// A connection that one request uses. Dropping it before the answer is complete closes an HTTP/1.1 connection and
@@ -47,6 +59,8 @@ pub struct Lease {
     pool: Rc<Pool>,
     connection: Option<Borrowed>,
     is_reused: bool,
+    generation: u32,
+    client: Option<SocketAddr>,
 }
 
 enum Borrowed {
@@ -105,7 +119,7 @@ impl Pools {
     pub async fn lease(
         self: &Rc<Self>,
         upstream: &Upstream,
-        wants_http2: bool,
+        wanted: Wanted,
         connect_timeout: Duration,
         now: Instant,
     ) -> Result<Lease, PickError> {
@@ -122,7 +136,7 @@ impl Pools {
             }
             let pool = self.pool(endpoint);
             let began = Instant::now();
-            match self.open(&pool, wants_http2, connect_timeout).await {
+            match self.open(upstream, &pool, wanted, connect_timeout).await {
                 Ok(lease) => return Ok(lease),
                 Err(error) => {
                     pool.last_failure.set(error);
@@ -130,6 +144,7 @@ impl Pools {
                     cause = match error {
                         ConnectError::Refused => FallbackCause::Connect,
                         ConnectError::TimedOut => FallbackCause::ConnectTimeout,
+                        ConnectError::Tls => FallbackCause::Tls,
                     };
                 }
             }
@@ -191,54 +206,12 @@ impl Pools {
                 http2: tokio::sync::Mutex::default(),
                 in_flight: Cell::new(0),
                 last_failure: Cell::new(ConnectError::Refused),
+                tls: RefCell::default(),
+                generation: Cell::new(0),
+                chose_http1: Cell::new(false),
             })
         });
         pool.clone()
-    }
-
-    async fn open(
-        self: &Rc<Self>,
-        pool: &Rc<Pool>,
-        wants_http2: bool,
-        connect_timeout: Duration,
-    ) -> Result<Lease, ConnectError> {
-        if wants_http2 {
-            return self.open_http2(pool, connect_timeout).await;
-        }
-        loop {
-            let waiting = pool.idle.borrow_mut().pop();
-            let Some(mut waiting) = waiting else { break };
-            if waiting.connection.is_reusable() {
-                return Ok(self.lend(pool, Borrowed::Http1(waiting.connection), true));
-            }
-        }
-        let stream = connect(pool.endpoint.address(), connect_timeout).await?;
-        let connection = Http1::new(stream);
-        pool.endpoint.note_connected();
-        Ok(self.lend(pool, Borrowed::Http1(Box::new(connection)), false))
-    }
-
-    async fn open_http2(self: &Rc<Self>, pool: &Rc<Pool>, connect_timeout: Duration) -> Result<Lease, ConnectError> {
-        // held while connecting, so that a burst of requests opens one connection and not one each
-        let failures = pool.endpoint.failures_in_a_row();
-        let mut shared = pool.http2.lock().await;
-        if pool.endpoint.failures_in_a_row() != failures {
-            // what another request found out meanwhile: else each of a burst would wait for the timeout in its turn
-            return Err(pool.last_failure.get());
-        }
-        if let Some(connection) = shared.as_ref().filter(|connection| connection.is_open()) {
-            return Ok(self.lend(pool, Borrowed::Http2(connection.clone()), true));
-        }
-        let stream = connect(pool.endpoint.address(), connect_timeout).await?;
-        let connection = Http2::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
-        pool.endpoint.note_connected();
-        *shared = Some(connection.clone());
-        Ok(self.lend(pool, Borrowed::Http2(connection), false))
-    }
-
-    fn lend(self: &Rc<Self>, pool: &Rc<Pool>, connection: Borrowed, is_reused: bool) -> Lease {
-        pool.in_flight.set(pool.in_flight.get() + 1);
-        Lease { pools: self.clone(), pool: pool.clone(), connection: Some(connection), is_reused }
     }
 }
 
@@ -282,12 +255,13 @@ impl Lease {
     /// Gives the connection back for the next request, if it can take one.
     fn give_back(mut self) {
         if let Some(Borrowed::Http1(mut connection)) = self.connection.take()
+            && self.generation == self.pool.generation.get()
             && connection.is_reusable()
         {
             let mut idle = self.pool.idle.borrow_mut();
             if idle.len() < IDLE_CONNECTIONS_MAX {
                 let since = self.pools.now.get().unwrap_or_else(Instant::now);
-                idle.push(Idle { connection, since });
+                idle.push(Idle { connection, since, client: self.client });
             }
         }
     }

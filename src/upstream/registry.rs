@@ -36,7 +36,15 @@ mod tests {
 
     fn spec(variant: &str) -> Spec {
         let (service, variant) = ("shop".to_owned(), variant.to_owned());
-        Spec { service, variant, targets: vec![], protocol: Protocol::Http1, balance: Balance::RoundRobin }
+        Spec {
+            service,
+            variant,
+            targets: vec![],
+            protocol: Protocol::Http1,
+            is_tls: false,
+            proxy_protocol: None,
+            balance: Balance::RoundRobin,
+        }
     }
 
     #[test]

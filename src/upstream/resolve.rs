@@ -57,7 +57,15 @@ mod tests {
     fn upstream(name: &str) -> Upstream {
         let targets = vec![Target::Name(name.to_owned(), 80), Target::Address(([127, 0, 0, 9], 81).into())];
         let (service, variant) = ("shop".to_owned(), "stable".to_owned());
-        Upstream::new(Spec { service, variant, targets, protocol: Protocol::Http1, balance: Balance::RoundRobin })
+        Upstream::new(Spec {
+            service,
+            variant,
+            targets,
+            protocol: Protocol::Http1,
+            is_tls: false,
+            proxy_protocol: None,
+            balance: Balance::RoundRobin,
+        })
     }
 
     #[tokio::test]

@@ -36,8 +36,16 @@ const BANS: [Ban; 14] = [
 ];
 
 /// Who may look at the wall clock: those who ask on behalf of a request or a person.
-const WALL_CLOCKS: &[&str] =
-    &["src/routing/view.rs", "src/proxy/", "src/control/", "src/cli", "src/server", "src/demo", "src/admin/"];
+const WALL_CLOCKS: &[&str] = &[
+    "src/routing/view.rs",
+    "src/proxy/",
+    "src/control/",
+    "src/cli",
+    "src/server",
+    "src/demo",
+    "src/admin/",
+    "src/config/files/validity.rs",
+];
 
 /// Marks of unfinished work.
 const UNFINISHED: [&str; 4] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:"), concat!("HA", "CK:")];
@@ -78,7 +86,7 @@ fn nothing_is_left_unfinished() {
 
 /// Where serde may derive: the shapes that are a contract with somebody outside.
 const SERDE: [&str; 5] =
-    ["src/config/schema.rs", "src/config/values.rs", "src/admin/", "src/control/journal.rs", "src/config/files/jwk.rs"];
+    ["src/config/schema", "src/config/values.rs", "src/admin/", "src/control/journal.rs", "src/config/files/jwk.rs"];
 
 #[test]
 fn serde_derives_only_where_a_contract_is() {

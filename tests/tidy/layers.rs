@@ -6,11 +6,12 @@ use crate::source::{code_of, rust, without_tests};
 /// A layer, and what it may import beside itself. What is not in the table may import anything.
 ///
 /// With the control plane gone the data plane goes on serving its last snapshot, because it cannot even name it.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("model", &[]),
     ("config", &["model"]),
     ("upstream", &["model"]),
     ("telemetry", &["model"]),
+    ("rollout", &["model"]),
     ("routing", &["config", "model", "upstream", "telemetry"]),
     ("proxy", &["config", "model", "upstream", "telemetry", "routing"]),
     ("control", &["config", "model", "upstream", "telemetry", "routing"]),

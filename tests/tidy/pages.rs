@@ -62,6 +62,7 @@ struct Family {
 fn families() -> BTreeMap<String, Family> {
     let (registry, health) = (Registry::new(1, 10_000), Health::new());
     registry.slot("shop", "everyone", "stable", Reason::Split);
+    registry.mirror("shop", "canary");
     let metrics = Metrics::new(registry, health, None).unwrap();
     let endpoint = EndpointFact { service: "shop".into(), variant: "stable".into(), state: "healthy", count: 1 };
     metrics.state(Facts { rev: "3f9c21".into(), endpoints: vec![endpoint], ..Facts::default() });

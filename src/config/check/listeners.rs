@@ -3,6 +3,7 @@
 use super::names;
 use super::problems::Problems;
 use super::texts::check_header_name;
+use super::tls;
 use crate::config::codes::Code;
 use crate::config::place::Place;
 use crate::config::schema::{File, GeoSource, Listener, ListenerLimits, ListenerTimeouts};
@@ -79,6 +80,7 @@ fn check_listener(listener: &Listener, place: &Place, problems: &mut Problems<'_
         }
     }
     check_networks(&listener.trusted_proxies, &trusted, problems);
+    tls::check_listener(listener, place, problems);
     if let Some(jwt) = &listener.jwt {
         let place = place.key("jwt");
         if jwt.keys_file.as_os_str().is_empty() {

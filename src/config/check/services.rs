@@ -4,7 +4,7 @@
 use super::listeners::check_networks;
 use super::problems::Problems;
 use super::texts::{check_header_name, check_header_value, endpoint_error};
-use super::{cohorts, names, user_key, weights};
+use super::{cohorts, mirror, names, tls, user_key, weights};
 use crate::config::codes::Code;
 use crate::config::place::Place;
 use crate::config::schema::{File, Override, Service, Variant};
@@ -41,6 +41,7 @@ fn check_service(file: &File, service: &Service, place: &Place, problems: &mut P
         check_override(rule, &place.key("override"), problems);
     }
     check_salt(service, place, problems);
+    mirror::check(service, &place.key("mirror"), problems);
     if let Some(fallback) = &service.fallback
         && fallback != "none"
         && !service.variants.contains_key(fallback)
@@ -101,6 +102,7 @@ fn check_variant(variant: &Variant, place: &Place, problems: &mut Problems<'_>) 
     for (name, value) in &variant.set_headers {
         check_set_header(name, value, &place.key("setHeaders").key(name.as_str()), problems);
     }
+    tls::check_variant(variant, place, problems);
     if variant.version.as_deref() == Some("") {
         problems.at(Code::EmptyText, &place.key("version"), "the version is empty").help("remove the key");
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{FileProblem, Geo, GeoMmdb, GeoTable, KeySet, Secret, UserList};
+use super::{FileProblem, Geo, GeoMmdb, GeoTable, KeySet, Secret, TlsFiles, UserList};
 use crate::config::Place;
 use crate::config::schema::{Condition, File, GeoSource};
 
@@ -15,6 +15,7 @@ pub struct References {
     user_lists: BTreeMap<PathBuf, Arc<UserList>>,
     keys: BTreeMap<PathBuf, Arc<KeySet>>,
     secrets: BTreeMap<PathBuf, Arc<Secret>>,
+    tls: TlsFiles,
     paths: BTreeSet<PathBuf>,
 }
 
@@ -43,7 +44,15 @@ impl References {
                 }
             }
         }
+        let (tls, problems) = TlsFiles::load(file);
+        loading.references.tls = tls;
+        loading.problems.extend(problems);
         (loading.references, loading.problems)
+    }
+
+    /// Certificates, authorities and revocation lists.
+    pub fn tls(&self) -> &TlsFiles {
+        &self.tls
     }
 
     /// Where the place of a client comes from.
@@ -179,7 +188,7 @@ impl Loading {
 }
 
 /// `beta.txt:12 is not ..` or `beta.txt does not exist`: problems are told as what the file (or its line) is or has.
-fn message(path: &Path, problem: &FileProblem) -> String {
+pub(super) fn message(path: &Path, problem: &FileProblem) -> String {
     match problem.line {
         Some(line) => format!("{}:{line} {}", path.display(), problem.message),
         None if !path.exists() => {

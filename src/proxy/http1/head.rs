@@ -1,13 +1,13 @@
 //! From bytes to a request (RFC 9112 §2 to §6). Whatever can be read in two ways is refused, and its connection with it.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request};
+use http::{HeaderValue, Method, StatusCode, Uri, Version, request};
 use std::mem::MaybeUninit;
 
 use crate::proxy::arrived::Arrived;
 use crate::routing::snapshot::ListenerLimits;
 use crate::upstream::Fields;
-use crate::upstream::http1::{Chunk, Framing, Malformed, content_length, is_chunked, keeps_alive};
+use crate::upstream::http1::{Chunk, Framing, Malformed, content_length, header_name, is_chunked, keeps_alive};
 
 /// What the head of a request says about its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,9 +151,9 @@ fn parse_in<'b>(
     parts.headers.reserve(request.headers.len() + FIELDS_ADDED);
     arrived.fields = Fields::default();
     for field in request.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Garbled::Malformed)?;
+        let (name, known) = header_name(field.name.as_bytes())?;
         let value = HeaderValue::from_maybe_shared(part(field.value)).map_err(|_| Garbled::Malformed)?;
-        arrived.fields.note(name.as_str());
+        arrived.fields = arrived.fields.and(known);
         parts.headers.append(name, value);
     }
     Ok(Some(bytes))

@@ -6,15 +6,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use crate::upstream::http1::{Framing, Malformed, Pending, Piece, ReadSize};
-use crate::upstream::{BodyError, ClientBody};
+use crate::upstream::{BodyError, ClientBody, Stream};
 
 /// A client's HTTP/1.1 connection: what was read and not yet understood, what waits to be written, and how much of the
 /// body of the request at hand is still to come. It owns no memory while it is silent.
 pub(in crate::proxy) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     pub(super) read: BytesMut,
     read_size: ReadSize,
     /// Of the request at hand.
@@ -31,7 +30,7 @@ const AHEAD_BYTES_MAX: usize = 64 * 1024;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl Wire {
-    pub(in crate::proxy) fn new(stream: TcpStream) -> Wire {
+    pub(in crate::proxy) fn new(stream: Stream) -> Wire {
         Wire {
             stream,
             read: BytesMut::new(),
@@ -49,7 +48,7 @@ impl Wire {
     }
 
     /// The socket, and what was read from it beyond the last request.
-    pub(in crate::proxy) fn into_parts(self) -> (TcpStream, Bytes) {
+    pub(in crate::proxy) fn into_parts(self) -> (Stream, Bytes) {
         (self.stream, self.read.freeze())
     }
 
@@ -130,9 +129,8 @@ impl Wire {
     }
 
     /// Makes the close of the connection one that no client takes for the end of an answer.
-    pub(super) fn abort(&self) {
-        // when even that fails, the connection is broken already
-        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO));
+    pub(super) fn abort(&mut self) {
+        self.stream.abort();
     }
 
     /// Gives back what a silent connection does not need.

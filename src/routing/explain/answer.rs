@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::conditions;
+use super::mirror;
 use super::trace::Step;
 use crate::config::schema::File;
 use crate::model::{BUCKETS, Reason, percent};
@@ -76,6 +77,7 @@ pub(super) fn answer(
     if !is_drawn {
         trace.push(endpoints(service, assignment.variant));
     }
+    trace.extend(mirror::step(service, view, &assignment, is_drawn));
     trace.push(timeouts(route));
     let name = |name: &str| Some(name.to_owned());
     Answer {

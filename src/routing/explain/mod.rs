@@ -5,6 +5,7 @@
 
 mod answer;
 mod conditions;
+mod mirror;
 mod read;
 mod render;
 mod trace;
@@ -129,7 +130,7 @@ impl ListenerRules {
     /// What is believed and allowed where no listener says so: nobody, and the defaults.
     fn untrusting() -> ListenerRules {
         let (trust, limits, timeouts) = (Trust::default(), Default::default(), Default::default());
-        ListenerRules { name: "".into(), trust, limits, timeouts }
+        ListenerRules { name: "".into(), tls: None, proxy_protocol: None, trust, limits, timeouts }
     }
 }
 

@@ -3,6 +3,7 @@ use super::super::health::Health;
 use super::super::recorder::{CODE_OTHER, OTHER, Registry, Slot, SlotNames, SlotSum, UserCount};
 use super::exposition::{DURATION_BOUNDS, Exposition, OVERHEAD_BOUNDS};
 use super::fold::{Fold, SLOT_SERIES_MAX, is_outcome_shown, slot_series};
+use super::mirror::{MIRRORED, expose_mirror};
 use super::*;
 use crate::model::{FallbackCause, Outcome, Reason};
 use prometheus::core::{Collector, Desc};
@@ -12,6 +13,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// Codes with which Ringway answers before it knows the service; their series exist from the start.
 const UNROUTED_CODES: [u16; 6] = [400, 404, 408, 414, 421, 431];
+
+/// The most certificates that are told of.
+const CERTIFICATES_MAX: usize = 100;
 
 /// Below this, `maxSeries` leaves no room for what every process exposes.
 const SERIES_MIN: usize = 500;
@@ -33,7 +37,7 @@ impl RecorderCollector {
         log: LogCounters,
         facts: Arc<ArcSwap<Facts>>,
     ) -> Result<RecorderCollector, prometheus::Error> {
-        let descs = RECORDED.iter().map(|family| family.desc()).collect::<Result<_, _>>()?;
+        let descs = RECORDED.iter().chain(&MIRRORED).map(|family| family.desc()).collect::<Result<_, _>>()?;
         Ok(RecorderCollector { recorder, health, log, facts, fold: Mutex::default(), descs })
     }
 
@@ -107,7 +111,10 @@ impl Collector for RecorderCollector {
         let series_max = (self.recorder.max_series() as usize).max(SERIES_MIN) - OF_PROCESS.len();
         let mut to = Exposition::default();
         self.expose_process(&mut to, &facts);
+        let mirrors = self.recorder.mirrors();
+        mirrors.iter().for_each(|mirror| expose_mirror(&mut to, mirror, series_max / 2));
         let endpoint_states = facts.endpoints.iter().map(|fact| fact.state).collect::<std::collections::BTreeSet<_>>();
+        expose_certificates(&mut to, &facts.certificates);
         // One for the count of what is folded, and one for each state of folded endpoints.
         let room = series_max.saturating_sub(to.series() + 1 + endpoint_states.len());
         self.expose_slots(&mut to, &facts, room);
@@ -136,6 +143,21 @@ fn expose_slot(to: &mut Exposition, known: &SlotNames, sum: &SlotSum, weight: Op
     if let Some(weight) = weight {
         to.gauge(&WEIGHT, &names, weight.in_force);
         to.gauge(&WEIGHT_CONFIGURED, &names, weight.configured);
+    }
+}
+
+/// The first certificates of the file; a name that two of a listener have is that of the one that expires first.
+fn expose_certificates(to: &mut Exposition, facts: &[CertificateFact]) {
+    let mut earliest: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for fact in facts {
+        let known = earliest.len() < CERTIFICATES_MAX || earliest.contains_key(&(&*fact.listener, &*fact.name));
+        if known {
+            let expires = earliest.entry((&fact.listener, &fact.name)).or_insert(fact.expires_unix_seconds);
+            *expires = (*expires).min(fact.expires_unix_seconds);
+        }
+    }
+    for ((listener, name), expires) in earliest {
+        to.gauge(&CERTIFICATES, &[listener, name], expires as f64);
     }
 }
 

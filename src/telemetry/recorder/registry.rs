@@ -1,3 +1,4 @@
+use super::super::mirror::{MirrorRecord, MirrorRecords};
 use super::{Shard, Slot};
 use crate::model::Reason;
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ pub struct Registry {
     shards: Vec<Arc<Shard>>,
     max_series: u32,
     names: Mutex<Names>,
+    mirrors: MirrorRecords,
 }
 
 /// Who a slot is for.
@@ -65,6 +67,7 @@ impl Registry {
             shards: (0..workers.max(1)).map(|_| Arc::new(Shard::new())).collect(),
             max_series,
             names: Mutex::new(Names::default()),
+            mirrors: MirrorRecords::default(),
         };
         registry.slot(OTHER, OTHER, OTHER, Reason::Split);
         Arc::new(registry)
@@ -90,6 +93,16 @@ impl Registry {
         names.slots.push((SlotNames { slot, service, cohort, variant, expected_reason }, State::InForce));
         names.index.insert(key, slot);
         slot
+    }
+
+    /// Where the mirror of a service to this variant is recorded: the same for the same names.
+    pub fn mirror(&self, service: &str, variant: &str) -> Arc<MirrorRecord> {
+        self.mirrors.obtain(service, variant)
+    }
+
+    /// Every mirror that there has been.
+    pub fn mirrors(&self) -> Vec<Arc<MirrorRecord>> {
+        self.mirrors.all()
     }
 
     /// Says which slots are in force after a reload. The series of all others stay for [`RETIRED_SECONDS`], so

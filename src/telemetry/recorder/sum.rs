@@ -165,7 +165,7 @@ mod tests {
         let sum = registry.sum(slot);
         let codes: Vec<_> = sum.codes.iter().map(|((_, code), count)| (*code, *count)).collect();
         assert_eq!(codes, [(CODE_NONE, 1), (200, 2), (503, 1), (CODE_OTHER, 1)]);
-        assert_eq!((sum.in_flight, sum.fallbacks), (1, [0, 0, 1, 0, 0]));
+        assert_eq!((sum.in_flight, sum.fallbacks), (1, [0, 0, 1, 0, 0, 0]));
         assert_eq!(sum.latencies[Outcome::Error.index()].total(), 2);
         assert_eq!(sum.users.unwrap().estimate(), 3);
         assert_eq!(sum.users_with_errors.unwrap().estimate(), 2);

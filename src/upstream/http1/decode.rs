@@ -1,11 +1,11 @@
 //! From bytes to an answer (RFC 9112 §4 to §6). Whatever can be read in two ways is refused, and its connection with it.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, response};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, response};
 use std::mem::MaybeUninit;
 
-use super::SpareMap;
 use super::framing::{Chunk, Framing, HEAD_BYTES_MAX, Malformed, content_length, is_chunked};
+use super::{SpareMap, header_name};
 use crate::upstream::Fields;
 
 /// The head of an answer that is complete, and how its body ends.
@@ -39,10 +39,10 @@ pub(super) fn take_head(read: &mut BytesMut, method: &Method) -> Result<Option<H
     headers.reserve(answer.headers.len() + 2);
     let mut found = Fields::default();
     for field in answer.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
+        let (name, known) = header_name(field.name.as_bytes())?;
         let at = (field.value.as_ptr() as usize).wrapping_sub(start).min(length);
         let value = HeaderValue::from_maybe_shared(text.slice(at..at + field.value.len())).map_err(|_| Malformed)?;
-        found.note(name.as_str());
+        found = found.and(known);
         headers.append(name, value);
     }
     read.advance(length);

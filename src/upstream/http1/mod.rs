@@ -7,6 +7,7 @@
 mod decode;
 mod encode;
 mod framing;
+mod names;
 mod pending;
 mod scratch;
 mod spare;
@@ -19,20 +20,20 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 
-use super::{BodyError, Fields, RequestBody};
+use super::{BodyError, Fields, RequestBody, Stream};
 use decode::Head;
 
 pub(crate) use decode::keeps_alive;
 pub(crate) use framing::{Chunk, Framing, Malformed, Piece, content_length, is_chunked};
+pub(crate) use names::header_name;
 pub(crate) use pending::{BodyForm, Pending, push_fields};
 pub(crate) use scratch::ReadSize;
 pub(crate) use spare::SpareMap;
 
 /// A connection, and how far its exchange is.
 pub(super) struct Http1 {
-    stream: TcpStream,
+    stream: Stream,
     read: BytesMut,
     read_size: ReadSize,
     pending: Pending,
@@ -63,7 +64,7 @@ pub type Interim = RefCell<Vec<response::Parts>>;
 /// What is left of a connection when the endpoint has switched protocols: the socket, and what it sent already.
 pub struct TunnelParts {
     /// The socket.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Bytes of the new protocol that came together with the answer.
     pub read: Bytes,
 }
@@ -85,7 +86,7 @@ const READ_BYTES_KEPT: usize = 4096;
 const INFORMATIONAL_MAX: u32 = 16;
 
 impl Http1 {
-    pub(super) fn new(stream: TcpStream) -> Http1 {
+    pub(super) fn new(stream: Stream) -> Http1 {
         Http1 {
             stream,
             read: BytesMut::new(),

@@ -15,6 +15,8 @@ pub(crate) struct Pending {
     body: Bytes,
     /// Written behind the body.
     back: &'static [u8],
+    /// All was taken, and TLS still holds what the socket did not take.
+    is_held: bool,
 }
 
 /// How the end of a body is told to its reader.
@@ -65,7 +67,7 @@ impl Pending {
 
     /// True when all was written.
     pub(crate) fn is_empty(&self) -> bool {
-        self.front.is_empty() && self.body.is_empty() && self.back.is_empty()
+        self.is_taken() && !self.is_held
     }
 
     /// Writes as much as the other end takes, and says how many bytes that was.
@@ -74,19 +76,32 @@ impl Pending {
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        let mut stream = Pin::new(stream);
+        if self.is_held && self.is_taken() {
+            ready!(stream.as_mut().poll_flush(cx))?;
+            self.is_held = false;
+            // no new bytes, but bytes that are out
+            return Poll::Ready(Ok(1));
+        }
         let [front, body, back] = self.slices();
-        let stream = Pin::new(stream);
         // one piece by `send`, which is cheaper in the kernel than `writev` with one piece
         let count = match (front.is_empty(), body.is_empty(), back.is_empty()) {
-            (_, true, true) => ready!(stream.poll_write(cx, front))?,
-            (true, _, true) => ready!(stream.poll_write(cx, body))?,
+            (_, true, true) => ready!(stream.as_mut().poll_write(cx, front))?,
+            (true, _, true) => ready!(stream.as_mut().poll_write(cx, body))?,
             _ => {
                 let slices = [IoSlice::new(front), IoSlice::new(body), IoSlice::new(back)];
-                ready!(stream.poll_write_vectored(cx, &slices))?
+                ready!(stream.as_mut().poll_write_vectored(cx, &slices))?
             }
         };
         self.advance(count);
+        if self.is_taken() {
+            self.is_held = stream.poll_flush(cx)?.is_pending();
+        }
         Poll::Ready(Ok(count))
+    }
+
+    fn is_taken(&self) -> bool {
+        self.front.is_empty() && self.body.is_empty() && self.back.is_empty()
     }
 
     fn slices(&self) -> [&[u8]; 3] {

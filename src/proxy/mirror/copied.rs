@@ -1,0 +1,219 @@
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Version, request, response};
+use hyper::body::Body;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::compare::Seen;
+use super::lane::{Job, Lane};
+use crate::proxy::additions::Additions;
+use crate::proxy::connection::Connection;
+use crate::proxy::forward::Decision;
+use crate::proxy::headers::{HopByHop, X_REQUEST_ID};
+use crate::routing::forged::X_RINGWAY_MIRROR;
+use crate::routing::mirror::Mirror;
+use crate::routing::request::Destination;
+use crate::telemetry::mirror::{Difference, MirrorResult};
+use crate::upstream::{Held, Lost, RequestBody, Tee, UpstreamBody};
+
+/// A copy of a request, while its user is being served. It becomes a [`Job`] when the user's answer is complete, and
+/// is counted as one without an answer if that never happens.
+pub(in crate::proxy) struct Copied {
+    /// `None` once it is counted.
+    open: Option<Open>,
+}
+
+struct Open {
+    mirror: Arc<Mirror>,
+    lane: Rc<Lane>,
+    request: Outgoing,
+    body: Option<Rc<Tee>>,
+    held: Held,
+    primary: Option<Primary>,
+}
+
+/// A copied request, but for its body.
+pub(super) struct Outgoing {
+    pub(super) method: Method,
+    pub(super) version: Version,
+    /// For endpoints that are told of clients by the PROXY protocol.
+    pub(super) client: SocketAddr,
+    pub(super) target: PathAndQuery,
+    pub(super) authority: Option<HeaderValue>,
+    pub(super) headers: HeaderMap,
+    pub(super) takes_trailers: bool,
+}
+
+/// What the user is being answered.
+struct Primary {
+    status: u16,
+    headers: HeaderMap,
+    latency_us: u64,
+    variant: String,
+    body: Tee,
+}
+
+/// Bytes of an answer that are kept, on either side.
+pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that are counted for a header field beside its name and value.
+const FIELD_BYTES: usize = 64;
+/// Characters of a path that are kept with a difference.
+const PATH_CHARS_MAX: usize = 256;
+
+/// Copies a request if the service has a mirror and the lot falls on it. The head is the one that is about to be sent.
+#[inline]
+pub(in crate::proxy) fn copy(
+    connection: &Connection,
+    decision: &Decision<'_>,
+    (head, additions): (&request::Parts, &Additions<'_>),
+    destination: &Destination,
+    asked: HopByHop,
+    body: &mut RequestBody,
+) -> Option<Box<Copied>> {
+    let mirror = decision.service.mirror.as_ref()?;
+    // a WebSocket is no request with an answer, and a copy is not copied again
+    let is_left = asked.wants_websocket || head.headers.contains_key(X_RINGWAY_MIRROR);
+    if is_left || !mirror.takes(&head.method, decision.cohort, decision.variant) || !mirror.draws() {
+        return None;
+    }
+    let made = Copied::new(connection, mirror, (head, additions), destination, asked, body);
+    made.map_err(|result| mirror.record.count(result)).ok().map(Box::new)
+}
+
+impl Copied {
+    fn new(
+        connection: &Connection,
+        mirror: &Arc<Mirror>,
+        (head, additions): (&request::Parts, &Additions<'_>),
+        destination: &Destination,
+        asked: HopByHop,
+        body: &mut RequestBody,
+    ) -> Result<Copied, MirrorResult> {
+        let target = destination.target.as_ref().unwrap_or(&head.uri).path_and_query().cloned();
+        let target = target.ok_or(MirrorResult::Unanswered)?;
+        let lane = connection.worker.mirrors.lane(mirror, &connection.worker);
+        let mut headers = head.headers.clone();
+        additions.insert_into(&mut headers);
+        let held = lane.budget().hold(target.as_str().len() + size(&headers)).ok_or(MirrorResult::Dropped)?;
+        let kept = if body.is_end_stream() {
+            None
+        } else {
+            let expected = body.size_hint().lower();
+            if expected > mirror.body_max as u64 {
+                return Err(MirrorResult::TooLarge);
+            }
+            let tee = Rc::new(Tee::new(lane.budget(), mirror.body_max, expected));
+            body.keep_in(tee.clone());
+            Some(tee)
+        };
+        let request = Outgoing {
+            method: head.method.clone(),
+            version: head.version,
+            client: connection.peer,
+            target,
+            authority: destination.authority.clone(),
+            headers,
+            takes_trailers: asked.takes_trailers,
+        };
+        let open = Open { mirror: mirror.clone(), lane, request, body: kept, held, primary: None };
+        Ok(Copied { open: Some(open) })
+    }
+
+    /// The head of the user's answer is there, from the variant of this position and name. `latency_us`: since the
+    /// request was sent.
+    pub(in crate::proxy) fn note_head(
+        &mut self,
+        (position, name): (usize, &str),
+        head: &response::Parts,
+        body: &UpstreamBody,
+        latency_us: u64,
+    ) {
+        let Some(open) = &mut self.open else { return };
+        if position == open.mirror.to {
+            // it stood in for another one, and would be compared with itself
+            self.open = None;
+            return;
+        }
+        let by = &open.mirror.comparison;
+        let headers = if by.headers || by.body { head.headers.clone() } else { HeaderMap::new() };
+        if !open.held.grow(size(&headers)) {
+            return self.settle(MirrorResult::Dropped);
+        }
+        let body_max = if by.body { ANSWER_BYTES_MAX } else { 0 };
+        let body = Tee::new(open.lane.budget(), body_max, body.size_hint().lower());
+        let status = head.status.as_u16();
+        open.primary = Some(Primary { status, headers, latency_us, variant: name.to_owned(), body });
+    }
+
+    /// A piece of the user's answer passes by.
+    pub(in crate::proxy) fn note_data(&self, piece: &[u8]) {
+        if let Some(Open { primary: Some(primary), .. }) = &self.open {
+            primary.body.push(piece);
+        }
+    }
+
+    /// The user's answer is complete: now it is the copy's turn.
+    pub(in crate::proxy) fn send(mut self) {
+        let Some(open) = self.open.take() else { return };
+        let record = open.mirror.record.clone();
+        if let Err(result) = open.send() {
+            record.count(result);
+        }
+    }
+
+    fn settle(&mut self, result: MirrorResult) {
+        if let Some(open) = self.open.take() {
+            open.mirror.record.count(result);
+        }
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        self.settle(MirrorResult::Unanswered);
+    }
+}
+
+impl Open {
+    fn send(self) -> Result<(), MirrorResult> {
+        let Open { mirror, lane, request, body, mut held, primary } = self;
+        let primary = primary.ok_or(MirrorResult::Unanswered)?;
+        let body = match body.map(|tee| tee.take()).transpose() {
+            Ok(body) => body,
+            Err(Lost::TooLong) => return Err(MirrorResult::TooLarge),
+            Err(Lost::NoRoom) => return Err(MirrorResult::Dropped),
+            // the endpoint answered before it had all of the request
+            Err(Lost::Unfinished) => return Err(MirrorResult::Unanswered),
+        };
+        let body = body.map(|(bytes, more)| {
+            held.join(more);
+            bytes
+        });
+        primary.body.complete();
+        let seen = primary.body.take().ok().map(|(bytes, more)| {
+            held.join(more);
+            bytes
+        });
+        let facts = Difference {
+            method: request.method.to_string(),
+            path: request.target.path().chars().take(PATH_CHARS_MAX).collect(),
+            request_id: text(request.headers.get(X_REQUEST_ID)),
+            primary: primary.variant,
+            latencies_us: (primary.latency_us, 0),
+            ..Difference::default()
+        };
+        let primary = Seen { status: primary.status, headers: primary.headers, body: seen };
+        lane.push(Job { mirror, request, body, primary, facts, held });
+        Ok(())
+    }
+}
+
+/// What a head is counted as in the budget.
+fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| FIELD_BYTES + name.as_str().len() + value.len()).sum()
+}
+
+fn text(value: Option<&HeaderValue>) -> String {
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,140 @@
+//! A cohort without stable traffic at the same time, compared with its own time before the step.
+//!
+//! Weaker than a comparison at the same time, and said to be: whatever else changes with the step (the hour, a
+//! campaign, a dependency) looks like the release. So the tolerances are wider, and only clear harm is noticed.
+//! A `holdback` avoids it.
+
+use super::bands::{BAND_REQUESTS, rate_band};
+use super::floor::FloorTest;
+use super::mixture::ln_sum;
+use super::rules::ErrorRules;
+use super::tick::{QUANTILE_LEVELS, QUANTILES, Tally};
+
+/// Requests from which a past is worth comparing with.
+pub const HISTORY_REQUESTS_MIN: u64 = 500;
+
+/// How many times the rate of errors before the step, at its upper bound, is tolerated after it.
+const ERRORS_RATIO: f64 = 2.0;
+
+/// How many times as many may be slow as were before the step.
+const SLOW_RATIO: f64 = 1.5;
+
+/// How surely the upper bound of the past's rate holds.
+const BOUND_ALPHA: f64 = 0.01;
+
+/// Stable's requests before the step, by request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Errors among those that finished.
+    pub errors: Tally,
+}
+
+/// Errors and latency against the past: an e-process each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BeforeAfter {
+    pub(crate) errors: FloorTest,
+    pub(crate) slow: [FloorTest; QUANTILES],
+    pub(crate) past: Option<History>,
+}
+
+impl History {
+    /// The largest rate that the past allows, times what is tolerated; `None` of too short a past.
+    pub(super) fn errors_at_most(&self, ratio: f64, floor: f64) -> Option<f64> {
+        let is_long = self.errors.of >= HISTORY_REQUESTS_MIN;
+        is_long.then(|| (ratio * rate_band(self.errors, BAND_REQUESTS, BOUND_ALPHA).high).max(floor).min(0.9))
+    }
+}
+
+impl Default for BeforeAfter {
+    fn default() -> Self {
+        let slow = QUANTILE_LEVELS.map(|level| FloorTest::new(slow_at_most(level)));
+        BeforeAfter { errors: FloorTest::new(0.5), slow, past: None }
+    }
+}
+
+impl BeforeAfter {
+    /// A step without control begins: what it is compared with, and its share of the evidence.
+    pub fn start(&mut self, past: History, rules: Option<&ErrorRules>, weight: f64) {
+        let Some(most) = past.errors_at_most(ERRORS_RATIO, rules.map_or(0.001, |rules| rules.floor)) else {
+            self.past = None;
+            return;
+        };
+        self.past = Some(past);
+        // evidence that was gathered against an earlier past stays: each tick's ratio is fair given its own
+        self.errors.floor = most;
+        self.restart(weight);
+    }
+
+    /// Begins anew within the step.
+    pub fn restart(&mut self, weight: f64) {
+        if self.past.is_some() {
+            self.errors.start(weight);
+            self.slow.iter_mut().for_each(|test| test.start(weight));
+        }
+    }
+
+    /// The canary's tick.
+    pub fn add(&mut self, errors: Tally, slow: &[Tally; QUANTILES]) {
+        if self.past.is_some() {
+            self.errors.add(errors);
+            self.slow.iter_mut().zip(slow).for_each(|(test, slow)| test.add(*slow));
+        }
+    }
+
+    /// The logarithm of the evidence of errors.
+    pub fn ln_errors(&self) -> f64 {
+        self.errors.ln_value()
+    }
+
+    /// The logarithm of the evidence of latency.
+    pub fn ln_slow(&self) -> f64 {
+        ln_sum(self.slow.iter().map(FloorTest::ln_value)) - (QUANTILES as f64).ln()
+    }
+
+    /// The quantile that speaks the loudest.
+    pub fn loudest(&self) -> usize {
+        let values = self.slow.each_ref().map(FloorTest::ln_value);
+        (1..QUANTILES).fold(0, |best, at| if values[at] > values[best] { at } else { best })
+    }
+}
+
+/// The share of slow requests that is tolerated; never so large that it could not be exceeded.
+pub(super) fn slow_at_most(level: f64) -> f64 {
+    (SLOW_RATIO * (1.0 - level)).min(0.9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(bad: u64, seconds: u64) -> BeforeAfter {
+        let mut test = BeforeAfter::default();
+        let rules = ErrorRules { ratio: 1.2, floor: 0.001 };
+        test.start(History { errors: Tally::new(40, 20_000) }, Some(&rules), 1.0);
+        (0..seconds).for_each(|_| test.add(Tally::new(bad, 100), &[50, 10, 5, 1].map(|slow| Tally::new(slow, 100))));
+        test
+    }
+
+    #[test]
+    fn clear_harm_is_noticed_and_ordinary_days_are_not() {
+        assert!(after(5, 10).ln_errors() > f64::ln(20.0), "{}", after(5, 10).ln_errors());
+        assert!(after(0, 300).ln_errors() < 0.0);
+        assert!(after(0, 300).ln_slow() < 0.0);
+    }
+
+    #[test]
+    fn a_slower_version_is_noticed() {
+        let mut test = after(0, 0);
+        (0..60).for_each(|_| test.add(Tally::new(0, 100), &[50, 10, 5, 5].map(|slow| Tally::new(slow, 100))));
+        assert!(test.ln_slow() > f64::ln(20.0), "{}", test.ln_slow());
+        assert_eq!(test.loudest(), 3);
+    }
+
+    #[test]
+    fn too_short_a_past_says_nothing() {
+        let mut test = BeforeAfter::default();
+        test.start(History { errors: Tally::new(0, 10) }, None, 1.0);
+        (0..60).for_each(|_| test.add(Tally::new(100, 100), &[Tally::default(); QUANTILES]));
+        assert!(test.past.is_none() && test.ln_errors() == 0.0);
+    }
+}

@@ -1,0 +1,3 @@
+//! Releases: the judge that says whether a canary does harm.
+
+pub mod judge;
