@@ -73,6 +73,7 @@ fn write_line(c: &mut Criterion) {
         duration_us: 21_034,
         upstream_us: Some(20_777),
         bytes_in: 0,
+        attempts: 1,
         bytes_out: 1024,
         protocol: "HTTP/1.1",
         request_id: b"018f3a5e-7a0c-7c2b-9f1e-2d3c4b5a6978",

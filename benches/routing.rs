@@ -57,7 +57,7 @@ fn route_and_assign(snapshot: &Snapshot, headers: &HeaderMap, trust: &Trust, hos
     let path = "/api/v7/items";
     let view = RequestView::new(&Method::GET, host, path, Some("page=2"), headers, client, trust, None);
     let route = snapshot.routes.find(&view).expect("there is a route");
-    let assignment = snapshot.services[route.service].assign(&view);
+    let assignment = snapshot.services[route.route.service.expect("it leads to a service")].assign(&view);
     (assignment.cohort, assignment.variant)
 }
 

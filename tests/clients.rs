@@ -7,8 +7,12 @@ mod support;
 
 #[path = "clients/bodies.rs"]
 mod bodies;
+#[path = "clients/caches.rs"]
+mod caches;
 #[path = "clients/cohorts.rs"]
 mod cohorts;
+#[path = "clients/drills.rs"]
+mod drills;
 #[path = "clients/duties.rs"]
 mod duties;
 #[path = "clients/explained.rs"]
@@ -25,6 +29,10 @@ mod limits;
 mod logs;
 #[path = "clients/ordinary.rs"]
 mod ordinary;
+#[path = "clients/rates.rs"]
+mod rates;
+#[path = "clients/traffic.rs"]
+mod traffic;
 #[path = "clients/trust.rs"]
 mod trust;
 #[path = "clients/upgrades.rs"]

@@ -33,6 +33,8 @@ mod mirror;
 mod peer;
 #[path = "upstreams/reload.rs"]
 mod reload;
+#[path = "upstreams/resilience/mod.rs"]
+mod resilience;
 #[path = "upstreams/service.rs"]
 mod service;
 #[path = "upstreams/story.rs"]

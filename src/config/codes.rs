@@ -113,6 +113,11 @@ codes! {
     Warning 122 OverrideFromAnyone: "an override is believed from anyone",
     Error 123 BadCookieName: "a cookie name is not valid",
     Warning 124 SimilarNames: "two names differ only in case",
+    Error 150 NotOneCheck: "a health check asks in no way, or in several",
+    Error 151 CheckKeyUnused: "a key does not belong to this kind of health check",
+    Warning 152 SlowCheck: "a health check may take longer than its interval",
+    Warning 153 NeverEjected: "no endpoint can ever be ejected",
+    Error 154 NothingToEjectFor: "outlier detection looks at nothing",
 
     Warning 170 MirrorOfNothing: "a mirror copies nothing",
     Warning 171 MirrorRepeatsChanges: "a mirror repeats requests that change things",
@@ -124,6 +129,12 @@ codes! {
     Error 182 ClientKeyAlone: "a certificate and its key are not both there",
     Error 183 ProxyProtocolShared: "connections that tell one client's address would be shared",
     Error 184 BadServerName: "a server name is not valid",
+    Error 190 FaultWithoutEffect: "a fault has no effect",
+    Warning 191 FaultForEver: "a fault has no end",
+    Error 192 BadDelay: "a delay is not one",
+    Error 193 BadTime: "a time cannot be read",
+    Error 194 BadFaultStatus: "a status is not one of failures",
+    Error 195 UnknownCohort: "a cohort does not exist",
 
     Error 201 DuplicateCohort: "two cohorts have the same name",
     Error 202 EveryoneNotLast: "the cohort everyone is not the last one",
@@ -155,6 +166,22 @@ codes! {
     Error 304 DuplicateRoute: "two routes have the same name",
     Warning 305 ServiceUnreached: "no route leads to a service",
     Error 306 ZeroTimeout: "a timeout is 0",
+    Warning 350 TryAsLongAsRequest: "one attempt may take as long as the whole request",
+    Error 351 ReversedBackoff: "a backoff begins above its end",
+    Warning 352 NoVariantToRetryOn: "a retry cannot go to another variant",
+    Error 355 RouteWithoutService: "a route leads nowhere",
+    Warning 356 RedirectedAnyway: "a redirect leaves nothing to do this for",
+    Error 357 EmptyRedirect: "a redirect or rewrite changes nothing",
+    Error 358 BadRedirectStatus: "a status is not one of redirects",
+    Error 359 BadRedirectPort: "a port does not exist",
+    Error 360 BadReplacement: "a replacement is not a path",
+    Error 361 PrefixNotMatched: "there is no prefix to replace",
+    Error 363 HeaderEditedTwice: "a header is edited twice",
+    Error 365 UnknownVariable: "a variable does not exist",
+    Error 366 VariableWithoutValue: "a variable has no value here",
+    Error 367 VaryStar: "a proxy may not say Vary: *",
+    Error 368 EmptyEdits: "header edits change nothing",
+    Error 370 BadRate: "a rate limit is out of range",
 
     Error 401 NoListeners: "there is no listener",
     Error 402 DuplicateListener: "two listeners have the same name",
@@ -164,11 +191,11 @@ codes! {
     Error 406 LimitOutOfRange: "a limit is out of range",
     Warning 407 TrustsEveryone: "every client is a trusted proxy",
     Warning 408 GeoHeaderUntrusted: "the geo header is believed from nobody",
-
     Error 450 NoCertificates: "a listener with TLS has no certificate",
     Error 451 ClientAuthWithoutCa: "clients are to prove themselves, and nobody vouches for them",
     Warning 452 ProxyProtocolFromAnyone: "every client may claim an address",
     Warning 453 RepeatedCertificate: "a certificate stands twice in a listener",
+    Error 470 UserKeyOfListener: "a listener does not know user keys",
 
     Error 501 UnknownTimeZone: "a time zone does not exist",
     Error 502 BadWindow: "a window of time cannot be read",
@@ -227,8 +254,16 @@ impl Code {
                 | Code::EmptyExpectation
                 | Code::KeySourceUnreached
                 | Code::SameEndpoints
+                | Code::NotOneCheck
+                | Code::NothingToEjectFor
                 | Code::MirrorOfNothing
                 | Code::MirrorOfUnknownCohort
+                | Code::RouteWithoutService
+                | Code::EmptyRedirect
+                | Code::EmptyEdits
+                | Code::FaultWithoutEffect
+                | Code::UnknownCohort
+                | Code::BadDelay
         )
     }
 }

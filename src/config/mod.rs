@@ -24,6 +24,7 @@ pub mod schema;
 mod shape;
 mod source;
 mod suggest;
+pub mod template;
 mod tree;
 pub mod values;
 pub mod window;

@@ -11,9 +11,22 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+mod resilience;
+
+pub use resilience::{
+    Backoff, GrpcCheck, HealthCheck, OutlierDetection, Retry, RetryBudget, RetryOn, SuccessRate, TcpCheck,
+    VariantLimits,
+};
+
 use super::values::{Duration, Percent, Size, Weight, networks};
 
+mod faults;
+mod limits;
 mod mirror;
+mod traffic;
+pub use faults::{Fault, FaultAbort, FaultDelay};
+pub use limits::{RateKey, RateLimit};
+pub use traffic::{Cache, HeaderEdits, PathEdit, Redirect, Rewrite, Scheme};
 mod tls;
 
 pub use tls::{
@@ -72,6 +85,8 @@ pub struct Listener {
     /// How long a client may take.
     #[serde(default)]
     pub timeouts: ListenerTimeouts,
+    /// How often requests may come, before they are routed.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// How JSON Web Tokens (RFC 7519) are verified.
@@ -185,6 +200,9 @@ pub struct Service {
     pub cohorts: Vec<Cohort>,
     /// Copies of requests to another variant, whose answers are compared and thrown away.
     pub mirror: Option<Mirror>,
+    /// Faults that are injected into requests of a variant, for drills.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
 }
 
 /// A place where the user key is read.
@@ -239,9 +257,21 @@ pub struct Variant {
     /// How endpoints are chosen. Default `roundRobin`.
     #[serde(default)]
     pub load_balancing: LoadBalancing,
+    /// How each endpoint is asked whether it is well. Default: not at all.
+    pub health_check: Option<HealthCheck>,
+    /// When an endpoint is left alone because of what it answers. Default: never.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// How long an endpoint that is new or well again takes to its full share. Default 0s.
+    pub slow_start: Option<Duration>,
+    /// What the variant may use.
+    pub limits: Option<VariantLimits>,
     /// Headers set on requests to this variant.
     #[serde(default)]
     pub set_headers: IndexMap<String, String>,
+    /// Edits of the headers of requests to this variant, after those of the route and the cohort.
+    pub request_headers: Option<HeaderEdits>,
+    /// Edits of the headers of this variant's answers, after those of the route and the cohort.
+    pub response_headers: Option<HeaderEdits>,
 }
 
 /// The protocol spoken to endpoints.
@@ -269,6 +299,8 @@ pub enum LoadBalancing {
     RoundRobin,
     /// The one with the fewest requests in flight, of two chosen at random.
     LeastRequest,
+    /// Always the same one for the same user key, or client address without one (Maglev).
+    ConsistentHash,
 }
 
 /// A named group of requests.
@@ -281,6 +313,18 @@ pub struct Cohort {
     pub when: Option<Condition>,
     /// Replaces the variants' weights as a whole: a variant that is not named has 0.
     pub weights: Option<IndexMap<String, Weight>>,
+    /// Edits of the headers of its requests, after those of the route.
+    pub request_headers: Option<HeaderEdits>,
+    /// Edits of the headers of its answers, after those of the route.
+    pub response_headers: Option<HeaderEdits>,
+}
+
+impl Cohort {
+    /// The cohort that takes the rest, where the file does not write it.
+    pub fn everyone() -> Cohort {
+        let name = crate::model::EVERYONE.to_owned();
+        Cohort { name, when: None, weights: None, request_headers: None, response_headers: None }
+    }
 }
 
 /// A condition on a request.
@@ -434,11 +478,26 @@ pub struct Route {
     /// One of them must match. Default: any request.
     #[serde(default)]
     pub matches: Vec<RouteMatch>,
-    /// The service it leads to.
-    pub service: String,
+    /// The service it leads to. Left out only where every request is redirected.
+    pub service: Option<String>,
+    /// Sends clients to another address. With a `service`, it gets the requests that are there already.
+    pub redirect: Option<Redirect>,
+    /// Changes what the service is asked for.
+    pub rewrite: Option<Rewrite>,
+    /// What is done to answers so that shared caches do not mix versions. Default `vary`.
+    #[serde(default)]
+    pub cache: Cache,
+    /// How often requests may come.
+    pub rate_limit: Option<RateLimit>,
+    /// Edits of the headers of requests.
+    pub request_headers: Option<HeaderEdits>,
+    /// Edits of the headers of answers, those of `redirect` included.
+    pub response_headers: Option<HeaderEdits>,
     /// How long the service may take.
     #[serde(default)]
     pub timeouts: RouteTimeouts,
+    /// When a request is sent again. Default: never.
+    pub retry: Option<Retry>,
 }
 
 /// Conditions of a route; all that are written must hold.
@@ -531,4 +590,6 @@ pub struct TestExpect {
     pub variant: Option<String>,
     /// The reason.
     pub reason: Option<String>,
+    /// Where the client is sent: the `Location` of a redirect. Stands alone, as nothing else comes of it.
+    pub redirect: Option<String>,
 }

@@ -97,9 +97,6 @@ fn describe(root: &Node, error: &DecodeError, place: &Place) -> Diagnostic {
             unknown_key(key, expected, &place.key(key.as_str())).at(at)
         }
         Mismatch::UnknownValue { value, expected } => {
-            if let Some(planned) = planned_value(value) {
-                return unsupported(&format!("`{value}`"), planned).at(at_value);
-            }
             let found = Diagnostic::new(Code::UnknownValue, format!("`{value}` is not one of the values")).at(at_value);
             found.help(suggestion(value, expected))
         }
@@ -181,21 +178,9 @@ fn planned_key(key: &str, place: &Place) -> Option<&'static str> {
     Some(match (keys.as_slice(), key) {
         (["admin", _], "tokensFile") => "keep the admin door on loopback or a unix socket, and remove the key",
         (["services", _, _], "rollout") => "remove the key, and edit the weights by hand",
-        (["services", _, "variants", _, _], "healthCheck" | "outlierDetection") => {
-            "remove the key; `fallback` covers endpoints that cannot be reached"
-        }
-        (["services", _, "variants", _, _], "limits") => "remove the key",
-        (["routes", _], "retry") => "remove the key; nothing is retried",
         (_, "notifiers") if keys.len() == 1 => "remove the key, and alert on the metrics",
         _ => return None,
     })
-}
-
-fn planned_value(value: &str) -> Option<&'static str> {
-    match value {
-        "consistentHash" => Some("use `roundRobin` or `leastRequest`"),
-        _ => None,
-    }
 }
 
 /// Library texts in our words, with what to type.

@@ -26,6 +26,10 @@ pub struct Weight(pub model::Weight);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub model::Weight);
 
+/// HTTP status codes: one (`204`), or a range with both ends (`200-299`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRange(pub u16, pub u16);
+
 /// How many leading bits an IPv4 address has in front when it is written as IPv6.
 const MAPPED_PREFIX_BITS: u8 = (Ipv6Addr::BITS - u32::BITS) as u8;
 
@@ -46,6 +50,7 @@ pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>,
 
 const DURATION_HELP: &str = "a duration is digits and a unit, such as 500ms, 30s, 5m, 1h or 7d";
 const SIZE_HELP: &str = "a size is digits and a unit, such as 512B, 64KiB, 1MiB or 2GiB";
+const STATUS_HELP: &str = "a status is a code from 100 to 599 such as 204, or a range such as 200-299";
 const PERCENT_HELP: &str = "a percentage is a number from 0 to 100 with at most four decimals, such as 10 or 0.01";
 
 impl FromStr for Duration {
@@ -105,6 +110,19 @@ impl FromStr for Percent {
             return Err(PERCENT_HELP.to_owned());
         }
         Ok(Percent(share))
+    }
+}
+
+impl FromStr for StatusRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let code = |text: &str| text.parse::<u16>().ok().filter(|code| (100..600).contains(code));
+        match (code(first), code(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(StatusRange(first, last)),
+            _ => Err(STATUS_HELP.to_owned()),
+        }
     }
 }
 
@@ -169,6 +187,11 @@ value!(Percent, PERCENT_HELP, {
     "description": "A share of 100 with at most four decimals."
 });
 
+value!(StatusRange, STATUS_HELP, {
+    "type": ["string", "integer"], "pattern": "^[1-5][0-9]{2}(-[1-5][0-9]{2})?$",
+    "description": "A status code or a range: 204, 200-299."
+});
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,6 +235,15 @@ mod tests {
         assert!("0.0001".parse::<Percent>().is_ok());
         for text in ["0.00001", "100.1", "-1", "10%"] {
             assert_eq!(text.parse::<Percent>(), Err(PERCENT_HELP.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn statuses_are_codes_or_ranges() {
+        assert_eq!("204".parse(), Ok(StatusRange(204, 204)));
+        assert_eq!("200-299".parse(), Ok(StatusRange(200, 299)));
+        for text in ["", "99", "600", "299-200", "200-", "2xx", "200-299-300"] {
+            assert_eq!(text.parse::<StatusRange>(), Err(STATUS_HELP.to_owned()), "{text}");
         }
     }
 }

@@ -15,6 +15,7 @@ mod drain;
 mod facts;
 mod files;
 mod handle;
+mod health;
 mod memory;
 mod mount;
 mod outcome;
@@ -88,6 +89,8 @@ pub async fn run<E>(
     tokio::spawn(resolve::resolve_forever(Arc::clone(&state.common.upstreams), failures));
 
     permission.await?;
+
+    tokio::spawn(health::check_forever(Arc::clone(&state.common.upstreams)));
 
     // 2. the clock of the windows
     let clock = tokio::spawn(tick_windows(requests.handle()));

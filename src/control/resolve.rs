@@ -77,20 +77,10 @@ fn tell_changes(before: &Failures, now: &Failures) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{Balance, Protocol, Spec, Target};
+    use crate::upstream::{Spec, Target};
 
     fn spec(name: &str) -> Spec {
-        let targets = vec![Target::Name(name.to_owned(), 80)];
-        let (service, variant) = ("shop".to_owned(), name.to_owned());
-        Spec {
-            service,
-            variant,
-            targets,
-            protocol: Protocol::Http1,
-            is_tls: false,
-            proxy_protocol: None,
-            balance: Balance::RoundRobin,
-        }
+        Spec::plain("shop", name, vec![Target::Name(name.to_owned(), 80)])
     }
 
     #[tokio::test]

@@ -118,18 +118,21 @@ pub enum FallbackCause {
     Ejected,
     /// The variant's limits were reached.
     Limit,
+    /// The variant failed the request, and the route's retry goes to the fallback.
+    Retry,
     /// The TLS handshake with the endpoint failed.
     Tls,
 }
 
 impl FallbackCause {
     /// Every cause, in the order of its index.
-    pub const ALL: [FallbackCause; 6] = [
+    pub const ALL: [FallbackCause; 7] = [
         FallbackCause::Connect,
         FallbackCause::ConnectTimeout,
         FallbackCause::Resolve,
         FallbackCause::Ejected,
         FallbackCause::Limit,
+        FallbackCause::Retry,
         FallbackCause::Tls,
     ];
 
@@ -141,11 +144,72 @@ impl FallbackCause {
             FallbackCause::Resolve => "resolve",
             FallbackCause::Ejected => "ejected",
             FallbackCause::Limit => "limit",
+            FallbackCause::Retry => "retry",
             FallbackCause::Tls => "tls",
         }
     }
 
     /// The position in [`FallbackCause::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What came of an attempt to send a request again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RetryResult {
+    /// It was answered, and not with what may be tried again.
+    Success,
+    /// It failed as well.
+    Failure,
+    /// It was not made: enough requests had been sent again.
+    NoBudget,
+}
+
+impl RetryResult {
+    /// Every result, in the order of its index.
+    pub const ALL: [RetryResult; 3] = [RetryResult::Success, RetryResult::Failure, RetryResult::NoBudget];
+
+    /// The label value in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RetryResult::Success => "success",
+            RetryResult::Failure => "failure",
+            RetryResult::NoBudget => "no_budget",
+        }
+    }
+
+    /// The position in [`RetryResult::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What was injected into a request by a fault of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum InjectedKind {
+    /// It was held back.
+    Delay,
+    /// It was answered instead of the variant.
+    Abort,
+    /// Its connection or stream was broken off.
+    Reset,
+}
+
+impl InjectedKind {
+    /// Every kind, in the order of its index.
+    pub const ALL: [InjectedKind; 3] = [InjectedKind::Delay, InjectedKind::Abort, InjectedKind::Reset];
+
+    /// The label value in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            InjectedKind::Delay => "delay",
+            InjectedKind::Abort => "abort",
+            InjectedKind::Reset => "reset",
+        }
+    }
+
+    /// The position in [`InjectedKind::ALL`].
     pub fn index(self) -> usize {
         self as usize
     }
@@ -159,6 +223,8 @@ mod tests {
     fn indexes_are_positions() {
         assert!(Reason::ALL.iter().enumerate().all(|(at, reason)| reason.index() == at));
         assert!(Outcome::ALL.iter().enumerate().all(|(at, outcome)| outcome.index() == at));
+        assert!(RetryResult::ALL.iter().enumerate().all(|(at, result)| result.index() == at));
+        assert!(InjectedKind::ALL.iter().enumerate().all(|(at, kind)| kind.index() == at));
         assert!(FallbackCause::ALL.iter().enumerate().all(|(at, cause)| cause.index() == at));
     }
 

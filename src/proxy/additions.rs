@@ -10,6 +10,7 @@ use super::headers::{
 ///
 /// They are not put into the map of its header: toward HTTP/1.1 they are written where they are needed, and cost
 /// neither a look-up nor memory. Toward HTTP/2, which wants a map, [`Additions::insert_into`] does it.
+#[derive(Clone)]
 pub(super) struct Additions<'r> {
     /// The way of the request up to here, and this process.
     pub(super) via: &'r HeaderValue,

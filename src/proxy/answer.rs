@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::ProxyError;
+use super::limit;
 use super::record::Record;
 use super::stall::Stall;
 use crate::model::Outcome;
@@ -112,6 +113,7 @@ pub(super) fn local(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::CONTENT_LENGTH, length);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    limit::refuse(headers, error);
     if error == ProxyError::Refused(Refused::Method) {
         headers.insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
     }

@@ -55,6 +55,8 @@ pub(super) struct Connection {
     pub(super) interim: Interim,
     /// Its place among the silent ones.
     silence: Rc<Silence>,
+    /// Set by a request of an HTTP/1.1 connection that is to end without an answer, and the connection with it.
+    pub(super) is_cut: Cell<bool>,
     requests: Cell<u32>,
     in_flight: Cell<u32>,
     /// When the last request ended.
@@ -112,6 +114,7 @@ pub(super) async fn serve(
         tally: Tally::default(),
         silence: Rc::default(),
         interim: Interim::default(),
+        is_cut: Cell::new(false),
         requests: Cell::new(0),
         in_flight: Cell::new(0),
         silent_since: Cell::new(now),

@@ -1,6 +1,7 @@
 use http::StatusCode;
 
 use crate::model::{FallbackCause, Fault, Outcome};
+use crate::routing::limit::Quota;
 use crate::routing::request::Refused;
 use crate::upstream::BodyError;
 
@@ -18,12 +19,16 @@ pub enum ProxyError {
     Misdirected,
     /// No route leads anywhere.
     NoRoute,
+    /// More requests than the listener or the route allows.
+    RateLimited(Quota),
     /// The client was too slow with its body.
     ClientTimeout,
     /// The client broke off its body.
     ClientAborted,
     /// No connection to any endpoint, and no fallback.
     NoEndpoint(FallbackCause),
+    /// No connection, because this machine has no descriptor, port or memory left.
+    Exhausted,
     /// The endpoint closed the connection without an answer.
     Reset,
     /// The process is short of memory.
@@ -32,6 +37,8 @@ pub enum ProxyError {
     BadAnswer,
     /// The endpoint did not answer in time.
     AnswerTimeout,
+    /// A fault of the file answers with this status instead of the variant.
+    Injected(u16),
 }
 
 impl ProxyError {
@@ -44,6 +51,7 @@ impl ProxyError {
             ProxyError::Loop => StatusCode::LOOP_DETECTED,
             ProxyError::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             ProxyError::NoRoute => StatusCode::NOT_FOUND,
+            ProxyError::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             ProxyError::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             ProxyError::NoEndpoint(FallbackCause::ConnectTimeout) | ProxyError::AnswerTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
@@ -53,10 +61,13 @@ impl ProxyError {
                 | FallbackCause::Resolve
                 | FallbackCause::Ejected
                 | FallbackCause::Limit
+                | FallbackCause::Retry
                 | FallbackCause::Tls,
             )
-            | ProxyError::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            | ProxyError::Overloaded
+            | ProxyError::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
             ProxyError::Reset | ProxyError::BadAnswer => StatusCode::BAD_GATEWAY,
+            ProxyError::Injected(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
@@ -68,6 +79,7 @@ impl ProxyError {
             ProxyError::Loop => "the request came by here before",
             ProxyError::Misdirected => "this connection was opened for another host",
             ProxyError::NoRoute => "no route for this request",
+            ProxyError::RateLimited(_) => "too many requests",
             ProxyError::ClientTimeout => "the request body came too slowly",
             ProxyError::ClientAborted => "the request body broke off",
             ProxyError::NoEndpoint(FallbackCause::ConnectTimeout) => "connecting to the service took too long",
@@ -75,13 +87,16 @@ impl ProxyError {
                 FallbackCause::Connect
                 | FallbackCause::Resolve
                 | FallbackCause::Ejected
-                | FallbackCause::Limit
+                | FallbackCause::Retry
                 | FallbackCause::Tls,
             ) => "no endpoint of the service is reachable",
             ProxyError::Overloaded => "short of memory, try again later",
+            ProxyError::NoEndpoint(FallbackCause::Limit) => "the service has all the requests that it may have",
+            ProxyError::Exhausted => "the proxy can open no more connections",
             ProxyError::Reset => "the service closed the connection",
             ProxyError::BadAnswer => "the service sent an invalid answer",
             ProxyError::AnswerTimeout => "the service took too long",
+            ProxyError::Injected(_) => "a fault was injected",
         }
     }
 
@@ -90,15 +105,17 @@ impl ProxyError {
         match self {
             ProxyError::Refused(_) | ProxyError::BodyTooLarge | ProxyError::Loop | ProxyError::Misdirected => "DPE",
             ProxyError::NoRoute => "NR",
+            ProxyError::RateLimited(_) => "RL",
             ProxyError::ClientTimeout => "SI",
             ProxyError::ClientAborted => "DC",
             ProxyError::NoEndpoint(FallbackCause::Connect | FallbackCause::ConnectTimeout | FallbackCause::Tls) => "UF",
-            ProxyError::NoEndpoint(FallbackCause::Resolve | FallbackCause::Ejected) => "UH",
+            ProxyError::NoEndpoint(FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Retry) => "UH",
             ProxyError::NoEndpoint(FallbackCause::Limit) => "UO",
-            ProxyError::Overloaded => "OM",
+            ProxyError::Overloaded | ProxyError::Exhausted => "OM",
             ProxyError::Reset => "UC",
             ProxyError::BadAnswer => "UPE",
             ProxyError::AnswerTimeout => "UT",
+            ProxyError::Injected(_) => "FI",
         }
     }
 
@@ -110,12 +127,15 @@ impl ProxyError {
             | ProxyError::Loop
             | ProxyError::Misdirected
             | ProxyError::NoRoute
+            | ProxyError::RateLimited(_)
             | ProxyError::ClientTimeout
             | ProxyError::ClientAborted => Fault::Downstream,
-            ProxyError::Overloaded => Fault::Ours,
-            ProxyError::NoEndpoint(_) | ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => {
-                Fault::Upstream
-            }
+            ProxyError::NoEndpoint(_)
+            | ProxyError::Reset
+            | ProxyError::BadAnswer
+            | ProxyError::AnswerTimeout
+            | ProxyError::Injected(_) => Fault::Upstream,
+            ProxyError::Overloaded | ProxyError::Exhausted => Fault::Ours,
         }
     }
 
@@ -126,12 +146,15 @@ impl ProxyError {
             ProxyError::Refused(_)
             | ProxyError::NoEndpoint(_)
             | ProxyError::Overloaded
+            | ProxyError::Exhausted
             | ProxyError::BodyTooLarge
             | ProxyError::Loop
             | ProxyError::Misdirected
             | ProxyError::NoRoute
+            | ProxyError::RateLimited(_)
             | ProxyError::ClientTimeout
-            | ProxyError::ClientAborted => false,
+            | ProxyError::ClientAborted
+            | ProxyError::Injected(_) => false,
         }
     }
 
@@ -139,6 +162,8 @@ impl ProxyError {
     pub fn outcome(self) -> Outcome {
         match (self, self.fault()) {
             (ProxyError::ClientAborted, _) => Outcome::Cancelled,
+            // as if the variant had answered so
+            (ProxyError::Injected(status), _) => Outcome::of_status(status),
             (_, Fault::Downstream) => Outcome::Rejected,
             (_, Fault::Upstream) => Outcome::Error,
             (_, Fault::Ours) => Outcome::Internal,

@@ -4,29 +4,35 @@
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode, Version, request};
 use hyper::upgrade::OnUpgrade;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::additions::Additions;
 use super::answer::{self, AnswerBody};
 use super::arrived::Arrived;
+use super::cache;
 use super::connection::Connection;
+use super::edit::{self, Told};
 use super::error::ProxyError;
 use super::extended;
+use super::fault;
 use super::grpc;
 use super::headers;
+use super::limit::{self, Quotas};
 use super::mirror;
 use super::record::Record;
-use super::send::{Outgoing, send};
+use super::redirect::{self, Asked};
+use super::send::{Outgoing, Sending, send};
 use super::tunnel::{self, Tunnel};
 use crate::model::Reason;
 use crate::routing::request::{self as incoming, Destination};
-use crate::routing::routes::Timeouts;
+use crate::routing::routes::Route;
 use crate::routing::snapshot::Service;
 use crate::routing::user_key::{KeySource, UserKey};
 use crate::routing::{Assignment, RequestView, client, forged};
 use crate::telemetry::overload::Stage;
-use crate::upstream::{Answered, ClientBody, Deadline, Fields, RequestBody};
+use crate::upstream::{Answered, BodyWatch, ClientBody, Deadline, Fields, RequestBody, mix};
 
 /// The longest wait for an answer's head where the route names none.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -87,15 +93,22 @@ impl Answer {
 
 /// What was decided about a request, and holds to its end.
 pub(super) struct Decision<'s> {
+    pub(super) route: &'s Route,
     pub(super) service: &'s Service,
-    pub(super) timeouts: Timeouts,
+    pub(super) client: IpAddr,
     pub(super) cohort: usize,
     pub(super) variant: usize,
-    reason: Reason,
-    bucket: u32,
+    pub(super) reason: Reason,
+    pub(super) bucket: u32,
     pub(super) user: Option<u64>,
     /// A `Set-Cookie` for a user who got a key just now.
     issued: Option<HeaderValue>,
+    /// What header edits may tell.
+    pub(super) told: Option<Box<Told>>,
+    /// The position of the source of the user key, when the key came with the request.
+    pub(super) source: Option<usize>,
+    /// What is left of the limits that it met.
+    pub(super) quotas: Quotas,
 }
 
 async fn forward(
@@ -120,6 +133,7 @@ async fn forward(
     let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
     record.client(client.ip);
     forged::strip_forged(&mut head.headers, fields, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
+    let quotas = limit::of_listener(rules.rate_limit.as_ref(), client.ip, &head.headers, started)?;
     let mut asked = headers::strip_hop_by_hop(&mut head.headers, &snapshot.relied_on, fields);
     asked.wants_websocket = asked.wants_websocket && may_be_websocket(head);
     if let Some(answer) = answer_options(head) {
@@ -137,37 +151,61 @@ async fn forward(
         &rules.trust,
         snapshot.geo.as_deref(),
     );
-    let route = snapshot.routes.find(&view).ok_or(ProxyError::NoRoute)?;
+    let found = snapshot.routes.find(&view).ok_or(ProxyError::NoRoute)?;
+    let route = found.route;
     record.route(&route.name, &current);
-    let service = &snapshot.services[route.service];
+    let is_https = connection.is_secure() || is_secure(head, client.peer_trusted);
+    if let Some(answer) =
+        redirect::answer(found, &Asked { head, destination: &destination, client, is_https }, snapshot)?
+    {
+        return Ok(Answer::Local(answer));
+    }
+    let service = &snapshot.services[route.service.ok_or(ProxyError::NoRoute)?];
     let assignment = service.assign(&view);
-    let is_secure = connection.is_secure() || is_secure(head, client.peer_trusted);
-    let decision = Decision::of(service, route.timeouts, &assignment, is_secure);
+    let mut decision = Decision::of(service, route, client.ip, &assignment, is_https);
     drop(assignment);
     decision.record(decision.variant, decision.reason, record);
+    limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 
     let additions = prepare(head, fields, &destination, connection, client.peer_trusted, &decision)?;
+    decision.told = Told::of(route, service, snapshot, client, &head.headers, &additions);
+    let rewritten = redirect::rewrite(found, head, &destination);
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
     let is_streaming = asked.wants_websocket || (fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers));
     let wait = route.timeouts.request.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
     let wait = if is_streaming { grpc::bounded(wait, &head.headers) } else { wait };
     let body = std::mem::replace(body, ClientBody::Empty);
-    let (mut body, watch) = if body.is_end_stream() {
-        deadline.set(started.into(), wait);
-        (RequestBody::empty(), None)
-    } else {
-        deadline.set(started.into(), idle);
-        let (body, watch) = RequestBody::streamed(body, rules.limits.body_bytes, deadline.clone(), idle, wait);
-        (body, Some(watch))
-    };
+    let (mut body, watch) = stream(body, rules.limits.body_bytes, deadline, started, idle, wait);
     let client_end = if asked.wants_websocket { extended::client_end(head) } else { None };
     record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
+    if !service.faults.is_empty() {
+        fault::inject(connection, &decision, record, deadline).await?;
+    }
     let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
-    let outgoing =
-        Outgoing { head, fields, additions, destination: &destination, body, watch, asked, client: client.ip };
-    let (answered, variant) = send(connection, outgoing, &decision, record, deadline, started).await?;
+    let destination = rewritten.as_ref().unwrap_or(&destination);
+    let outgoing = Outgoing { head, fields, additions, destination, body, watch, asked };
+    let sending = Sending { connection, decision: &decision, deadline, started };
+    let (answered, variant) = send(&sending, outgoing, record).await?;
     let sent = Sent { variant, websocket_key, client_end, idle };
     finish(answered, sent, connection, &decision, record)
+}
+
+/// A request's body on its way to the endpoint, with the deadline that it moves.
+fn stream(
+    body: ClientBody,
+    most: Option<u64>,
+    deadline: &Rc<Deadline>,
+    started: Instant,
+    idle: Duration,
+    wait: Duration,
+) -> (RequestBody, Option<Rc<BodyWatch>>) {
+    if body.is_end_stream() {
+        deadline.set(started.into(), wait);
+        return (RequestBody::empty(), None);
+    }
+    deadline.set(started.into(), idle);
+    let (body, watch) = RequestBody::streamed(body, most, deadline.clone(), idle, wait);
+    (body, Some(watch))
 }
 
 /// What was sent, as far as its answer has to know.
@@ -181,17 +219,35 @@ struct Sent {
 
 impl<'s> Decision<'s> {
     /// What an assignment says, and the cookie of a user who got a key with it.
-    fn of(service: &'s Service, timeouts: Timeouts, assignment: &Assignment<'_>, is_secure: bool) -> Decision<'s> {
+    fn of(
+        service: &'s Service,
+        route: &'s Route,
+        client: IpAddr,
+        assignment: &Assignment<'_>,
+        is_secure: bool,
+    ) -> Decision<'s> {
         Decision {
             service,
-            timeouts,
+            route,
+            client,
             cohort: assignment.cohort,
             variant: assignment.variant,
             reason: assignment.reason,
             bucket: assignment.bucket.number(),
             user: assignment.user_hash,
             issued: assignment.user.as_ref().and_then(|user| issue(service, user, is_secure)),
+            source: assignment.user.as_ref().filter(|user| user.issued().is_none()).map(UserKey::source),
+            told: None,
+            quotas: Quotas::new(),
         }
+    }
+
+    /// A hash by which the user stays with one endpoint: of the user key, or of the client's address without one.
+    pub(super) fn affinity(&self) -> u64 {
+        self.user.unwrap_or_else(|| match self.client {
+            IpAddr::V4(address) => u64::from(u32::from(address)),
+            IpAddr::V6(address) => mix(u128::from(address) as u64, 0) ^ (u128::from(address) >> 64) as u64,
+        })
     }
 
     pub(super) fn record(&self, variant: usize, reason: Reason, record: &mut Record) {
@@ -223,6 +279,9 @@ fn finish(
     record.mirror_answer((sent.variant, &decision.service.variants[sent.variant].name), head, &answered.body);
     headers::strip_answer(&mut head.headers, answered.fields);
     head.version = Version::HTTP_11;
+    edit::response(&mut head.headers, decision, sent.variant);
+    cache::guard(&mut head.headers, decision);
+    limit::tell(&mut head.headers, &decision.quotas);
     if let Some(cookie) = &decision.issued
         && !is_shared(&head.headers)
     {
@@ -233,6 +292,9 @@ fn finish(
         head.headers.insert(headers::X_RINGWAY_SERVICE, service.header.clone());
         head.headers.insert(headers::X_RINGWAY_COHORT, service.cohorts[decision.cohort].header.clone());
         head.headers.insert(headers::X_RINGWAY_VARIANT, service.variants[sent.variant].header.clone());
+    }
+    if decision.told.is_some() {
+        answered.fields = Fields::of(&answered.head.headers);
     }
     Ok(Answer::Upstream { answered, idle: sent.idle })
 }

@@ -27,8 +27,13 @@ pub(super) struct Record {
     status: u16,
     /// How it ends when it is complete.
     outcome: Outcome,
+    /// How the first of several attempts ended: what the request counts as, whatever comes of the others.
+    first_outcome: Option<Outcome>,
+    attempts: u32,
     flags: &'static str,
     is_finished: bool,
+    /// What it is when it is dropped.
+    dropped: Option<(Outcome, &'static str)>,
     log: Option<Box<LogFields>>,
     pub(super) bytes_out: u64,
     /// The request's copy for the mirror.
@@ -81,8 +86,11 @@ impl Record {
             overhead_us: None,
             status: 0,
             outcome: Outcome::Internal,
+            first_outcome: None,
+            attempts: 1,
             flags: "",
             is_finished: false,
+            dropped: None,
             log: None,
             bytes_out: 0,
             copy: None,
@@ -196,11 +204,34 @@ impl Record {
         }
     }
 
+    /// Something happened to the request that the access log tells whatever comes of it.
+    pub(super) fn flag(&mut self, flag: &'static str) {
+        self.flags = flag;
+    }
+
     /// The request is answered by us.
     pub(super) fn fail(&mut self, error: ProxyError) {
         self.status = error.status().as_u16();
         self.outcome = error.outcome();
-        self.flags = error.flag();
+        self.flags = match (self.flags, error.flag()) {
+            ("DI", "FI") => "DI,FI",
+            (_, flag) => flag,
+        };
+    }
+
+    /// The request will be dropped without an answer, and this is what it counts as.
+    pub(super) fn break_off(&mut self, outcome: Outcome, flags: &'static str) {
+        self.dropped = Some((outcome, flags));
+    }
+
+    /// The request is sent again after an attempt ended so. Only the first one counts.
+    pub(super) fn first_attempt(&mut self, outcome: Outcome) {
+        self.first_outcome.get_or_insert(outcome);
+    }
+
+    /// One more attempt.
+    pub(super) fn try_again(&mut self) {
+        self.attempts += 1;
     }
 
     /// The client speaks HTTP/2.
@@ -240,6 +271,7 @@ impl Record {
         if std::mem::replace(&mut self.is_finished, true) {
             return;
         }
+        let outcome = self.first_outcome.unwrap_or(outcome);
         let now = Instant::now();
         let latency_us = now.saturating_duration_since(self.started).as_micros() as u64;
         let worker = &self.connection.worker;
@@ -280,6 +312,7 @@ impl Record {
             flags,
             duration_us,
             upstream_us: fields.upstream_us,
+            attempts: self.attempts,
             bytes_in: fields.body.as_ref().map_or(0, |body| body.bytes.get()),
             bytes_out: self.bytes_out,
             protocol: protocol(fields.version),
@@ -297,8 +330,12 @@ impl Drop for Record {
             self.connection.tally.taken_back();
         }
         // whoever has not said how it ended was interrupted: the client is gone
-        let outcome = if std::thread::panicking() { Outcome::Internal } else { Outcome::Cancelled };
-        self.end_with(outcome, "DC");
+        let (outcome, flags) = match self.dropped {
+            _ if std::thread::panicking() => (Outcome::Internal, "DC"),
+            Some(dropped) => dropped,
+            None => (Outcome::Cancelled, "DC"),
+        };
+        self.end_with(outcome, flags);
     }
 }
 

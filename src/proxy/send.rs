@@ -3,23 +3,25 @@
 use http::header::{self, HeaderValue};
 use http::{Uri, Version, request};
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::additions::Additions;
 use super::connection::Connection;
+use super::edit;
 use super::error::ProxyError;
 use super::forward::Decision;
 use super::headers::HopByHop;
 use super::record::Record;
-use crate::model::Reason;
+use super::retry;
+use crate::model::{FallbackCause, Reason};
 use crate::routing::request::{Destination, Refused};
 use crate::upstream::{
-    Alpn, Answered, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, RequestBody, Sendable, Upstream,
-    Wanted,
+    Alpn, Answered, Balance, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, RequestBody, Sendable,
+    Standard, Upstream, Want,
 };
 
 /// A request that is ready to be sent, but for what depends on the variant and on the endpoint's protocol.
@@ -31,8 +33,28 @@ pub(super) struct Outgoing<'r> {
     pub(super) body: RequestBody,
     pub(super) watch: Option<Rc<BodyWatch>>,
     pub(super) asked: HopByHop,
-    /// The client, as far as trusted proxies tell it.
-    pub(super) client: IpAddr,
+}
+
+/// What the attempts to send a request have in common.
+pub(super) struct Sending<'r> {
+    pub(super) connection: &'r Rc<Connection>,
+    pub(super) decision: &'r Decision<'r>,
+    pub(super) deadline: &'r Deadline,
+    pub(super) started: Instant,
+}
+
+/// How an attempt differs from the one before.
+pub(super) struct Attempt {
+    /// Whom it goes to.
+    pub(super) variant: usize,
+    /// The endpoint that failed before.
+    pub(super) avoid: Option<u32>,
+    /// It goes to an endpoint even if connections to all of them fail.
+    pub(super) tries_any: bool,
+    /// How long it may take, beside what the request may.
+    pub(super) timeout: Option<Duration>,
+    /// The variant and protocol that the head is made for.
+    pub(super) made_for: Option<usize>,
 }
 
 /// How often a request is sent again on another connection, when the one that it was to be sent on had been closed
@@ -42,125 +64,212 @@ const RECONNECTS_MAX: u32 = 3;
 /// Sends a request to its variant or, when that has no usable endpoint, to the fallback. Gives the answer and the
 /// variant that it came from.
 pub(super) async fn send<'r>(
-    connection: &Rc<Connection>,
+    sending: &Sending<'r>,
     mut outgoing: Outgoing<'r>,
-    decision: &Decision<'r>,
     record: &mut Record,
-    deadline: &Deadline,
-    started: Instant,
 ) -> Result<(Answered, usize), ProxyError> {
-    let service = decision.service;
-    let worker = &connection.worker;
-    let mut variant = decision.variant;
-    let lease = loop {
-        let upstream = &service.variants[variant].upstream;
-        let wants_websocket = outgoing.asked.wants_websocket;
-        let alpn = match upstream.spec().alpn(if wants_websocket { Version::HTTP_11 } else { outgoing.head.version }) {
-            // a handshake of RFC 6455 has no words in HTTP/2
-            Alpn::Either if wants_websocket => Alpn::Http1,
+    let mut attempt = Attempt::first(sending.decision);
+    let response = match sending.decision.route.retry.as_deref() {
+        None => attempt.run(sending, &mut outgoing, record).await?,
+        Some(retry) => Box::pin(retry::send(sending, &mut outgoing, &mut attempt, retry, record)).await?,
+    };
+    Ok((response, attempt.variant))
+}
+
+impl Outgoing<'_> {
+    /// The protocol of a connection for it. A handshake of RFC 6455 has no words in HTTP/2.
+    fn alpn(&self, upstream: &Upstream) -> Alpn {
+        if !self.asked.wants_websocket {
+            return upstream.spec().alpn(self.head.version);
+        }
+        match upstream.spec().alpn(Version::HTTP_11) {
+            Alpn::Either => Alpn::Http1,
             alpn => alpn,
-        };
-        let wanted = connection.wants(alpn, outgoing.client);
-        match lend(connection, upstream, wanted, decision, started).await {
-            Ok(lease) => break lease,
-            Err(PickError(cause)) => {
-                let is_first = variant == decision.variant;
-                let standby = service.fallback.filter(|standby| *standby != variant && is_first);
-                let Some(standby) = standby else { return Err(ProxyError::NoEndpoint(cause)) };
-                let failed = service.cohorts[decision.cohort].slots[variant];
-                worker.shard.fallback(failed, cause, decision.user);
-                decision.record(standby, Reason::Fallback, record);
-                variant = standby;
+        }
+    }
+
+    /// True when sending it twice does no harm (RFC 9110 §9.2.2), and all of it is at hand.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.watch.is_none() && self.head.method.is_idempotent()
+    }
+}
+
+impl Attempt {
+    pub(super) fn first(decision: &Decision<'_>) -> Attempt {
+        Attempt { variant: decision.variant, avoid: None, tries_any: false, timeout: None, made_for: None }
+    }
+
+    /// One attempt: to an endpoint of the variant or, when that has none, of the fallback.
+    pub(super) async fn run<'r>(
+        &mut self,
+        sending: &Sending<'r>,
+        outgoing: &mut Outgoing<'r>,
+        record: &mut Record,
+    ) -> Result<Answered, ProxyError> {
+        let lease = self.pick(sending, outgoing, record).await?;
+        let chosen = &sending.decision.service.variants[self.variant];
+        if self.made_for != Some(self.variant) {
+            outgoing.additions.decided[2] = &chosen.header;
+            outgoing.additions.set = &chosen.set_headers;
+            for (name, _) in &chosen.set_headers {
+                outgoing.head.headers.remove(name);
             }
+            edit::request(&mut outgoing.head.headers, &mut outgoing.additions, sending.decision, self.variant);
         }
-    };
-    let chosen = &service.variants[variant];
-    outgoing.additions.decided[2] = &chosen.header;
-    outgoing.additions.set = &chosen.set_headers;
-    for (name, _) in &chosen.set_headers {
-        outgoing.head.headers.remove(name);
+        record.send(&outgoing.head.headers, &outgoing.additions, lease.endpoint(), outgoing.watch.clone());
+        self.exchange(sending, outgoing, lease, &chosen.upstream).await
     }
-    record.send(&outgoing.head.headers, &outgoing.additions, lease.endpoint(), outgoing.watch.clone());
-    let answered = exchange(connection, outgoing, lease, &chosen.upstream, decision, deadline, started).await?;
-    Ok((answered, variant))
-}
 
-/// A connection to an endpoint of an upstream.
-async fn lend(
-    connection: &Connection,
-    upstream: &Upstream,
-    wanted: Wanted,
-    decision: &Decision<'_>,
-    now: Instant,
-) -> Result<Lease, PickError> {
-    let worker = &connection.worker;
-    let lease = worker.pools.lease(upstream, wanted, decision.timeouts.connect, now).await?;
-    if !lease.is_reused() {
-        worker.shard.upstream_opened();
-    }
-    Ok(lease)
-}
-
-/// Sends a request on a connection and waits for the head of the answer.
-///
-/// A connection that waited in the pool may have been closed by the endpoint at the very moment of use. A request
-/// that was not sent at all then goes out on another connection, and one that may have been sent does so if
-/// repeating it is harmless (RFC 9110 §9.2.2) and it has no body. It stays with its variant in any case.
-async fn exchange(
-    connection: &Connection,
-    outgoing: Outgoing<'_>,
-    mut lease: Lease,
-    upstream: &Upstream,
-    decision: &Decision<'_>,
-    deadline: &Deadline,
-    started: Instant,
-) -> Result<Answered, ProxyError> {
-    let Outgoing { head, fields, additions, destination, mut body, watch, asked, client } = outgoing;
-    let is_http2 = lease.is_http2();
-    // hyper's server has no way to send them on a stream
-    let interim = (head.version == Version::HTTP_11).then_some(&connection.interim);
-    let is_repeatable = watch.is_none() && head.method.is_idempotent();
-    // another connection must speak the protocol that the request is written for
-    let wanted = connection.wants(if is_http2 { Alpn::Http2 } else { Alpn::Http1 }, client);
-    if is_http2 {
-        address_http2(head, destination, asked, upstream.spec().scheme())?;
-        additions.insert_into(&mut head.headers);
-    } else {
-        address_http1(head, destination);
-    }
-    let has_open_end = watch.is_some() && !fields.has(Fields::CONTENT_LENGTH);
-    let added = |lines: &mut Vec<u8>| {
-        push_hop_by_hop(lines, asked, has_open_end);
-        additions.write_to(lines);
-    };
-    for _ in 0..=RECONNECTS_MAX {
-        let was_reused = lease.is_reused();
-        let request = Sendable { head, fields, added: &added, interim };
-        match within(lease.exchange(&request, body), deadline, watch.as_deref()).await? {
-            Ok(response) => return Ok(response),
-            Err(ExchangeError::Unsent(unsent)) => body = unsent,
-            Err(ExchangeError::Closed) if is_repeatable && was_reused => body = RequestBody::empty(),
-            Err(ExchangeError::Closed) => return Err(ProxyError::Reset),
-            Err(ExchangeError::Malformed) => return Err(ProxyError::BadAnswer),
-            Err(ExchangeError::Body(error)) => return Err(error.into()),
+    /// A connection to an endpoint of the variant, or of its fallback from here on.
+    async fn pick(
+        &mut self,
+        sending: &Sending<'_>,
+        outgoing: &Outgoing<'_>,
+        record: &mut Record,
+    ) -> Result<Lease, ProxyError> {
+        let decision = sending.decision;
+        loop {
+            let upstream = &decision.service.variants[self.variant].upstream;
+            let cause = match self.lend(sending, upstream, outgoing.alpn(upstream)).await {
+                Ok(lease) => return Ok(lease),
+                Err(PickError::Exhausted) => return Err(ProxyError::Exhausted),
+                Err(PickError::Variant(cause)) => cause,
+            };
+            let Some(standby) = self.standby(decision) else { return Err(ProxyError::NoEndpoint(cause)) };
+            self.fall_back(sending, standby, cause, record);
         }
-        lease = lend(connection, upstream, wanted, decision, started)
-            .await
-            .map_err(|PickError(cause)| ProxyError::NoEndpoint(cause))?;
     }
-    Err(ProxyError::Reset)
+
+    /// The variant that stands in if this one cannot.
+    pub(super) fn standby(&self, decision: &Decision<'_>) -> Option<usize> {
+        let is_first = self.variant == decision.variant;
+        decision.service.fallback.filter(|standby| *standby != self.variant && is_first)
+    }
+
+    /// Goes on with another variant. What failed counts against the one before.
+    pub(super) fn fall_back(
+        &mut self,
+        sending: &Sending<'_>,
+        standby: usize,
+        cause: FallbackCause,
+        record: &mut Record,
+    ) {
+        let decision = sending.decision;
+        let failed = decision.service.cohorts[decision.cohort].slots[self.variant];
+        sending.connection.worker.shard.fallback(failed, cause, decision.user);
+        decision.record(standby, Reason::Fallback, record);
+        self.variant = standby;
+    }
+
+    /// A connection to an endpoint of an upstream.
+    async fn lend(&self, sending: &Sending<'_>, upstream: &Arc<Upstream>, alpn: Alpn) -> Result<Lease, PickError> {
+        let decision = sending.decision;
+        let worker = &sending.connection.worker;
+        let want = Want {
+            wanted: sending.connection.wants(alpn, decision.client),
+            connect_timeout: decision.route.timeouts.connect,
+            now: if self.made_for.is_none() { sending.started } else { Instant::now() },
+            hash: match upstream.spec().balance {
+                Balance::ConsistentHash => decision.affinity(),
+                Balance::RoundRobin | Balance::LeastRequest => 0,
+            },
+            avoid: self.avoid,
+            at_worst: match self.standby(decision) {
+                _ if self.tries_any => Standard::Any,
+                // where nobody stands in, health that speaks against all is more likely wrong than all are dead
+                None => Standard::Reachable,
+                Some(_) => Standard::Usable,
+            },
+        };
+        let lease = worker.pools.lease(upstream, &want).await?;
+        if !lease.is_reused() {
+            worker.shard.upstream_opened();
+        }
+        Ok(lease)
+    }
+
+    /// Sends a request on a connection and waits for the head of the answer.
+    ///
+    /// A connection that waited in the pool may have been closed by the endpoint at the very moment of use. A request
+    /// that no endpoint has looked at then goes out on another connection, and one that may have been seen does so if
+    /// repeating it is harmless (RFC 9110 §9.2.2) and it has no body. It stays with its variant in any case.
+    async fn exchange(
+        &mut self,
+        sending: &Sending<'_>,
+        outgoing: &mut Outgoing<'_>,
+        mut lease: Lease,
+        upstream: &Arc<Upstream>,
+    ) -> Result<Answered, ProxyError> {
+        let is_http2 = lease.is_http2();
+        // another connection must speak the protocol that the request is written for
+        let alpn = if is_http2 { Alpn::Http2 } else { Alpn::Http1 };
+        let is_repeatable = outgoing.is_repeatable();
+        let mut body = std::mem::replace(&mut outgoing.body, RequestBody::empty());
+        let Outgoing { head, fields, additions, destination, watch, asked, .. } = outgoing;
+        let (fields, asked) = (*fields, *asked);
+        // hyper's server has no way to send them on a stream
+        let interim = (head.version == Version::HTTP_11).then_some(&sending.connection.interim);
+        if self.made_for != Some(self.variant) {
+            if is_http2 {
+                address_http2(head, destination, asked, upstream.spec().scheme())?;
+                additions.insert_into(&mut head.headers);
+            } else {
+                address_http1(head, destination);
+            }
+            self.made_for = Some(self.variant);
+        }
+        let has_open_end = watch.is_some() && !fields.has(Fields::CONTENT_LENGTH);
+        let added = |lines: &mut Vec<u8>| {
+            push_hop_by_hop(lines, asked, has_open_end);
+            additions.write_to(lines);
+        };
+        for _ in 0..=RECONNECTS_MAX {
+            let (was_reused, witness) = (lease.is_reused(), lease.witness());
+            self.avoid = Some(lease.endpoint().id());
+            let request = Sendable { head, fields, added: &added, interim };
+            let answer = lease.exchange(&request, body);
+            let answered = within(answer, self.timeout, sending.deadline, watch.as_deref()).await;
+            if matches!(answered, Err(ProxyError::AnswerTimeout)) {
+                witness.failed();
+            }
+            match answered? {
+                Ok(response) => return Ok(response),
+                Err(ExchangeError::Unsent(unsent)) => body = unsent,
+                Err(ExchangeError::Closed) if is_repeatable && was_reused => body = RequestBody::empty(),
+                Err(ExchangeError::Body(error)) => return Err(error.into()),
+                Err(ExchangeError::Closed) => {
+                    witness.failed();
+                    return Err(ProxyError::Reset);
+                }
+                Err(ExchangeError::Malformed) => {
+                    witness.failed();
+                    return Err(ProxyError::BadAnswer);
+                }
+            }
+            lease = self.lend(sending, upstream, alpn).await.map_err(|error| match error {
+                PickError::Variant(cause) => ProxyError::NoEndpoint(cause),
+                PickError::Exhausted => ProxyError::Exhausted,
+            })?;
+        }
+        Err(ProxyError::Reset)
+    }
 }
 
 /// Waits for an answer, but not for ever.
-async fn within<T>(
+pub(super) async fn within<T>(
     answer: impl Future<Output = T>,
+    timeout: Option<Duration>,
     deadline: &Deadline,
     watch: Option<&BodyWatch>,
 ) -> Result<T, ProxyError> {
     let mut answer = pin!(answer);
+    let mut timer = pin!(timeout.map(tokio::time::sleep));
     std::future::poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(Ok(answer));
+        }
+        if timer.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready()) {
+            return Poll::Ready(Err(ProxyError::AnswerTimeout));
         }
         let waits_for_client = watch.is_some_and(|watch| watch.waits_for_client.get() && !watch.is_complete.get());
         let late = if waits_for_client { ProxyError::ClientTimeout } else { ProxyError::AnswerTimeout };

@@ -46,7 +46,7 @@ pub(super) async fn run(
     early: Bytes,
     tunnel: Tunnel,
 ) {
-    let TunnelParts { stream: mut upstream, read: answered } = tunnel.upstream;
+    let TunnelParts { stream: mut upstream, read: answered, permit: _permit } = tunnel.upstream;
     let idle = connection.rules.timeouts.tunnel;
     let deadline = Deadline::new();
     deadline.set(Instant::now(), idle);

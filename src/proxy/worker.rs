@@ -244,6 +244,7 @@ impl Worker {
         if let Some(log) = &self.log {
             log.flush_tick();
         }
+        self.pools.make_room();
         if sweep {
             self.pools.sweep(Instant::now());
         }

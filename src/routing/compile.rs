@@ -1,5 +1,8 @@
 //! The file to a snapshot. Pure but for what it takes over: upstreams and recording slots that are in use already.
 
+mod relied_on;
+mod traffic;
+
 use http::{HeaderName, HeaderValue, Method};
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,6 +13,7 @@ use super::condition::{Condition, GeoTest};
 use super::host_pattern::HostPattern;
 use super::mirror;
 use super::path;
+use super::resilience;
 use super::routes::{Match, PathTest, Route, RouteTable, Timeouts};
 use super::snapshot::{
     Cohort, ListenerLimits, ListenerRules, ListenerTimeouts, Override, Service, Snapshot, Variant, host_patterns,
@@ -17,12 +21,13 @@ use super::snapshot::{
 use super::test::Test;
 use super::tls::{self, ListenerTls, compile_client};
 use super::user_key::KeySource;
+use super::vary::VaryTable;
 use super::view::Trust;
 use crate::config::files::{Continent, Country, Expected, References, Subdivision};
 use crate::config::{Place, schema, values};
-use crate::model::{BUCKETS, DEFAULT_ROUTE, EVERYONE, Layout, STABLE, SaltKey, Weight};
+use crate::model::{BUCKETS, EVERYONE, Layout, STABLE, SaltKey, Weight};
 use crate::telemetry::Registry;
-use crate::upstream::{Balance, Spec, Target, Upstreams};
+use crate::upstream::{Spec, Target, Upstreams};
 
 /// What a compilation builds on.
 pub struct Foundation<'f> {
@@ -57,12 +62,12 @@ pub fn compile(file: &schema::File, rev: &str, on: &Foundation<'_>) -> Result<Sn
     for listener in &file.listeners {
         let tls = listener.tls.as_ref().map(|tls| ListenerTls::compile(tls, on.references.tls())).transpose();
         let tls = tls.map_err(|message| error(&root.key("listeners"), message))?;
-        listeners.insert(listener.address, Arc::new(compile_listener(listener, tls, on)));
+        listeners.insert(listener.address, Arc::new(compile_listener(listener, tls, on)?));
     }
     Ok(Snapshot {
         rev: rev.into(),
-        routes: compile_routes(file, &services)?,
-        relied_on: relied_on(file),
+        routes: compile_routes(file, &services, on)?,
+        relied_on: relied_on::relied_on(file),
         services,
         listeners,
         geo: on.references.geo().cloned(),
@@ -73,12 +78,20 @@ pub(super) fn error(place: &Place, message: impl ToString) -> CompileError {
     CompileError { place: place.clone(), message: message.to_string() }
 }
 
-fn compile_listener(listener: &schema::Listener, tls: Option<ListenerTls>, on: &Foundation<'_>) -> ListenerRules {
+fn compile_listener(
+    listener: &schema::Listener,
+    tls: Option<ListenerTls>,
+    on: &Foundation<'_>,
+) -> Result<ListenerRules> {
     let (limits, timeouts) = (&listener.limits, &listener.timeouts);
     let (default, patience) = (ListenerLimits::default(), ListenerTimeouts::default());
     let size = |size: Option<values::Size>, default: usize| size.map_or(default, |size| size.0 as usize);
     let duration = |given: Option<values::Duration>, default: Duration| given.map_or(default, |given| given.0);
-    ListenerRules {
+    let place = Place::root().key("listeners").key(listener.address.to_string());
+    let owner = format!("listener {}", listener.address);
+    let rate_limit = listener.rate_limit.as_ref().map(|limit| traffic::rate_limit(limit, owner, on, &place));
+    Ok(ListenerRules {
+        rate_limit: rate_limit.transpose()?,
         name: listener.name.clone().unwrap_or_else(|| listener.address.to_string()).into(),
         tls,
         proxy_protocol: listener.proxy_protocol.as_ref().map(|proxies| proxies.from.clone().into()),
@@ -102,7 +115,7 @@ fn compile_listener(listener: &schema::Listener, tls: Option<ListenerTls>, on: &
             idle: duration(timeouts.idle, patience.idle),
             tunnel: duration(timeouts.tunnel, patience.tunnel),
         },
-    }
+    })
 }
 
 fn expected_token(jwt: &schema::Jwt) -> Expected {
@@ -135,7 +148,7 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
     };
     let cohorts = compile_cohorts(name, service, &variants, remainder, own_salt, on, &place.key("cohorts"))?;
     let mirror = mirror::compile(name, service, &variants, &cohorts, on, &place.key("mirror"))?;
-    Ok(Service {
+    let mut compiled = Service {
         name: name.into(),
         header: header_value(name, place)?,
         key_sources: compile_key_sources(service, place)?,
@@ -149,8 +162,16 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
         cohorts,
         mirror,
         remainder,
+        has_edits: false,
+        faults: [].into(),
+        vary: VaryTable::default(),
         variants,
-    })
+    };
+    let has_edits = compiled.edits().any(|edits| !edits.is_empty());
+    compiled.has_edits = has_edits;
+    compiled.vary = VaryTable::of(&compiled, on.references.geo().map(AsRef::as_ref));
+    compiled.faults = traffic::faults(&service.faults, &compiled, &place.key("faults"))?;
+    Ok(compiled)
 }
 
 fn compile_variants(
@@ -173,10 +194,8 @@ fn compile_variants(
             protocol: tls::protocol(variant.protocol),
             is_tls: variant.tls.is_some(),
             proxy_protocol: variant.proxy_protocol.map(tls::proxy_version),
-            balance: match variant.load_balancing {
-                schema::LoadBalancing::RoundRobin => Balance::RoundRobin,
-                schema::LoadBalancing::LeastRequest => Balance::LeastRequest,
-            },
+            balance: resilience::balance(variant.load_balancing),
+            resilience: resilience::of_variant(variant),
         };
         let set_headers = variant.set_headers.iter().map(|(header, value)| {
             let place = place.key("setHeaders").key(header);
@@ -191,6 +210,7 @@ fn compile_variants(
             upstream,
             tls: tls.map_err(|message| error(&place.key("tls"), message))?,
             set_headers: set_headers.collect::<Result<_>>()?,
+            edits: traffic::edits(variant.request_headers.as_ref(), variant.response_headers.as_ref(), &place)?,
         })
     };
     service.variants.iter().map(compile).collect()
@@ -252,7 +272,7 @@ fn compile_cohorts(
         None => Weight::ZERO,
     };
     let shared: Box<[Weight]> = service.variants.values().map(weight_of).collect();
-    let everyone = schema::Cohort { name: EVERYONE.to_owned(), when: None, weights: None };
+    let everyone = schema::Cohort::everyone();
     let has_everyone = service.cohorts.last().is_some_and(|cohort| cohort.name == EVERYONE);
     let implied = (!has_everyone).then_some(&everyone);
     let compile = |(at, cohort): (usize, &schema::Cohort)| {
@@ -274,6 +294,7 @@ fn compile_cohorts(
             has_own_weights: cohort.weights.is_some(),
             layout,
             slots: Box::default(),
+            edits: traffic::edits(cohort.request_headers.as_ref(), cohort.response_headers.as_ref(), &place)?,
         };
         let reason = compiled.usual_reason();
         compiled.slots = variants
@@ -338,28 +359,38 @@ fn compile_geo(geo: &schema::Geo, place: &Place) -> Result<GeoTest> {
     })
 }
 
-fn compile_routes(file: &schema::File, services: &[Service]) -> Result<RouteTable> {
+fn compile_routes(file: &schema::File, services: &[Service], on: &Foundation<'_>) -> Result<RouteTable> {
     let mut table = RouteTable::default();
     let place = Place::root().key("routes");
     if file.routes.is_empty() && services.len() == 1 {
-        let route = Route { name: DEFAULT_ROUTE.into(), service: 0, timeouts: Timeouts::default() };
+        let route = Route::to(0);
         let added = table.add(route, &[], || Ok(vec![match_all()]));
         added.map_err(|message| error(&place, message))?;
     }
     let by_name: HashMap<&str, usize> = services.iter().enumerate().map(|(at, service)| (&*service.name, at)).collect();
     for (at, route) in file.routes.iter().enumerate() {
         let place = place.index(at);
-        let found = by_name.get(route.service.as_str());
-        let service = *found.ok_or_else(|| error(&place.key("service"), "names no service"))?;
+        let find = |name: &String| {
+            by_name.get(name.as_str()).copied().ok_or_else(|| error(&place.key("service"), "names no service"))
+        };
         let default = Timeouts::default();
+        let name = route.name.clone().unwrap_or_else(|| format!("routes[{at}]"));
+        let owner = format!("route {name}");
+        let rate_limit = route.rate_limit.as_ref().map(|limit| traffic::rate_limit(limit, owner, on, &place));
         let compiled = Route {
-            name: route.name.clone().unwrap_or_else(|| format!("routes[{at}]")).into(),
-            service,
+            name: name.into(),
+            cache: traffic::cache(route.cache),
+            rate_limit: rate_limit.transpose()?,
+            service: route.service.as_ref().map(find).transpose()?,
+            redirect: route.redirect.as_ref().map(|to| traffic::redirect(to, &place.key("redirect"))).transpose()?,
+            rewrite: route.rewrite.as_ref().map(|to| traffic::rewrite(to, &place.key("rewrite"))).transpose()?,
+            edits: traffic::edits(route.request_headers.as_ref(), route.response_headers.as_ref(), &place)?,
             timeouts: Timeouts {
                 request: route.timeouts.request.map(|given| given.0),
                 connect: route.timeouts.connect.map_or(default.connect, |given| given.0),
                 idle: route.timeouts.idle.map(|given| given.0),
             },
+            retry: route.retry.as_ref().map(|retry| Box::new(resilience::of_retry(retry))),
         };
         let hosts: Vec<HostPattern> = host_patterns(&route.hostnames);
         table
@@ -422,52 +453,4 @@ fn header_value(value: &str, place: &Place) -> Result<HeaderValue> {
 
 fn secret(on: &Foundation<'_>, path: &Path, place: &Place) -> Result<Arc<crate::config::files::Secret>> {
     on.references.secret(path).ok_or_else(|| error(place, "the secret is not loaded"))
-}
-
-/// Every header that a rule of the file reads.
-fn relied_on(file: &schema::File) -> Vec<HeaderName> {
-    let mut names: Vec<&str> = Vec::new();
-    if let Some(schema::GeoSource::Header(name)) = &file.geo {
-        names.push(name);
-    }
-    for service in file.services.values() {
-        names.extend(service.override_.as_ref().map(|override_| override_.header.as_str()));
-        for source in service.hash_on.iter().flatten() {
-            if let schema::KeySource::Header(name) = source {
-                names.push(name);
-            }
-        }
-        let conditions = service.cohorts.iter().filter_map(|cohort| cohort.when.as_ref());
-        conditions.for_each(|condition| collect_headers(condition, &mut names));
-        names.extend(service.variants.values().flat_map(|variant| variant.set_headers.keys()).map(String::as_str));
-    }
-    let matches = file.routes.iter().flat_map(|route| &route.matches);
-    names.extend(matches.flat_map(|one| &one.headers).map(|field| field.name.as_str()));
-    let mut names: Vec<HeaderName> =
-        names.into_iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect();
-    names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-    names.dedup();
-    names
-}
-
-fn collect_headers<'f>(condition: &'f schema::Condition, names: &mut Vec<&'f str>) {
-    match condition {
-        schema::Condition::Any(parts) | schema::Condition::All(parts) => {
-            parts.iter().for_each(|part| collect_headers(part, names));
-        }
-        schema::Condition::Not(part) => collect_headers(part, names),
-        schema::Condition::Header(field) => names.push(&field.name),
-        schema::Condition::Query(_)
-        | schema::Condition::Cookie(_)
-        | schema::Condition::Path(_)
-        | schema::Condition::Method(_)
-        | schema::Condition::Host(_)
-        | schema::Condition::ClientIp(_)
-        | schema::Condition::Geo(_)
-        | schema::Condition::UserList(_)
-        | schema::Condition::UserId(_)
-        | schema::Condition::Percent(_)
-        | schema::Condition::Device(_)
-        | schema::Condition::JwtClaim(_) => {}
-    }
 }

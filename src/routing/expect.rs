@@ -47,7 +47,17 @@ fn failures(file: &File, snapshot: &Snapshot, test: &Test, place: &Place) -> Vec
     };
     match explain(file, snapshot, &request).outcome {
         Ok(answer) => unmet(&answer, test, &place.key("expect")),
-        Err(Refusal { status, message }) => {
+        Err(Refusal { location: Some(location), .. }) if test.expect.redirect.is_some() => {
+            let expected = test.expect.redirect.as_deref().unwrap_or_default();
+            if location == expected {
+                return Vec::new();
+            }
+            failure(place.key("expect").key("redirect"), format!("the redirect is to `{location}`, not `{expected}`"))
+        }
+        Err(Refusal { location: Some(location), .. }) => {
+            failure(place.key("request"), format!("the request is redirected to `{location}`; expect `redirect`"))
+        }
+        Err(Refusal { status, message, location: None }) => {
             failure(place.key("request"), format!("the request is refused with {status}: {message}"))
         }
     }
@@ -80,6 +90,10 @@ fn unmet(answer: &Answer, test: &Test, place: &Place) -> Vec<TestFailure> {
         ("variant", &expect.variant, answer.variant.as_deref()),
         ("reason", &expect.reason, answer.reason.map(|reason| reason.as_str())),
     ];
+    if expect.redirect.is_some() {
+        let message = format!("the request is not redirected: it gets to the service `{}`", answer.service);
+        failures.push(TestFailure { place: place.key("redirect"), message });
+    }
     for (field, expected, got) in got {
         let Some(expected) = expected else { continue };
         let message = match got {

@@ -99,6 +99,8 @@ pub(super) fn compile(
         |cohort: &Cohort| mirror.cohorts.as_ref().is_none_or(|names| names.iter().any(|n| **n == *cohort.name));
     let mut spec = variant.upstream.spec().clone();
     spec.variant = format!("{} (mirror)", variant.name);
+    // checks and ejection are about users; what copies meet has no say in them
+    spec.resilience = Default::default();
     Ok(Some(Arc::new(Mirror {
         to,
         header: variant.header.clone(),

@@ -69,6 +69,15 @@ pub enum Refused {
 }
 
 impl Destination {
+    /// The same request, asked of another host or for another target where one is given.
+    pub fn rewritten(&self, authority: Option<HeaderValue>, target: Option<Uri>) -> Destination {
+        let authority = authority.or_else(|| self.authority.clone());
+        let parsed = authority.as_ref().and_then(|authority| host::parse(authority.as_bytes()).ok());
+        let host = HostName::Normalised(parsed.map_or_else(Box::default, |host| host.name.as_ref().into()));
+        let target = target.or_else(|| self.target.clone());
+        Destination { authority, matched_path: self.matched_path.clone(), target, host }
+    }
+
     /// The host: lower case, without port and trailing dot; empty for HTTP/1.0 without `Host`.
     pub fn host(&self) -> &str {
         match (&self.host, &self.authority) {

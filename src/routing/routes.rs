@@ -4,10 +4,16 @@ use http::{HeaderName, Method};
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::edit::Edits;
 use super::host_pattern::HostPattern;
+use super::limit::RateLimit;
 use super::query;
+use super::redirect::{Redirect, Rewrite};
+use super::resilience::Retry;
 use super::test::Test;
+use super::vary::CachePolicy;
 use super::view::RequestView;
+use crate::model::DEFAULT_ROUTE;
 
 /// Finds the route of a request.
 ///
@@ -28,10 +34,31 @@ pub struct RouteTable {
 pub struct Route {
     /// The name in logs.
     pub name: Box<str>,
-    /// The position of its service.
-    pub service: usize,
+    /// The position of its service. `None` where every request is redirected.
+    pub service: Option<usize>,
+    /// Sends clients elsewhere, unless they are there already.
+    pub redirect: Option<Redirect>,
+    /// Changes what the service is asked for.
+    pub rewrite: Option<Rewrite>,
+    /// What shared caches are told.
+    pub cache: CachePolicy,
+    /// How often requests may come.
+    pub rate_limit: Option<RateLimit>,
+    /// Edits of headers of its requests and answers.
+    pub edits: Edits,
     /// How long the service may take.
     pub timeouts: Timeouts,
+    /// When a request is sent again; `None` for never.
+    pub retry: Option<Box<Retry>>,
+}
+
+/// A route that a request takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'t> {
+    /// The route.
+    pub route: &'t Route,
+    /// How many segments of the path were matched as a prefix; 0 for other matches.
+    pub segments: usize,
 }
 
 /// How long a service may take on a route; zero is no limit.
@@ -82,6 +109,7 @@ struct HostTable {
 #[derive(Debug)]
 struct Entry {
     route: usize,
+    segments: usize,
     methods: Box<[Method]>,
     headers: Box<[(HeaderName, Test)]>,
     query: Box<[(Box<str>, Test)]>,
@@ -117,10 +145,10 @@ impl RouteTable {
     }
 
     /// The route of a request, if there is one.
-    pub fn find(&self, view: &RequestView<'_>) -> Option<&Route> {
+    pub fn find(&self, view: &RequestView<'_>) -> Option<Found<'_>> {
         let exact = self.exact.get(view.host).and_then(|table| table.find(view));
         let found = exact.or_else(|| self.find_below(view)).or_else(|| self.any.find(view));
-        found.map(|at| &self.routes[at])
+        found.map(|entry| Found { route: &self.routes[entry.route], segments: entry.segments })
     }
 
     /// The routes in the order of the file.
@@ -128,7 +156,7 @@ impl RouteTable {
         &self.routes
     }
 
-    fn find_below(&self, view: &RequestView<'_>) -> Option<usize> {
+    fn find_below(&self, view: &RequestView<'_>) -> Option<&Entry> {
         if self.below.is_empty() {
             return None;
         }
@@ -147,15 +175,33 @@ impl RouteTable {
     }
 }
 
+impl Route {
+    /// A route to a service that does nothing else.
+    pub fn to(service: usize) -> Route {
+        Route {
+            name: DEFAULT_ROUTE.into(),
+            service: Some(service),
+            redirect: None,
+            rewrite: None,
+            cache: CachePolicy::default(),
+            rate_limit: None,
+            edits: Edits::default(),
+            timeouts: Timeouts::default(),
+            retry: None,
+        }
+    }
+}
+
 impl HostTable {
     fn add(&mut self, route: usize, matches: Vec<Match>) {
         for Match { path, methods, headers, query } in matches {
-            let entry = Entry { route, methods, headers, query };
+            let segments = if let PathTest::Prefix(prefix) = &path { segments(prefix) } else { 0 };
+            let entry = Entry { route, segments, methods, headers, query };
             match path {
                 PathTest::Exact(path) => self.exact.entry(path).or_default().push(entry),
                 PathTest::Regex(test) => self.regex.push((test, entry)),
                 PathTest::Prefix(prefix) => {
-                    self.prefix_segments_max = self.prefix_segments_max.max(segments(&prefix));
+                    self.prefix_segments_max = self.prefix_segments_max.max(segments);
                     self.prefix.entry(prefix).or_default().push(entry);
                 }
             }
@@ -168,23 +214,26 @@ impl HostTable {
         self.regex.sort_by_key(|(_, entry)| entry.rank());
     }
 
-    fn find(&self, view: &RequestView<'_>) -> Option<usize> {
-        let first = |entries: &Vec<Entry>| entries.iter().find(|entry| entry.matches(view)).map(|entry| entry.route);
-        if let Some(found) = self.exact.get(view.path).and_then(first) {
+    fn find(&self, view: &RequestView<'_>) -> Option<&Entry> {
+        if let Some(found) = self.exact.get(view.path).and_then(|entries| first(entries, view)) {
             return Some(found);
         }
         let regex = self.regex.iter().find(|(test, entry)| test.passes(view.path.as_bytes()) && entry.matches(view));
         if let Some((_, entry)) = regex {
-            return Some(entry.route);
+            return Some(entry);
         }
         let mut prefix = first_segments(view.path, self.prefix_segments_max);
         loop {
-            if let Some(found) = self.prefix.get(prefix).and_then(first) {
+            if let Some(found) = self.prefix.get(prefix).and_then(|entries| first(entries, view)) {
                 return Some(found);
             }
             prefix = &prefix[..prefix.rfind('/')?];
         }
     }
+}
+
+fn first<'t>(entries: &'t [Entry], view: &RequestView<'_>) -> Option<&'t Entry> {
+    entries.iter().find(|entry| entry.matches(view))
 }
 
 impl Entry {

@@ -7,11 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::condition::Condition;
+use super::edit::Edits;
+use super::fault::Fault;
 use super::host_pattern::HostPattern;
+use super::limit::RateLimit;
 use super::mirror::Mirror;
 use super::routes::RouteTable;
 use super::tls::ListenerTls;
 use super::user_key::KeySource;
+use super::vary::VaryTable;
 use super::view::Trust;
 use crate::config::files::{Geo, Secret};
 use crate::model::{Layout, SaltKey, Weight};
@@ -49,6 +53,8 @@ pub struct ListenerRules {
     pub limits: ListenerLimits,
     /// How long a client may take.
     pub timeouts: ListenerTimeouts,
+    /// How often requests may come.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// What a client may use of a listener. Defaults: security considerations in `docs/reference/limits.md`.
@@ -103,6 +109,12 @@ pub struct Service {
     pub variants: Box<[Variant]>,
     /// The remainder variant.
     pub remainder: usize,
+    /// What shared caches must know of its answers.
+    pub vary: VaryTable,
+    /// What is injected into its requests.
+    pub faults: Box<[Fault]>,
+    /// True when a cohort or a variant edits headers.
+    pub has_edits: bool,
     /// The groups, in order; `everyone` is the last one.
     pub cohorts: Box<[Cohort]>,
     /// Which requests are copied to another variant.
@@ -135,6 +147,8 @@ pub struct Variant {
     pub tls: Option<Arc<ClientTls>>,
     /// Headers set on requests to it.
     pub set_headers: Box<[(HeaderName, HeaderValue)]>,
+    /// Edits of headers of its requests and answers.
+    pub edits: Edits,
 }
 
 /// A group of requests.
@@ -153,6 +167,8 @@ pub struct Cohort {
     pub layout: Layout,
     /// Where each variant's requests are recorded.
     pub slots: Box<[Slot]>,
+    /// Edits of headers of its requests and answers.
+    pub edits: Edits,
 }
 
 impl Snapshot {
@@ -190,6 +206,12 @@ impl Service {
     pub fn newcomer(&self) -> Option<usize> {
         (0..self.variants.len()).find(|variant| *variant != self.remainder)
     }
+
+    /// The edits of all cohorts and variants.
+    pub fn edits(&self) -> impl Iterator<Item = &Edits> {
+        let of_cohorts = self.cohorts.iter().map(|cohort| &cohort.edits);
+        of_cohorts.chain(self.variants.iter().map(|variant| &variant.edits))
+    }
 }
 
 impl ListenerRules {
@@ -204,7 +226,8 @@ impl ListenerRules {
 impl Default for ListenerRules {
     fn default() -> ListenerRules {
         let (limits, timeouts) = (ListenerLimits::default(), ListenerTimeouts::default());
-        ListenerRules { name: "".into(), tls: None, proxy_protocol: None, trust: Trust::default(), limits, timeouts }
+        let trust = Trust::default();
+        ListenerRules { name: "".into(), tls: None, proxy_protocol: None, trust, limits, timeouts, rate_limit: None }
     }
 }
 

@@ -5,20 +5,22 @@
 
 mod collect;
 mod exposition;
+mod facts;
 mod fold;
 mod mirror;
 mod process;
 
+pub use facts::{CertificateFact, EndpointFact, Facts, UpstreamFact, WeightFact};
+
 use super::access_log::LogCounters;
 use super::health::Health;
-use super::recorder::{Registry, Slot};
+use super::recorder::Registry;
 use arc_swap::ArcSwap;
 use collect::RecorderCollector;
 use exposition::Kind::{Counter, Gauge, Histogram};
 use exposition::{Family, family};
 use process::ProcessCollector;
 use prometheus::{Encoder, TextEncoder};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 const REQUESTS: Family = family(
@@ -69,6 +71,18 @@ const FALLBACK: Family = family(
     "Requests assigned to the variant that its fallback served, because the variant could not.",
     &["service", "cohort", "variant", "cause"],
 );
+const RETRIES: Family = family(
+    Counter,
+    "ringway_http_retries_total",
+    "Requests that were sent again after a failure of the variant, by what came of that attempt.",
+    &["service", "cohort", "variant", "result"],
+);
+const FAULTS_INJECTED: Family = family(
+    Counter,
+    "ringway_faults_injected_total",
+    "Faults of the file that were injected into requests of the variant: drills.",
+    &["service", "cohort", "variant", "kind"],
+);
 const RELOAD_SUCCESSFUL: Family = family(
     Gauge,
     "ringway_config_last_reload_successful",
@@ -92,6 +106,24 @@ const OVERHEAD: Family = family(
 );
 const ENDPOINTS: Family =
     family(Gauge, "ringway_upstream_endpoints", "Endpoints by their state.", &["service", "variant", "state"]);
+const EJECTIONS: Family = family(
+    Counter,
+    "ringway_upstream_ejections_total",
+    "Endpoints that were left alone for a while because of what they answered.",
+    &["service", "variant", "cause"],
+);
+const HEALTH_CHECKS: Family = family(
+    Counter,
+    "ringway_upstream_health_checks_total",
+    "Health checks of endpoints by their result.",
+    &["service", "variant", "result"],
+);
+const IN_USE: Family = family(
+    Gauge,
+    "ringway_upstream_in_use",
+    "What a variant uses of its limits: connections, requests in flight, and requests that wait (pending).",
+    &["service", "variant", "of"],
+);
 const CERTIFICATES: Family = family(
     Gauge,
     "ringway_tls_certificate_expiry_seconds",
@@ -138,7 +170,7 @@ const PROCESS_START: Family =
     family(Gauge, "process_start_time_seconds", "When the process started, in seconds since 1970.", &[]);
 
 /// The families of the recorder.
-const RECORDED: [&Family; 24] = [
+const RECORDED: [&Family; 29] = [
     &REQUESTS,
     &DURATION,
     &IN_FLIGHT,
@@ -147,12 +179,17 @@ const RECORDED: [&Family; 24] = [
     &USERS,
     &USERS_WITH_ERRORS,
     &FALLBACK,
+    &RETRIES,
+    &FAULTS_INJECTED,
     &RELOAD_SUCCESSFUL,
     &RELOAD_TIMESTAMP,
     &RELOADS,
     &CONFIG_INFO,
     &OVERHEAD,
     &ENDPOINTS,
+    &EJECTIONS,
+    &HEALTH_CHECKS,
+    &IN_USE,
     &CERTIFICATES,
     &BUILD_INFO,
     &LOG_DROPPED,
@@ -175,52 +212,6 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Metrics {
     gathered: prometheus::Registry,
     facts: Arc<ArcSwap<Facts>>,
-}
-
-/// What others know and the recorder does not. Replaced as a whole by [`Metrics::state`].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Facts {
-    /// The revision in force; empty before the first.
-    pub rev: String,
-    /// The weights of each slot.
-    pub weights: HashMap<Slot, WeightFact>,
-    /// How many endpoints there are in each state; one entry for each service, variant and state, 0 included.
-    pub endpoints: Vec<EndpointFact>,
-    /// The certificates of listeners.
-    pub certificates: Vec<CertificateFact>,
-}
-
-/// When a certificate of a listener expires.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CertificateFact {
-    /// The listener's name.
-    pub listener: String,
-    /// The first name of the certificate.
-    pub name: String,
-    /// The last second of its validity, in seconds since 1970.
-    pub expires_unix_seconds: i64,
-}
-
-/// A variant's shares of a cohort, 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct WeightFact {
-    /// What the file says.
-    pub configured: f64,
-    /// What requests get now.
-    pub in_force: f64,
-}
-
-/// How many endpoints of a variant are in a state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointFact {
-    /// The service's name.
-    pub service: String,
-    /// The variant's name.
-    pub variant: String,
-    /// The state, such as `healthy`; one of a closed set.
-    pub state: &'static str,
-    /// The number of endpoints.
-    pub count: u64,
 }
 
 impl Metrics {
@@ -253,10 +244,10 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorder::{Finished, OTHER};
+    use super::super::recorder::{Finished, OTHER, Slot};
     use super::*;
-    use crate::model::{FallbackCause, Outcome, Reason};
-    use std::collections::BTreeSet;
+    use crate::model::{FallbackCause, InjectedKind, Outcome, Reason};
+    use std::collections::{BTreeSet, HashMap};
     use std::io::Write;
     use std::process::{Command, Stdio};
 
@@ -293,6 +284,16 @@ mod tests {
         }
     }
 
+    fn upstream_fact(service: &str, variant: &str) -> UpstreamFact {
+        UpstreamFact {
+            service: service.into(),
+            variant: variant.into(),
+            ejections: vec![("consecutive_errors", 3)],
+            checks: vec![("passed", 5)],
+            in_use: vec![("connections", 7)],
+        }
+    }
+
     fn series(text: &str) -> Vec<&str> {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         lines.map(|line| line.rsplit_once(' ').unwrap().0).collect()
@@ -313,6 +314,7 @@ mod tests {
                 state: "healthy",
                 count: 2,
             }],
+            upstreams: vec![upstream_fact("shop", "canary")],
             certificates: vec![CertificateFact {
                 listener: "public".into(),
                 name: "shop.example.com".into(),
@@ -325,6 +327,8 @@ mod tests {
         story.request(slot, 503, 800_000);
         let shard = story.recorder.shard(0);
         shard.fallback(slot, FallbackCause::ConnectTimeout, Some(1));
+        shard.retried(slot, crate::model::RetryResult::NoBudget);
+        shard.fault_injected(slot, InjectedKind::Delay);
         shard.begin(slot);
         shard.unrouted(404);
         shard.downstream_opened();
@@ -348,6 +352,7 @@ mod tests {
             rev: "1".into(),
             weights: HashMap::from([(slot, WeightFact { configured, in_force })]),
             endpoints: vec![EndpointFact { service: "s".into(), variant: "v".into(), state: "healthy", count: 0 }],
+            upstreams: vec![upstream_fact("s", "v")],
             certificates: vec![CertificateFact { listener: "l".into(), name: "n".into(), expires_unix_seconds: 0 }],
         });
         for code in [200, 500, 502, 503, 504] {

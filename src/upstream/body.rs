@@ -2,6 +2,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -14,6 +15,8 @@ use super::{Deadline, Tee};
 ///
 /// It is streamed: the next piece is read from the client only when the endpoint has taken the one before.
 pub struct RequestBody {
+    /// What comes before the rest: pieces that were taken out before, and given back because nobody got them.
+    first: VecDeque<Bytes>,
     inner: Option<ClientBody>,
     /// Keeps what passes.
     tee: Option<Rc<Tee>>,
@@ -65,7 +68,7 @@ const PROGRESS_STEP: u64 = 1024;
 impl RequestBody {
     /// A body of no bytes.
     pub fn empty() -> RequestBody {
-        RequestBody { inner: None, tee: None, watch: None, max_bytes: None }
+        RequestBody { first: VecDeque::new(), inner: None, tee: None, watch: None, max_bytes: None }
     }
 
     /// A body that is there as a whole.
@@ -96,7 +99,20 @@ impl RequestBody {
             idle,
             answer,
         });
-        (RequestBody { inner: Some(inner), tee: None, watch: Some(watch.clone()), max_bytes }, watch)
+        let body = RequestBody {
+            first: VecDeque::new(),
+            inner: Some(inner),
+            tee: None,
+            watch: Some(watch.clone()),
+            max_bytes,
+        };
+        (body, watch)
+    }
+
+    /// Puts pieces back that were taken out.
+    pub(super) fn put_back(&mut self, mut pieces: VecDeque<Bytes>) {
+        pieces.append(&mut self.first);
+        self.first = pieces;
     }
 }
 
@@ -155,6 +171,9 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let max_bytes = self.max_bytes;
         let body = &mut *self;
+        if let Some(piece) = body.first.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
         let Some(inner) = body.inner.as_mut() else { return Poll::Ready(None) };
         let Some(watch) = body.watch.as_ref() else { return inner.poll_frame(cx) };
         let polled = inner.poll_frame(cx);
@@ -188,11 +207,19 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(ClientBody::is_end_stream)
+        self.first.is_empty() && self.inner.as_ref().is_none_or(ClientBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), ClientBody::size_hint)
+        let mut hint = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), ClientBody::size_hint);
+        let first: usize = self.first.iter().map(Bytes::len).sum();
+        if first > 0 {
+            match hint.exact() {
+                Some(rest) => hint.set_exact(rest + first as u64),
+                None => hint.set_lower(hint.lower() + first as u64),
+            }
+        }
+        hint
     }
 }
 

@@ -11,8 +11,10 @@ use super::{ProxyHeader, Stream};
 /// Why no connection could be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectError {
-    /// Refused, unreachable, or no descriptor left.
+    /// Refused or unreachable.
     Refused,
+    /// This machine has no descriptor, port or memory left for it: nothing is known of the endpoint.
+    Exhausted,
     /// Not within the connect timeout.
     TimedOut,
     /// The TLS handshake failed: another name, an unknown authority, no common version or protocol.
@@ -38,7 +40,10 @@ pub async fn connect(connect: &Connect<'_>, timeout: Duration) -> Result<Stream,
 }
 
 async fn open(connect: &Connect<'_>) -> Result<Stream, ConnectError> {
-    let mut stream = TcpStream::connect(connect.address).await.map_err(|_| ConnectError::Refused)?;
+    let mut stream = TcpStream::connect(connect.address).await.map_err(|error| match is_ours(&error) {
+        true => ConnectError::Exhausted,
+        false => ConnectError::Refused,
+    })?;
     prepare(&stream).map_err(|_| ConnectError::Refused)?;
     if let Some(header) = connect.proxy_header {
         stream.write_all(&header.bytes(connect.address)).await.map_err(|_| ConnectError::Refused)?;
@@ -55,4 +60,23 @@ async fn open(connect: &Connect<'_>) -> Result<Stream, ConnectError> {
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+}
+
+/// True for errors that say something of this machine, and nothing of the other one.
+fn is_ours(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL, Errno::AGAIN];
+    error.raw_os_error().is_some_and(|code| ours.iter().any(|errno| errno.raw_os_error() == code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_out_here_is_not_the_endpoint_s() {
+        for (code, ours) in [(24, true), (23, true), (111, false), (113, false), (110, false), (99, true)] {
+            assert_eq!(is_ours(&io::Error::from_raw_os_error(code)), ours, "{code}");
+        }
+    }
 }

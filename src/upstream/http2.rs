@@ -4,14 +4,18 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::future::Future;
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Coalesced, RequestBody, Stream};
+use super::replay::Replay;
+use super::{Coalesced, ConnectionPermit, RequestBody, Stream};
 
 /// An HTTP/2 connection to an endpoint, shared by the requests of one worker.
 #[derive(Clone)]
 pub(super) struct Http2 {
-    sender: SendRequest<RequestBody>,
+    sender: SendRequest<Replay>,
+    /// Ends with the last user of the connection.
+    _permit: Rc<ConnectionPermit>,
     /// That of the pool when it was opened.
     pub(super) generation: u32,
 }
@@ -26,7 +30,7 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(20);
 
 impl Http2 {
-    pub(super) async fn handshake(stream: Stream) -> Result<Http2, hyper::Error> {
+    pub(super) async fn handshake(stream: Stream, permit: ConnectionPermit) -> Result<Http2, hyper::Error> {
         let (sender, connection) = Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .max_header_list_size(RESPONSE_HEAD_MAX)
@@ -39,7 +43,7 @@ impl Http2 {
             // the requests on it learn of an error by themselves
             let _ = connection.await;
         });
-        Ok(Http2 { sender, generation: 0 })
+        Ok(Http2 { sender, _permit: Rc::new(permit), generation: 0 })
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -55,17 +59,34 @@ impl Http2 {
         if self.sender.ready().await.is_err() {
             return Err(SendError::Unsent(body));
         }
+        let (body, kept) = Replay::of(body);
         let request = Request::from_parts(head.clone(), body);
-        self.sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
-            Some(request) => SendError::Unsent(request.into_body()),
-            None => SendError::Failed(error.into_error()),
+        let answered = self.sender.try_send_request(request).await;
+        answered.map_err(|mut error| {
+            let was_unseen = error.take_message().is_some() || is_unprocessed(error.error());
+            match kept.take_back().filter(|_| was_unseen) {
+                Some(body) => SendError::Unsent(body),
+                None => SendError::Failed(error.into_error()),
+            }
         })
     }
 }
 
+/// True when the endpoint says that it has not looked at the request: it refused the stream, or went away before it
+/// (RFC 9113 §8.7). Sending it again is then safe, whatever its method.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let reason = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    reason.is_some_and(|error| {
+        let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        // a stream that a graceful GOAWAY ends is one beyond its last
+        let is_beyond = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        error.is_remote() && (is_refused || is_beyond)
+    })
+}
+
 /// How an exchange failed before there was an answer.
 pub(super) enum SendError {
-    /// Nothing was sent; here is the body back.
+    /// The endpoint has not seen it; here is the body back.
     Unsent(RequestBody),
     /// Something was, or may have been, sent.
     Failed(hyper::Error),

@@ -1,12 +1,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::{Spec, Upstream};
+use super::{LimitSpec, Limiter, Spec, Upstream};
 
-/// All upstreams in use, so that a reload carries over those whose spec is unchanged.
+/// All upstreams and limiters in use, so that a reload carries over those whose spec is unchanged, and endpoints of those
+/// whose spec is another only in who they are, how one is chosen, or what is done about failures.
 #[derive(Debug, Default)]
 pub struct Upstreams {
     known: Mutex<HashMap<Spec, Weak<Upstream>>>,
+    limiters: Mutex<HashMap<LimitSpec, Weak<Limiter>>>,
 }
 
 impl Upstreams {
@@ -17,9 +19,25 @@ impl Upstreams {
             return upstream;
         }
         known.retain(|_, upstream| upstream.strong_count() > 0);
-        let upstream = Arc::new(Upstream::new(spec.clone()));
+        let kin = known.values().filter_map(Weak::upgrade).filter(|upstream| upstream.spec().is_kin(&spec));
+        let upstream = Arc::new(match kin.max_by_key(|upstream| upstream.id()) {
+            Some(old) => Upstream::following(spec.clone(), &old),
+            None => Upstream::new(spec.clone()),
+        });
         known.insert(spec, Arc::downgrade(&upstream));
         upstream
+    }
+
+    /// The limiter of a spec: the one in use, with its counts, or a new one.
+    pub fn limiter(&self, spec: LimitSpec) -> Arc<Limiter> {
+        let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(limiter) = limiters.get(&spec).and_then(Weak::upgrade) {
+            return limiter;
+        }
+        limiters.retain(|_, limiter| limiter.strong_count() > 0);
+        let limiter = Arc::new(Limiter::new(spec.clone()));
+        limiters.insert(spec, Arc::downgrade(&limiter));
+        limiter
     }
 
     /// Every upstream that a snapshot still uses.
@@ -32,19 +50,10 @@ impl Upstreams {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{Balance, Protocol};
+    use crate::upstream::{Balance, Protocol, Target};
 
     fn spec(variant: &str) -> Spec {
-        let (service, variant) = ("shop".to_owned(), variant.to_owned());
-        Spec {
-            service,
-            variant,
-            targets: vec![],
-            protocol: Protocol::Http1,
-            is_tls: false,
-            proxy_protocol: None,
-            balance: Balance::RoundRobin,
-        }
+        Spec::plain("shop", variant, vec![Target::Address(([127, 0, 0, 1], 1).into())])
     }
 
     #[test]
@@ -56,5 +65,16 @@ mod tests {
         drop(stable);
         assert!(upstreams.in_use().is_empty());
         assert_ne!(upstreams.obtain(spec("stable")).id(), old);
+    }
+
+    #[test]
+    fn another_way_to_choose_keeps_the_endpoints_and_another_protocol_does_not() {
+        let upstreams = Upstreams::default();
+        let stable = upstreams.obtain(spec("stable"));
+        let endpoint = |spec: Spec| upstreams.obtain(spec).endpoints()[0].id();
+        let kept = stable.endpoints()[0].id();
+        assert_eq!(endpoint(Spec { balance: Balance::LeastRequest, ..spec("stable") }), kept);
+        assert_ne!(endpoint(Spec { protocol: Protocol::H2c, ..spec("stable") }), kept);
+        assert_ne!(endpoint(spec("canary")), kept);
     }
 }

@@ -52,20 +52,11 @@ async fn lookup(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{Balance, Protocol, Spec};
+    use crate::upstream::Spec;
 
     fn upstream(name: &str) -> Upstream {
         let targets = vec![Target::Name(name.to_owned(), 80), Target::Address(([127, 0, 0, 9], 81).into())];
-        let (service, variant) = ("shop".to_owned(), "stable".to_owned());
-        Upstream::new(Spec {
-            service,
-            variant,
-            targets,
-            protocol: Protocol::Http1,
-            is_tls: false,
-            proxy_protocol: None,
-            balance: Balance::RoundRobin,
-        })
+        Upstream::new(Spec::plain("shop", "stable", targets))
     }
 
     #[tokio::test]

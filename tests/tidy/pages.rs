@@ -10,7 +10,7 @@ use ringway::model::Reason;
 use ringway::routing::snapshot::{ListenerLimits, ListenerTimeouts};
 use ringway::telemetry::Registry;
 use ringway::telemetry::health::Health;
-use ringway::telemetry::metrics::{EndpointFact, Facts, Metrics};
+use ringway::telemetry::metrics::{EndpointFact, Facts, Metrics, UpstreamFact};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -65,7 +65,15 @@ fn families() -> BTreeMap<String, Family> {
     registry.mirror("shop", "canary");
     let metrics = Metrics::new(registry, health, None).unwrap();
     let endpoint = EndpointFact { service: "shop".into(), variant: "stable".into(), state: "healthy", count: 1 };
-    metrics.state(Facts { rev: "3f9c21".into(), endpoints: vec![endpoint], ..Facts::default() });
+    let upstream = UpstreamFact {
+        service: "shop".into(),
+        variant: "stable".into(),
+        ejections: vec![("consecutive_errors", 0)],
+        checks: vec![("passed", 0)],
+        in_use: vec![("connections", 0)],
+    };
+    let (rev, endpoints, upstreams) = ("3f9c21".into(), vec![endpoint], vec![upstream]);
+    metrics.state(Facts { rev, endpoints, upstreams, ..Facts::default() });
     let text = String::from_utf8(metrics.text().unwrap()).unwrap();
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut current = String::new();

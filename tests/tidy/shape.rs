@@ -13,7 +13,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const LONG_FILES: [(&str, usize, &str); 3] = [
     ("src/config/schema.rs", 560, "the whole file format on one page, in the order in which it is written"),
     ("src/config/decode.rs", 480, "one small reader for each type of value; half of it are tests"),
-    ("src/routing/compile.rs", 470, "the whole way from the file to the snapshot, read from top to bottom"),
+    ("src/routing/compile.rs", 480, "the whole way from the file to the snapshot, read from top to bottom"),
 ];
 
 /// Longer functions, with the reason.

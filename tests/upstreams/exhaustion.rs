@@ -67,6 +67,39 @@ fn a_lack_of_descriptors_is_answered_and_forgotten() {
     assert_eq!(binary.exit_code(), 0);
 }
 
+/// Nor does it count against anybody: no fallback, no endpoint that is left alone, and all is well at once.
+#[test]
+fn a_lack_of_descriptors_blames_no_variant() {
+    let (stable, canary) = (Service::named("stable"), Service::named("canary"));
+    let text = shop(&stable.address.to_string(), &canary.address.to_string(), 50)
+        .replace("address: 127.0.0.1:0 }]", "address: 127.0.0.1:0, limits: { maxConnections: 10000 } }]");
+    let mut binary = Binary::start(&text, &["--workers", "1"]);
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(binary.listener)).collect();
+    // answered without a service, so that no connection to one is open
+    clients.iter_mut().for_each(|client| assert_eq!(client.ask("OPTIONS", "*", "", "").status, 204));
+    let limit = |most| Rlimit { current: Some(most), maximum: Some(1024) };
+    let pid = Pid::from_raw(binary.id() as i32);
+    prlimit(pid, Resource::Nofile, limit(8)).unwrap();
+    let users: Vec<String> = (0..8).map(|user| format!("cookie: uid=u-{user}\r\n")).collect();
+    for (client, user) in clients.iter_mut().zip(&users) {
+        let answer = client.get("/", user);
+        assert!(answer.status == 503 && answer.body.contains("no more connections"), "{answer:?}");
+    }
+    prlimit(pid, Resource::Nofile, limit(1024)).unwrap();
+    let metrics = binary.metrics();
+    assert_eq!(metrics.sum("ringway_fallback_total", &[]), 0.0);
+    let outcome = |outcome| metrics.sum("ringway_http_request_duration_seconds_count", &[("outcome", outcome)]);
+    assert_eq!((outcome("internal"), outcome("error")), (8.0, 0.0));
+    for user in &users {
+        let answer = Client::connect(binary.listener).get("/", user);
+        assert!(answer.is_ok(), "{answer:?}");
+    }
+    assert!(stable.requests() > 0 && canary.requests() > 0, "nobody is left alone");
+    assert!(binary.is_alive());
+    binary.terminate();
+    assert_eq!(binary.exit_code(), 0);
+}
+
 #[test]
 fn a_flood_of_names_makes_no_series() {
     const FLOOD: usize = 20_000;

@@ -27,11 +27,15 @@ pub struct Peer {
 struct Counts {
     connections: Arc<AtomicUsize>,
     together: Arc<AtomicUsize>,
+    refused: Arc<AtomicUsize>,
+    is_serving: bool,
 }
 
 /// What the requests of one connection share.
 #[derive(Default)]
 struct Shared {
+    /// Answers the health protocol of gRPC.
+    is_serving: bool,
     in_flight: Cell<usize>,
     arrived: Notify,
     wish: Cell<Option<Wish>>,
@@ -46,10 +50,20 @@ enum Wish {
 
 impl Peer {
     pub fn start() -> Peer {
+        Peer::start_with(false)
+    }
+
+    /// One that says of `shop.Cart` that it is serving.
+    pub fn start_serving() -> Peer {
+        Peer::start_with(true)
+    }
+
+    fn start_with(is_serving: bool) -> Peer {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let counts = Counts { connections: Arc::default(), together: Arc::default() };
+        let counts =
+            Counts { connections: Arc::default(), together: Arc::default(), refused: Arc::default(), is_serving };
         let (_end, ended) = oneshot::channel();
         let peer = Peer { address, connections: counts.connections.clone(), together: counts.together.clone(), _end };
         thread::spawn(move || {
@@ -81,7 +95,7 @@ async fn serve(stream: TcpStream, counts: Counts) {
         return serve_http1(stream).await;
     }
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
-    let shared = Rc::new(Shared::default());
+    let shared = Rc::new(Shared { is_serving: counts.is_serving, ..Shared::default() });
     loop {
         let arrived = shared.arrived.notified();
         let accepted = tokio::select! {
@@ -91,7 +105,7 @@ async fn serve(stream: TcpStream, counts: Counts) {
         if let Some(Ok((request, respond))) = accepted {
             shared.in_flight.set(shared.in_flight.get() + 1);
             counts.together.fetch_max(shared.in_flight.get(), SeqCst);
-            tokio::task::spawn_local(answer(request, respond, shared.clone()));
+            tokio::task::spawn_local(answer(request, respond, shared.clone(), counts.refused.clone()));
             continue;
         }
         if !grant(&mut connection, shared.wish.take()).await {
@@ -110,7 +124,12 @@ async fn grant(connection: &mut Connection<TcpStream, Bytes>, wish: Option<Wish>
     true
 }
 
-async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, shared: Rc<Shared>) {
+async fn answer(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    shared: Rc<Shared>,
+    refused: Arc<AtomicUsize>,
+) {
     let (head, mut body) = request.into_parts();
     let wish = |wish| {
         shared.wish.set(Some(wish));
@@ -123,10 +142,17 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         "/reset" => return respond.send_reset(Reason::INTERNAL_ERROR),
         "/refused" => return respond.send_reset(Reason::REFUSED_STREAM),
         "/never" => return std::future::pending().await,
+        // every second one, as a service does that has as many as it wants
+        path if path.starts_with("/refuse-first") && refused.fetch_add(1, SeqCst).is_multiple_of(2) => {
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        }
+        path if path == serving_path() && shared.is_serving => return serving(respond, body).await,
         path if path.starts_with("/echo") => return echo(respond, body).await,
         _ => {}
     }
+    let mut bytes = 0;
     while let Some(Ok(data)) = body.data().await {
+        bytes += data.len();
         let _ = body.flow_control().release_capacity(data.len());
     }
     let path = head.uri.path();
@@ -139,7 +165,8 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
     }
     let response = Response::builder().header("x-variant", head.headers["x-ringway-variant"].clone());
     let Ok(mut stream) = respond.send_response(response.body(()).unwrap(), false) else { return };
-    let _ = stream.send_data(Bytes::from(format!("peer {path}")), false);
+    let told = if bytes > 0 { format!("peer {path} {bytes}") } else { format!("peer {path}") };
+    let _ = stream.send_data(Bytes::from(told), false);
     if path == "/cut" {
         return stream.send_reset(Reason::INTERNAL_ERROR);
     }
@@ -157,6 +184,24 @@ async fn echo(mut respond: SendResponse<Bytes>, mut body: RecvStream) {
         }
     }
     let _ = stream.send_trailers(status("7"));
+}
+
+/// The path of the health protocol of gRPC.
+pub fn serving_path() -> &'static str {
+    "/grpc.health.v1.Health/Check"
+}
+
+/// Says that `shop.Cart` is serving, and of anything else that it is not.
+async fn serving(mut respond: SendResponse<Bytes>, mut body: RecvStream) {
+    let mut asked = Vec::new();
+    while let Some(Ok(data)) = body.data().await {
+        asked.extend_from_slice(&data);
+    }
+    let is_known = asked == b"\x00\x00\x00\x00\x0b\x0a\x09shop.Cart";
+    let response = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+    let Ok(mut stream) = respond.send_response(response, false) else { return };
+    let _ = stream.send_data(Bytes::from(vec![0, 0, 0, 0, 2, 8, if is_known { 1 } else { 2 }]), false);
+    let _ = stream.send_trailers(status("0"));
 }
 
 fn status(code: &'static str) -> HeaderMap {

@@ -124,9 +124,9 @@ impl ServiceChange {
 }
 
 /// What decides which service a request reaches.
-fn targets(file: &File) -> Vec<(&[String], &[RouteMatch], &str)> {
+fn targets(file: &File) -> Vec<(&[String], &[RouteMatch], Option<&str>)> {
     let routes = file.routes.iter();
-    routes.map(|route| (&*route.hostnames, &*route.matches, &*route.service)).collect()
+    routes.map(|route| (&*route.hostnames, &*route.matches, route.service.as_deref())).collect()
 }
 
 fn compare(old: (&Prepared, &Service), new: (&Prepared, &Service), users: &Users) -> ServiceChange {

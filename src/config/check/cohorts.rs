@@ -1,5 +1,6 @@
 //! `cohorts` of a service.
 
+use super::edits::{self, Subject};
 use super::implied::{Budget, is_always_true, is_implied};
 use super::problems::Problems;
 use super::{conditions, names};
@@ -23,6 +24,8 @@ pub(super) fn check(file: &File, service: &Service, place: &Place, problems: &mu
             named.insert(&cohort.name, name_place);
         }
         check_condition_given(cohort, &place, index + 1 == service.cohorts.len(), problems);
+        let subject = Subject { file, has_assignment: true };
+        edits::check(cohort.request_headers.as_ref(), cohort.response_headers.as_ref(), subject, &place, problems);
         if let Some(condition) = &cohort.when {
             conditions::check(file, condition, &place.key("when"), problems);
         }

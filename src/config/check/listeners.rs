@@ -1,5 +1,6 @@
 //! `listeners`, `admin`, `telemetry` and `geo`.
 
+use super::limits;
 use super::names;
 use super::problems::Problems;
 use super::texts::check_header_name;
@@ -92,6 +93,9 @@ fn check_listener(listener: &Listener, place: &Place, problems: &mut Problems<'_
                 last.help("remove the key to accept any");
             }
         }
+    }
+    if let Some(limit) = &listener.rate_limit {
+        limits::check(limit, false, &place.key("rateLimit"), problems);
     }
     check_limits(&listener.limits, &place.key("limits"), problems);
     check_timeouts(&listener.timeouts, &place.key("timeouts"), problems);

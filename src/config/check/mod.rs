@@ -5,11 +5,16 @@
 mod cohorts;
 mod conditions;
 mod countries;
+mod edits;
+mod faults;
 mod implied;
+mod limits;
 mod listeners;
 mod mirror;
 mod names;
 mod problems;
+mod redirects;
+mod resilience;
 mod routes;
 mod services;
 mod tests_section;

@@ -1,11 +1,14 @@
 //! `routes`.
 
 use super::conditions::check_field;
+use super::edits::{self, Subject};
+use super::limits;
 use super::listeners::check_not_zero;
-use super::names;
 use super::problems::Problems;
+use super::redirects;
 use super::texts::{check_header_name, check_host, check_method, check_path, check_regex};
 use super::user_key::check_not_stripped;
+use super::{names, resilience};
 use crate::config::codes::Code;
 use crate::config::place::Place;
 use crate::config::schema::{File, PathMatch, Route, RouteMatch};
@@ -40,7 +43,7 @@ pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
         }
         check_reached(route, place, &mut seen, problems);
     }
-    let used: HashSet<&str> = file.routes.iter().map(|route| route.service.as_str()).collect();
+    let used: HashSet<&str> = file.routes.iter().filter_map(|route| route.service.as_deref()).collect();
     if used.iter().any(|name| !file.services.contains_key(*name)) {
         return; // a misspelt name most likely meant one of the services that seem to be left out
     }
@@ -52,11 +55,19 @@ pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
 }
 
 fn check_route(file: &File, route: &Route, place: &Place, problems: &mut Problems<'_>) {
-    if !file.services.contains_key(&route.service) {
-        let message = format!("the service `{}` does not exist", route.service);
+    if let Some(service) = &route.service
+        && !file.services.contains_key(service)
+    {
+        let message = format!("the service `{service}` does not exist");
         let last = problems.at(Code::UnknownService, &place.key("service"), message);
-        last.help_with(|| known(&route.service, "services", file.services.keys().map(String::as_str)));
+        last.help_with(|| known(service, "services", file.services.keys().map(String::as_str)));
     }
+    redirects::check(route, place, problems);
+    if let Some(limit) = &route.rate_limit {
+        limits::check(limit, true, &place.key("rateLimit"), problems);
+    }
+    let subject = Subject { file, has_assignment: route.service.is_some() };
+    edits::check(route.request_headers.as_ref(), route.response_headers.as_ref(), subject, place, problems);
     for (index, host) in route.hostnames.iter().enumerate() {
         check_host(host, &place.key("hostnames").index(index), problems);
     }
@@ -66,6 +77,9 @@ fn check_route(file: &File, route: &Route, place: &Place, problems: &mut Problem
     let timeouts = place.key("timeouts");
     check_not_zero("connect", route.timeouts.connect, &timeouts, problems);
     check_not_zero("idle", route.timeouts.idle, &timeouts, problems);
+    if let Some(retry) = &route.retry {
+        resilience::check_retry(file, route, retry, &place.key("retry"), problems);
+    }
 }
 
 fn check_match(matches: &RouteMatch, place: &Place, problems: &mut Problems<'_>) {

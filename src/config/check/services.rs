@@ -1,10 +1,11 @@
 //! `services`: variants, endpoints, headers, fallback, override and salt. Weights, the user key and cohorts have
 //! files of their own.
 
+use super::edits::{self, Subject};
 use super::listeners::check_networks;
 use super::problems::Problems;
 use super::texts::{check_header_name, check_header_value, endpoint_error};
-use super::{cohorts, mirror, names, tls, user_key, weights};
+use super::{cohorts, faults, mirror, names, resilience, tls, user_key, weights};
 use crate::config::codes::Code;
 use crate::config::place::Place;
 use crate::config::schema::{File, Override, Service, Variant};
@@ -33,7 +34,7 @@ pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
 }
 
 fn check_service(file: &File, service: &Service, place: &Place, problems: &mut Problems<'_>) {
-    check_variants(service, &place.key("variants"), problems);
+    check_variants(file, service, &place.key("variants"), problems);
     weights::check(service, place, problems);
     user_key::check(file, service, &place.key("hashOn"), problems);
     cohorts::check(file, service, &place.key("cohorts"), problems);
@@ -42,6 +43,7 @@ fn check_service(file: &File, service: &Service, place: &Place, problems: &mut P
     }
     check_salt(service, place, problems);
     mirror::check(service, &place.key("mirror"), problems);
+    faults::check(service, &place.key("faults"), problems);
     if let Some(fallback) = &service.fallback
         && fallback != "none"
         && !service.variants.contains_key(fallback)
@@ -53,7 +55,7 @@ fn check_service(file: &File, service: &Service, place: &Place, problems: &mut P
     }
 }
 
-fn check_variants(service: &Service, place: &Place, problems: &mut Problems<'_>) {
+fn check_variants(file: &File, service: &Service, place: &Place, problems: &mut Problems<'_>) {
     if service.variants.is_empty() {
         let last = problems.at(Code::NoVariants, place, "the service has no variants");
         last.help("add `stable: { endpoints: [127.0.0.1:3001] }`");
@@ -65,9 +67,12 @@ fn check_variants(service: &Service, place: &Place, problems: &mut Problems<'_>)
         let place = place.key(name.as_str());
         names::check_key(name, "variant", &place, problems);
         check_variant(variant, &place, problems);
+        let subject = Subject { file, has_assignment: true };
+        edits::check(variant.request_headers.as_ref(), variant.response_headers.as_ref(), subject, &place, problems);
         let mut endpoints: Vec<&String> = variant.endpoints.iter().collect();
         endpoints.sort();
         let mut headers: Vec<(&String, &String)> = variant.set_headers.iter().collect();
+        headers.extend(variant.request_headers.iter().flat_map(|edits| edits.set.iter().chain(&edits.add)));
         headers.sort();
         match seen.get(&(endpoints.clone(), headers.clone())) {
             Some(first) if !endpoints.is_empty() => {
@@ -102,6 +107,7 @@ fn check_variant(variant: &Variant, place: &Place, problems: &mut Problems<'_>) 
     for (name, value) in &variant.set_headers {
         check_set_header(name, value, &place.key("setHeaders").key(name.as_str()), problems);
     }
+    resilience::check_variant(variant, place, problems);
     tls::check_variant(variant, place, problems);
     if variant.version.as_deref() == Some("") {
         problems.at(Code::EmptyText, &place.key("version"), "the version is empty").help("remove the key");

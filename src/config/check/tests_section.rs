@@ -50,7 +50,7 @@ fn check_request(test: &Test, place: &Place, problems: &mut Problems<'_>) {
 fn check_expect(file: &File, routes: &[String], expect: &TestExpect, place: &Place, problems: &mut Problems<'_>) {
     if *expect == TestExpect::default() {
         let last = problems.at(Code::EmptyExpectation, place, "the test expects nothing");
-        last.help("add one of route, service, cohort, variant and reason");
+        last.help("add one of route, service, cohort, variant, reason and redirect");
     }
     let mut check = |what: &str, expected: &Option<String>, names: &mut dyn Iterator<Item = &str>| {
         if let Some(name) = expected {

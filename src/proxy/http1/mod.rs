@@ -100,6 +100,7 @@ async fn exchange(connection: &Rc<Connection>, wire: &Rc<RefCell<Wire>>, arrived
         }
         match polled {
             Poll::Ready(reply) => Poll::Ready(Some(reply)),
+            Poll::Pending if connection.is_cut.get() => Poll::Ready(None),
             Poll::Pending => {
                 // who is gone is noticed by reading
                 let _ = wire.poll_flush(cx);

@@ -16,7 +16,8 @@ use crate::routing::forged::X_RINGWAY_MIRROR;
 use crate::routing::mirror::Mirror;
 use crate::telemetry::mirror::{Difference, Latencies, MirrorRecord, MirrorResult};
 use crate::upstream::{
-    Alpn, Answered, Budget, ExchangeError, Fields, Held, Lease, Pools, RequestBody, Sendable, UpstreamBody, Wanted,
+    Alpn, Answered, Budget, ExchangeError, Fields, Held, Lease, Pools, RequestBody, Sendable, Standard, UpstreamBody,
+    Want, Wanted,
 };
 
 /// One worker's lanes: one for each mirror that it has met.
@@ -160,7 +161,15 @@ impl Lane {
 
     async fn lease(&self, mirror: &Mirror, wanted: Wanted) -> Result<Lease, MirrorResult> {
         let time = CONNECT_MAX.min(mirror.timeout);
-        self.pools.lease(&mirror.upstream, wanted, time, Instant::now()).await.map_err(|_| MirrorResult::Failed)
+        let want = Want {
+            wanted,
+            connect_timeout: time,
+            now: Instant::now(),
+            hash: fastrand::u64(..),
+            avoid: None,
+            at_worst: Standard::Usable,
+        };
+        self.pools.lease(&mirror.upstream, &want).await.map_err(|_| MirrorResult::Failed)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::config::schema::File;
 use crate::model::{BUCKETS, Reason, percent};
 use crate::routing::assign::Assignment;
 use crate::routing::cookies;
+use crate::routing::resilience::Retry;
 use crate::routing::routes::Route;
 use crate::routing::snapshot::{Cohort, Service};
 use crate::routing::user_key::KeySource;
@@ -79,6 +80,7 @@ pub(super) fn answer(
     }
     trace.extend(mirror::step(service, view, &assignment, is_drawn));
     trace.push(timeouts(route));
+    trace.extend(route.retry.as_deref().map(retry));
     let name = |name: &str| Some(name.to_owned());
     Answer {
         service: service.name.to_string(),
@@ -223,6 +225,12 @@ fn endpoints(service: &Service, variant: usize) -> Step {
         None => "; 503 when none of them can be used".to_owned(),
     };
     Step::new("endpoints", format!("{}{version}: {}{fallback}", chosen.name, targets.join(", ")))
+}
+
+fn retry(retry: &Retry) -> Step {
+    let times = if retry.attempts == 1 { "once".to_owned() } else { format!("up to {} times", retry.attempts) };
+    let whom = if retry.across_variants { ", to the fallback" } else { ", within the variant" };
+    Step::new("retry", format!("{times}{whom}, at most {} % of requests", f64::from(retry.share.ppm) / 10_000.0))
 }
 
 fn timeouts(route: &Route) -> Step {

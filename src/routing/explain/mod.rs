@@ -9,6 +9,7 @@ mod mirror;
 mod read;
 mod render;
 mod trace;
+mod traffic;
 
 use http::{HeaderMap, Method};
 use std::net::{IpAddr, SocketAddr};
@@ -50,13 +51,15 @@ pub struct Explanation {
     pub outcome: Result<Answer, Refusal>,
 }
 
-/// Why a request gets nowhere.
+/// Why a request gets to no service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The status that the client gets.
     pub status: u16,
     /// Why.
     pub message: String,
+    /// Where the client is sent instead.
+    pub location: Option<String>,
 }
 
 /// Explains a request. Pure but for the clock, which tells whether overrides and tokens have expired, and for the
@@ -84,14 +87,24 @@ fn explain_into(
     let (host, path, query) = (read.destination.host(), read.path(), read.query());
     let view = RequestView::new(&request.method, host, path, query, &headers, client, &rules.trust, geo);
     trace.push(trace::client(&view, request.peer));
-    let route = snapshot.routes.find(&view).ok_or_else(|| Refusal {
-        status: 404,
-        message: clean(&format!("no route for {} {host}{path}", request.method)),
-    })?;
-    let service = &snapshot.services[route.service];
+    let nowhere = || {
+        let message = clean(&format!("no route for {} {host}{path}", request.method));
+        Refusal { status: 404, message, location: None }
+    };
+    let found = snapshot.routes.find(&view).ok_or_else(nowhere)?;
+    let route = found.route;
+    traffic::redirect(found, &read, request, &view, trace)?;
+    let service = &snapshot.services[route.service.ok_or_else(nowhere)?];
     let described = format!("{} leads to service {} ({host}{path})", route.name, service.name);
     trace.push(Step::new("route", described));
-    Ok(answer::answer(file, service, route, &view, trace))
+    let answer = answer::answer(file, service, route, &view, trace);
+    trace.extend(traffic::limits(rules, found));
+    trace.extend(traffic::faults(service, &answer));
+    trace.extend(traffic::rewrite(found, &read));
+    trace.extend(traffic::headers(found, service, &answer, &view));
+    let source = service.key_sources.iter().position(|source| Some(source.describe()) == answer.user_key.from);
+    trace.extend(traffic::cache(found, service, &answer, source.filter(|_| answer.user_key.present)));
+    Ok(answer)
 }
 
 /// The rules of the listener that the request comes to.
@@ -130,7 +143,7 @@ impl ListenerRules {
     /// What is believed and allowed where no listener says so: nobody, and the defaults.
     fn untrusting() -> ListenerRules {
         let (trust, limits, timeouts) = (Trust::default(), Default::default(), Default::default());
-        ListenerRules { name: "".into(), tls: None, proxy_protocol: None, trust, limits, timeouts }
+        ListenerRules { name: "".into(), tls: None, proxy_protocol: None, trust, limits, timeouts, rate_limit: None }
     }
 }
 
@@ -214,7 +227,7 @@ routes:
             ("https://shop.example.com/", &[("host", "nowhere")], 404, "no route for GET nowhere/"),
             ("shop.example.com/", &[], 400, "`shop.example.com/` is not an absolute URL"),
         ] {
-            let refusal = Refusal { status, message: message.to_owned() };
+            let refusal = Refusal { status, message: message.to_owned(), location: None };
             assert_eq!(ask(url, lines).outcome.unwrap_err(), refusal, "{url}");
         }
         let long = format!("http://shop.example.com/{}", "a".repeat(9_000));

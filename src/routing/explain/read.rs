@@ -13,7 +13,7 @@ const LINE_BYTES: usize = 4;
 /// A request as it would come by HTTP/1.1.
 pub(super) struct Read {
     pub(super) destination: Destination,
-    uri: Uri,
+    pub(super) uri: Uri,
     /// With the host of the URL, where no header names another.
     pub(super) headers: HeaderMap,
 }
@@ -33,7 +33,7 @@ impl Read {
 pub(super) fn read(request: &ImaginedRequest, limits: &ListenerLimits) -> Result<Read, Refusal> {
     let Some((authority, target)) = split(&request.url) else {
         let message = format!("`{}` is not an absolute URL", request.url);
-        return Err(Refusal { status: StatusCode::BAD_REQUEST.as_u16(), message: clean(&message) });
+        return Err(Refusal { status: StatusCode::BAD_REQUEST.as_u16(), message: clean(&message), location: None });
     };
     let mut headers = request.headers.clone();
     if !headers.contains_key(header::HOST) {
@@ -50,7 +50,7 @@ pub(super) fn read(request: &ImaginedRequest, limits: &ListenerLimits) -> Result
     let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE_BYTES).sum::<usize>();
     if bytes > limits.header_bytes {
         let message = format!("the header fields have {bytes} bytes, and the limit is {}", limits.header_bytes);
-        return Err(Refusal { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16(), message });
+        return Err(Refusal { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16(), message, location: None });
     }
     let destination =
         validate(&request.method, &uri, Version::HTTP_11, &headers, crate::upstream::Fields::of(&headers), limits)?;
@@ -59,7 +59,7 @@ pub(super) fn read(request: &ImaginedRequest, limits: &ListenerLimits) -> Result
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
-        Refusal { status: refused.status().as_u16(), message: refused.to_string() }
+        Refusal { status: refused.status().as_u16(), message: refused.to_string(), location: None }
     }
 }
 

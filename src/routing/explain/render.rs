@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-use super::{Answer, Explanation, Step};
+use super::{Answer, Explanation, Refusal, Step};
 use crate::model::percent;
 
 impl Explanation {
@@ -13,6 +13,9 @@ impl Explanation {
         // writing to a string does not fail
         let _ = match &self.outcome {
             Ok(answer) => writeln!(text, "{}\n→ {}", self.request, headline(answer)),
+            Err(Refusal { status, message, location: Some(_) }) => {
+                writeln!(text, "{}\n→ redirected with {status}: {message}", self.request)
+            }
             Err(refusal) => writeln!(text, "{}\n→ refused with {}: {}", self.request, refusal.status, refusal.message),
         };
         let _ = writeln!(text, "  revision {}\n", self.rev);
@@ -44,6 +47,7 @@ impl Explanation {
                     .map(|share| json!({ "variant": share.variant, "share": share.share }))
                     .collect::<Vec<_>>(),
                 "refused": null,
+                "redirect": null,
                 "rev": self.rev,
                 "trace": trace,
             }),
@@ -52,12 +56,18 @@ impl Explanation {
                 "service": null, "route": null, "cohort": null, "variant": null, "reason": null, "bucket": null,
                 "userKey": { "from": null, "present": false },
                 "shares": [],
-                "refused": { "status": refusal.status, "message": refusal.message },
+                "refused": refused(refusal),
+                "redirect": refusal.location.as_ref().map(|to| json!({ "status": refusal.status, "location": to })),
                 "rev": self.rev,
                 "trace": trace,
             }),
         }
     }
+}
+
+fn refused(refusal: &Refusal) -> Option<Value> {
+    let is_refused = refusal.location.is_none();
+    is_refused.then(|| json!({ "status": refusal.status, "message": refusal.message }))
 }
 
 fn headline(answer: &Answer) -> String {

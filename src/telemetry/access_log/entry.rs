@@ -44,6 +44,8 @@ pub struct Entry<'a> {
     pub upstream_us: Option<u64>,
     /// Bytes of the request's body.
     pub bytes_in: u64,
+    /// How often the request was sent; written when it was more than once.
+    pub attempts: u32,
     /// Bytes of the response's body.
     pub bytes_out: u64,
     /// The protocol, such as `HTTP/1.1`.
@@ -94,6 +96,7 @@ impl Default for Entry<'_> {
             duration_us: 0,
             upstream_us: None,
             bytes_in: 0,
+            attempts: 1,
             bytes_out: 0,
             protocol: "",
             request_id: b"",
@@ -131,6 +134,9 @@ impl LineFormat {
         number(to, b",\"duration_us\":", entry.duration_us);
         if let Some(upstream_us) = entry.upstream_us {
             number(to, b",\"upstream_us\":", upstream_us);
+        }
+        if entry.attempts > 1 {
+            number(to, b",\"attempts\":", u64::from(entry.attempts));
         }
         number(to, b",\"bytes_in\":", entry.bytes_in);
         number(to, b",\"bytes_out\":", entry.bytes_out);
@@ -234,6 +240,7 @@ mod tests {
             flags: "UF",
             duration_us: 21_034,
             upstream_us: Some(20_777),
+            attempts: 1,
             bytes_in: 0,
             bytes_out: 512,
             protocol: "HTTP/1.1",

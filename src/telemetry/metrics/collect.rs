@@ -5,14 +5,14 @@ use super::exposition::{DURATION_BOUNDS, Exposition, OVERHEAD_BOUNDS};
 use super::fold::{Fold, SLOT_SERIES_MAX, is_outcome_shown, slot_series};
 use super::mirror::{MIRRORED, expose_mirror};
 use super::*;
-use crate::model::{FallbackCause, Outcome, Reason};
+use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 /// Codes with which Ringway answers before it knows the service; their series exist from the start.
-const UNROUTED_CODES: [u16; 6] = [400, 404, 408, 414, 421, 431];
+const UNROUTED_CODES: [u16; 7] = [400, 404, 408, 414, 421, 429, 431];
 
 /// The most certificates that are told of.
 const CERTIFICATES_MAX: usize = 100;
@@ -120,6 +120,7 @@ impl Collector for RecorderCollector {
         self.expose_slots(&mut to, &facts, room);
         let end = series_max.saturating_sub(endpoint_states.len());
         expose_endpoints(&mut to, &facts.endpoints, end);
+        expose_upstreams(&mut to, &facts.upstreams, series_max);
         to.into_families()
     }
 }
@@ -136,6 +137,12 @@ fn expose_slot(to: &mut Exposition, known: &SlotNames, sum: &SlotSum, weight: Op
     }
     for cause in FallbackCause::ALL {
         to.count(&FALLBACK, &[service, cohort, variant, cause.as_str()], sum.fallbacks[cause.index()]);
+    }
+    for result in RetryResult::ALL {
+        to.count(&RETRIES, &[service, cohort, variant, result.as_str()], sum.retries[result.index()]);
+    }
+    for kind in InjectedKind::ALL {
+        to.count(&FAULTS_INJECTED, &[service, cohort, variant, kind.as_str()], sum.injected[kind.index()]);
     }
     to.gauge(&IN_FLIGHT, &names, sum.in_flight as f64);
     to.gauge(&USERS, &names, sum.users.as_ref().map_or(0, UserCount::estimate) as f64);
@@ -173,6 +180,25 @@ fn expose_endpoints(to: &mut Exposition, facts: &[EndpointFact], end: usize) {
     }
     for (state, count) in folded {
         to.gauge(&ENDPOINTS, &[OTHER, OTHER, state], count as f64);
+    }
+}
+
+/// Variants as long as there is room. What is beyond it is left out: sums of them would tell nobody anything.
+fn expose_upstreams(to: &mut Exposition, facts: &[UpstreamFact], end: usize) {
+    for fact in facts {
+        let families = [(&EJECTIONS, &fact.ejections), (&HEALTH_CHECKS, &fact.checks), (&IN_USE, &fact.in_use)];
+        if to.series() + families.iter().map(|(_, values)| values.len()).sum::<usize>() > end {
+            return;
+        }
+        for (family, values) in families {
+            for (word, value) in values {
+                let labels = [fact.service.as_str(), fact.variant.as_str(), word];
+                match family.kind {
+                    Counter => to.count(family, &labels, *value),
+                    Gauge | Histogram => to.gauge(family, &labels, *value as f64),
+                }
+            }
+        }
     }
 }
 

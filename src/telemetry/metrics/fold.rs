@@ -1,6 +1,6 @@
 use super::super::recorder::{CODE_OTHER, Slot, SlotSum};
 use super::exposition::{DURATION_BOUNDS, histogram_series};
-use crate::model::{FallbackCause, Outcome, Reason};
+use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use std::collections::{BTreeSet, HashMap};
 
 /// Status codes whose series exist from the start.
@@ -18,6 +18,8 @@ pub(super) const SLOT_SERIES_MAX: usize = CODES_MAX
     + Reason::ALL.len()
     + Outcome::ALL.len() * (DURATION_BOUNDS.len() + 3)
     + FallbackCause::ALL.len()
+    + RetryResult::ALL.len()
+    + InjectedKind::ALL.len()
     + GAUGES;
 
 /// Remembers what is folded, so that a series that was folded once stays so: series that come and go would
@@ -60,7 +62,8 @@ impl Fold {
 /// How many series a slot is.
 pub(super) fn slot_series(sum: &SlotSum) -> usize {
     let durations = Outcome::ALL.into_iter().filter(|outcome| is_outcome_shown(*outcome, sum)).count();
-    sum.codes.len() + durations * histogram_series(&DURATION_BOUNDS) + FallbackCause::ALL.len() + GAUGES
+    let counters = sum.codes.len() + FallbackCause::ALL.len() + RetryResult::ALL.len() + InjectedKind::ALL.len();
+    counters + durations * histogram_series(&DURATION_BOUNDS) + GAUGES
 }
 
 /// Success and error exist from the start, the others from their first request on.

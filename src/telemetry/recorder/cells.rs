@@ -1,6 +1,6 @@
 use super::sum::{CODE_NONE, CODE_OTHER};
 use super::{Finished, Histogram, Sketch, add, zeroed};
-use crate::model::{FallbackCause, Outcome, Reason};
+use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +11,8 @@ pub(super) struct SlotCells {
     changes: AtomicU64,
     in_flight: AtomicU64,
     fallbacks: [AtomicU64; FallbackCause::ALL.len()],
+    retries: [AtomicU64; RetryResult::ALL.len()],
+    injected: [AtomicU64; InjectedKind::ALL.len()],
     codes: [OnceLock<Box<CodeCells>>; Reason::ALL.len()],
     latencies: [OnceLock<Box<Histogram>>; Outcome::ALL.len()],
     users: OnceLock<Box<Sketch>>,
@@ -31,6 +33,8 @@ impl SlotCells {
             changes: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             fallbacks: [const { AtomicU64::new(0) }; FallbackCause::ALL.len()],
+            retries: [const { AtomicU64::new(0) }; RetryResult::ALL.len()],
+            injected: [const { AtomicU64::new(0) }; InjectedKind::ALL.len()],
             codes: [const { OnceLock::new() }; Reason::ALL.len()],
             latencies: [const { OnceLock::new() }; Outcome::ALL.len()],
             users: OnceLock::new(),
@@ -61,6 +65,19 @@ impl SlotCells {
         self.changed();
     }
 
+    pub(super) fn retried(&self, result: RetryResult) {
+        add(&self.retries[result.index()], 1);
+        self.changed();
+    }
+
+    pub(super) fn retries(&self, result: RetryResult) -> u64 {
+        self.retries[result.index()].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn fault_injected(&self, kind: InjectedKind) {
+        add(&self.injected[kind.index()], 1);
+    }
+
     fn expose(&self, user: Option<u64>, with_error: bool) {
         let Some(user) = user else { return };
         self.users.get_or_init(Box::default).insert(user);
@@ -84,6 +101,10 @@ impl SlotCells {
 
     pub(super) fn fallbacks(&self, cause: FallbackCause) -> u64 {
         self.fallbacks[cause.index()].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn injected(&self, kind: InjectedKind) -> u64 {
+        self.injected[kind.index()].load(Ordering::Relaxed)
     }
 
     pub(super) fn codes(&self, reason: Reason) -> Option<&CodeCells> {

@@ -1,6 +1,6 @@
 use super::cells::{CodeCells, SlotCells};
 use super::{Histogram, SLOTS_MAX, Slot, add};
-use crate::model::{FallbackCause, Outcome, Reason};
+use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 
@@ -82,6 +82,20 @@ impl Shard {
     pub fn fallback(&self, failed: Slot, cause: FallbackCause, user: Option<u64>) {
         if let Some(cells) = self.cells(failed) {
             cells.fallback(cause, user);
+        }
+    }
+
+    /// A request of this slot was sent again, or would have been.
+    pub fn retried(&self, slot: Slot, result: RetryResult) {
+        if let Some(cells) = self.cells(slot) {
+            cells.retried(result);
+        }
+    }
+
+    /// A fault was injected into a request of this slot.
+    pub fn fault_injected(&self, slot: Slot, kind: InjectedKind) {
+        if let Some(cells) = self.cells(slot) {
+            cells.fault_injected(kind);
         }
     }
 

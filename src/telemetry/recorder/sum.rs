@@ -1,5 +1,5 @@
 use super::{BucketCounts, Registry, Slot, UserCount};
-use crate::model::{FallbackCause, Outcome, Reason};
+use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,6 +19,10 @@ pub struct SlotSum {
     pub latencies: [BucketCounts; Outcome::ALL.len()],
     /// Requests that a fallback served, by [`FallbackCause::index`].
     pub fallbacks: [u64; FallbackCause::ALL.len()],
+    /// Requests that were sent again, by [`RetryResult::index`].
+    pub retries: [u64; RetryResult::ALL.len()],
+    /// Faults that were injected, by [`InjectedKind::index`].
+    pub injected: [u64; InjectedKind::ALL.len()],
     /// The distinct users of the slot, if any had a key.
     pub users: Option<UserCount>,
     /// The distinct users who met an error.
@@ -100,6 +104,12 @@ impl Registry {
             for cause in FallbackCause::ALL {
                 sum.fallbacks[cause.index()] += cells.fallbacks(cause);
             }
+            for result in RetryResult::ALL {
+                sum.retries[result.index()] += cells.retries(result);
+            }
+            for kind in InjectedKind::ALL {
+                sum.injected[kind.index()] += cells.injected(kind);
+            }
             for outcome in Outcome::ALL {
                 if let Some(latencies) = cells.latencies(outcome) {
                     sum.latencies[outcome.index()].add(latencies);
@@ -119,8 +129,14 @@ impl SlotSum {
         for (own, latencies) in self.latencies.iter_mut().zip(&other.latencies) {
             own.merge(latencies);
         }
+        for (own, injected) in self.injected.iter_mut().zip(other.injected) {
+            *own += injected;
+        }
         for (own, fallbacks) in self.fallbacks.iter_mut().zip(other.fallbacks) {
             *own += fallbacks;
+        }
+        for (own, retries) in self.retries.iter_mut().zip(other.retries) {
+            *own += retries;
         }
         for (own, users) in [(&mut self.users, &other.users), (&mut self.users_with_errors, &other.users_with_errors)] {
             if let Some(users) = users {
@@ -165,7 +181,7 @@ mod tests {
         let sum = registry.sum(slot);
         let codes: Vec<_> = sum.codes.iter().map(|((_, code), count)| (*code, *count)).collect();
         assert_eq!(codes, [(CODE_NONE, 1), (200, 2), (503, 1), (CODE_OTHER, 1)]);
-        assert_eq!((sum.in_flight, sum.fallbacks), (1, [0, 0, 1, 0, 0, 0]));
+        assert_eq!((sum.in_flight, sum.fallbacks), (1, [0, 0, 1, 0, 0, 0, 0]));
         assert_eq!(sum.latencies[Outcome::Error.index()].total(), 2);
         assert_eq!(sum.users.unwrap().estimate(), 3);
         assert_eq!(sum.users_with_errors.unwrap().estimate(), 2);

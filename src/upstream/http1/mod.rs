@@ -67,6 +67,8 @@ pub struct TunnelParts {
     pub stream: Stream,
     /// Bytes of the new protocol that came together with the answer.
     pub read: Bytes,
+    /// The connection counts for its variant as long as the tunnel is open.
+    pub permit: Option<super::ConnectionPermit>,
 }
 
 /// Why an exchange failed.
@@ -167,7 +169,7 @@ impl Http1 {
 
     /// Takes the socket out after the endpoint has switched protocols.
     pub(super) fn into_tunnel(self) -> TunnelParts {
-        TunnelParts { stream: self.stream, read: self.read.freeze() }
+        TunnelParts { stream: self.stream, read: self.read.freeze(), permit: None }
     }
 
     fn poll_answer(

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::super::connect::{Connect, ConnectError, connect};
 use super::super::http1::Http1;
 use super::super::http2::Http2;
-use super::super::{Alpn, ClientTls, ProxyHeader, Stream, Upstream, has_agreed_on_http2};
-use super::{Borrowed, Idle, Lease, Pool, Pools};
+use super::super::lease::{Borrowed, Lease};
+use super::super::{Alpn, ClientTls, Limits, ProxyHeader, Stream, Upstream, has_agreed_on_http2};
+use super::{Pool, Pools, Unopened, Want};
 
 /// What a request wants of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,8 @@ struct Way<'w> {
     alpn: Alpn,
     tls: Option<Arc<ClientTls>>,
     proxy_header: Option<ProxyHeader>,
-    timeout: Duration,
+    want: &'w Want,
+    limits: &'w Limits,
 }
 
 impl Pools {
@@ -34,65 +35,80 @@ impl Pools {
         self: &Rc<Self>,
         upstream: &Upstream,
         pool: &Rc<Pool>,
-        wanted: Wanted,
-        timeout: Duration,
-    ) -> Result<Lease, ConnectError> {
+        want: &Want,
+    ) -> Result<Lease, Unopened> {
         let spec = upstream.spec();
         let tls = upstream.tls();
         if spec.is_tls {
             pool.follow(tls.as_ref().ok_or(ConnectError::Tls)?);
         }
-        let proxy_header = spec.proxy_protocol.map(|version| ProxyHeader { version, client: wanted.client });
-        let way = Way { pool, alpn: wanted.alpn, tls, proxy_header, timeout };
+        let proxy_header = spec.proxy_protocol.map(|version| ProxyHeader { version, client: want.wanted.client });
+        let way = Way { pool, alpn: want.wanted.alpn, tls, proxy_header, want, limits: &spec.resilience.limits };
         let is_http1 = way.alpn == Alpn::Http1 || (way.alpn == Alpn::Either && pool.chose_http1.get());
         if is_http1 { self.open_http1(&way).await } else { self.open_shared(&way).await }
     }
 
-    async fn open_http1(self: &Rc<Self>, way: &Way<'_>) -> Result<Lease, ConnectError> {
+    async fn open_http1(self: &Rc<Self>, way: &Way<'_>) -> Result<Lease, Unopened> {
         let pool = way.pool;
-        while let Some(mut waiting) = pool.take_idle(way.client()) {
-            if waiting.connection.is_reusable() {
-                return Ok(self.lend(way, Borrowed::Http1(waiting.connection), true));
-            }
+        if let Some(idle) = pool.take_idle(way.client()) {
+            return Ok(self.lend(way, idle, true));
         }
+        let permit = match self.room(pool, way.limits, way.want, way.client()).await? {
+            Ok(permit) => permit,
+            Err(idle) => return Ok(self.lend(way, idle, true)),
+        };
         let stream = way.connect().await?;
         if way.alpn == Alpn::Either && has_agreed_on_http2(&stream) {
             // the endpoint has learned it meanwhile
             pool.chose_http1.set(false);
-            let connection = Http2::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
+            let connection = Http2::handshake(stream, permit).await.map_err(|_| ConnectError::Refused)?;
             return Ok(self.lend(way, Borrowed::Http2(connection), false));
         }
-        Ok(self.lend(way, Borrowed::Http1(Box::new(Http1::new(stream))), false))
+        Ok(self.lend(way, Borrowed::Http1(Box::new(Http1::new(stream)), permit), false))
     }
 
     /// A connection that serves many requests, unless the endpoint is left the choice and chooses otherwise.
-    async fn open_shared(self: &Rc<Self>, way: &Way<'_>) -> Result<Lease, ConnectError> {
-        // held while connecting, so that a burst of requests opens one connection and not one each
+    async fn open_shared(self: &Rc<Self>, way: &Way<'_>) -> Result<Lease, Unopened> {
         let pool = way.pool;
-        let failures = pool.endpoint.failures_in_a_row();
-        let mut shared = pool.http2.lock().await;
-        if pool.endpoint.failures_in_a_row() != failures {
-            // what another request found out meanwhile: else each of a burst would wait for the timeout in its turn
-            return Err(pool.last_failure.get());
+        let mut kept = None;
+        loop {
+            // held while connecting, so that a burst of requests opens one connection and not one each
+            let failures = pool.endpoint.failures_in_a_row();
+            let mut shared = pool.http2.lock().await;
+            if pool.endpoint.failures_in_a_row() != failures {
+                // what another request found out: else each of a burst would wait for the timeout in its turn
+                return Err(Unopened::Failed(pool.last_failure.get()));
+            }
+            let generation = pool.generation.get();
+            let is_current = |connection: &&Http2| connection.is_open() && connection.generation == generation;
+            if let Some(connection) = shared.as_ref().filter(is_current) {
+                return Ok(self.lend(way, Borrowed::Http2(connection.clone()), true));
+            }
+            if way.alpn == Alpn::Either && pool.chose_http1.get() {
+                drop(shared);
+                return self.open_http1(way).await;
+            }
+            // one that has ended makes room
+            *shared = None;
+            let Some(permit) = kept.take().or_else(|| pool.endpoint.load().try_connection(way.limits)) else {
+                // not held while waiting, for the same reason
+                drop(shared);
+                match self.room(pool, way.limits, way.want, way.client()).await? {
+                    Ok(permit) => kept = Some(permit),
+                    Err(idle) => return Ok(self.lend(way, idle, true)),
+                }
+                continue;
+            };
+            let stream = way.connect().await?;
+            if way.alpn == Alpn::Either && !has_agreed_on_http2(&stream) {
+                pool.chose_http1.set(true);
+                return Ok(self.lend(way, Borrowed::Http1(Box::new(Http1::new(stream)), permit), false));
+            }
+            let mut connection = Http2::handshake(stream, permit).await.map_err(|_| ConnectError::Refused)?;
+            connection.generation = generation;
+            *shared = Some(connection.clone());
+            return Ok(self.lend(way, Borrowed::Http2(connection), false));
         }
-        let generation = pool.generation.get();
-        let is_current = |connection: &&Http2| connection.is_open() && connection.generation == generation;
-        if let Some(connection) = shared.as_ref().filter(is_current) {
-            return Ok(self.lend(way, Borrowed::Http2(connection.clone()), true));
-        }
-        if way.alpn == Alpn::Either && pool.chose_http1.get() {
-            drop(shared);
-            return self.open_http1(way).await;
-        }
-        let stream = way.connect().await?;
-        if way.alpn == Alpn::Either && !has_agreed_on_http2(&stream) {
-            pool.chose_http1.set(true);
-            return Ok(self.lend(way, Borrowed::Http1(Box::new(Http1::new(stream))), false));
-        }
-        let mut connection = Http2::handshake(stream).await.map_err(|_| ConnectError::Refused)?;
-        connection.generation = generation;
-        *shared = Some(connection.clone());
-        Ok(self.lend(way, Borrowed::Http2(connection), false))
     }
 
     fn lend(self: &Rc<Self>, way: &Way<'_>, connection: Borrowed, is_reused: bool) -> Lease {
@@ -116,16 +132,6 @@ impl Pool {
             self.chose_http1.set(false);
         }
     }
-
-    /// A waiting connection. One that the endpoint takes for a client's serves that client only.
-    fn take_idle(&self, client: Option<SocketAddr>) -> Option<Idle> {
-        let mut idle = self.idle.borrow_mut();
-        if client.is_none() {
-            return idle.pop();
-        }
-        let at = idle.iter().rposition(|waiting| waiting.client == client)?;
-        Some(idle.remove(at))
-    }
 }
 
 impl Way<'_> {
@@ -136,8 +142,8 @@ impl Way<'_> {
     async fn connect(&self) -> Result<Stream, ConnectError> {
         let tls = self.tls.as_deref().map(|tls| (tls, self.alpn));
         let how = Connect { address: self.pool.endpoint.address(), proxy_header: self.proxy_header.as_ref(), tls };
-        let stream = connect(&how, self.timeout).await?;
-        self.pool.endpoint.note_connected();
+        let stream = connect(&how, self.want.connect_timeout).await?;
+        self.pool.endpoint.note_connected(self.want.now);
         Ok(stream)
     }
 }
