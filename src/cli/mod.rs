@@ -2,6 +2,7 @@
 //!
 //! Standard output is data, standard error is talk.
 
+mod audit;
 mod check;
 mod completions;
 mod curl_line;
@@ -51,6 +52,7 @@ enum Command {
     Drain(drain::Args),
     Schema(schema::Args),
     Token(token::Args),
+    Audit(audit::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -120,6 +122,7 @@ impl Command {
             Command::Diff(args) => args.run(),
             Command::Schema(args) => args.run(),
             Command::Token(args) => args.run(),
+            Command::Audit(args) => args.run(),
             Command::Healthcheck(args) => args.run(),
             Command::Completions(args) => args.run(Cli::command()),
             Command::Man(args) => args.run(Cli::command()),

@@ -1,7 +1,7 @@
 //! Every rule that a configuration is held to, with its stable code.
 //!
 //! RW00xx file and syntax, RW01xx services and weights, RW02xx cohorts and conditions, RW03xx routes,
-//! RW04xx listeners and doors, RW05xx windows, RW06xx referenced files, RW07xx tests.
+//! RW04xx listeners and doors, RW05xx windows, RW06xx referenced files, RW07xx tests, RW08xx rollouts.
 //! A code is never given to another rule.
 
 use std::fmt;
@@ -206,6 +206,30 @@ codes! {
     Error 702 BadTestUrl: "the URL of a test is not absolute",
     Error 703 UnknownExpectation: "a test expects a name that does not exist",
     Error 704 EmptyExpectation: "a test expects nothing",
+
+    Error 801 NoSuchCohort: "a cohort does not exist",
+    Error 802 UnknownWindow: "a window does not exist",
+    Error 803 UnknownNotifier: "a notifier does not exist",
+    Error 804 SameVariant: "a variant would replace itself",
+    Error 805 NoSteps: "a rollout has no steps",
+    Error 806 UnclearStep: "a step is not clear",
+    Error 807 RampNotRising: "a ramp does not rise",
+    Error 808 NobodyApproves: "nobody could approve a step",
+    Warning 809 ShareNotRising: "the share of a cohort does not rise",
+    Warning 810 NoControl: "a step has nobody to compare with",
+    Warning 811 HoldWithinWarmup: "a hold is not longer than its warmup",
+    Warning 812 DuplicateRolloutId: "two rollouts have the same id",
+    Warning 813 OverAtOnce: "a step is over at once",
+    Error 814 NeedsNothing: "a step would be passed in silence",
+    Error 815 WayBackNotFalling: "the way back does not fall to 0",
+    Error 816 RolloutOutOfRange: "a value of a rollout is out of range",
+    Warning 817 GateOff: "a gate is off",
+    Warning 818 MaxHoldTooShort: "maxHold is not longer than a hold",
+    Error 819 NotOneKind: "a notifier has not exactly one kind",
+    Error 820 NameTaken: "a name is taken",
+    Warning 821 FallsFirst: "a share falls before it rises",
+    Error 822 BadRolloutUrl: "a URL is not absolute",
+    Warning 823 NoStateDir: "a rollout has no stateDir",
 }
 
 const EXPLANATIONS: &str = include_str!("codes.md");
@@ -254,6 +278,20 @@ impl Code {
                 | Code::EmptyExpectation
                 | Code::KeySourceUnreached
                 | Code::SameEndpoints
+                | Code::NoSuchCohort
+                | Code::UnknownWindow
+                | Code::UnknownNotifier
+                | Code::SameVariant
+                | Code::NoSteps
+                | Code::UnclearStep
+                | Code::RampNotRising
+                | Code::NobodyApproves
+                | Code::HoldWithinWarmup
+                | Code::OverAtOnce
+                | Code::WayBackNotFalling
+                | Code::NotOneKind
+                | Code::NoControl
+                | Code::NoStateDir
                 | Code::NotOneCheck
                 | Code::NothingToEjectFor
                 | Code::MirrorOfNothing

@@ -1,7 +1,7 @@
 //! Paths in the file start from the directory of the file that names them.
 
 use super::place::Place;
-use super::schema::{Condition, File, GeoSource, Listener, ListenerTls, Service, UpstreamTls};
+use super::schema::{Condition, File, GeoSource, Listener, ListenerTls, Notifier, Service, UpstreamTls};
 use std::path::{Path, PathBuf};
 
 /// Calls `visit` for every path of the file with its place.
@@ -23,6 +23,9 @@ pub(crate) fn each_path(file: &mut File, visit: &mut dyn FnMut(Place, &mut PathB
     }
     if let Some(path) = &mut file.state_dir {
         visit(root.key("stateDir"), path);
+    }
+    for (index, notifier) in file.notifiers.iter_mut().enumerate() {
+        each_path_of_notifier(notifier, &root.key("notifiers").index(index), visit);
     }
     for (name, service) in &mut file.services {
         each_path_of_service(service, &root.key("services").key(name.as_str()), visit);
@@ -84,6 +87,38 @@ fn each_path_of_service(service: &mut Service, place: &Place, visit: &mut dyn Fn
     for (index, cohort) in service.cohorts.iter_mut().enumerate() {
         if let Some(condition) = &mut cohort.when {
             each_path_of_condition(condition, place.key("cohorts").index(index).key("when"), visit);
+        }
+    }
+    let outcomes = service.rollout.iter_mut().flat_map(|rollout| &mut rollout.gates.outcomes).enumerate();
+    for (index, outcome) in outcomes {
+        if let Some(condition) = &mut outcome.among {
+            let place = place.key("rollout").key("gates").key("outcomes").index(index);
+            each_path_of_condition(condition, place.key("among"), visit);
+        }
+    }
+}
+
+/// All of them are secrets.
+pub(in crate::config) fn each_path_of_notifier(
+    notifier: &mut Notifier,
+    place: &Place,
+    visit: &mut dyn FnMut(Place, &mut PathBuf),
+) {
+    for (kind, hook) in [("slack", &mut notifier.slack), ("alertmanager", &mut notifier.alertmanager)] {
+        if let Some(hook) = hook {
+            visit(place.key(kind).key("urlFile"), &mut hook.url_file);
+        }
+    }
+    if let Some(hook) = &mut notifier.webhook {
+        visit(place.key("webhook").key("urlFile"), &mut hook.url_file);
+        if let Some(path) = &mut hook.secret_file {
+            visit(place.key("webhook").key("secretFile"), path);
+        }
+    }
+    if let Some(pagerduty) = &mut notifier.pagerduty {
+        visit(place.key("pagerduty").key("keyFile"), &mut pagerduty.key_file);
+        if let Some(path) = &mut pagerduty.url_file {
+            visit(place.key("pagerduty").key("urlFile"), path);
         }
     }
 }

@@ -21,19 +21,28 @@ pub use resilience::{
 use super::values::{Duration, Percent, Size, Weight, networks};
 
 mod faults;
+mod gates;
 mod limits;
 mod mirror;
+mod notifiers;
+mod rollout;
 mod traffic;
 pub use faults::{Fault, FaultAbort, FaultDelay};
 pub use limits::{RateKey, RateLimit};
 pub use traffic::{Cache, HeaderEdits, PathEdit, Redirect, Rewrite, Scheme};
+mod test;
 mod tls;
+mod window;
 
+pub use gates::*;
+pub use mirror::{Mirror, MirrorIgnore, MirrorPart};
+pub use notifiers::*;
+pub use rollout::*;
+pub use test::{Test, TestExpect, TestRequest};
 pub use tls::{
     CertificateFiles, ClientAuth, ListenerTls, ProxyProtocolFrom, ProxyProtocolVersion, TlsVersion, UpstreamTls,
 };
-
-pub use mirror::{Mirror, MirrorIgnore, MirrorPart};
+pub use window::Window;
 
 /// A Ringway configuration: who listens, what is released, and how requests find it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -58,6 +67,8 @@ pub struct File {
     pub routes: Vec<Route>,
     /// Windows of time, by name.
     pub windows: BTreeMap<String, Window>,
+    /// Who is told about rollouts.
+    pub notifiers: Vec<Notifier>,
     /// Requests with the assignment they must get; run by `check`, and before a reload is accepted.
     pub tests: Vec<Test>,
 }
@@ -115,7 +126,7 @@ pub struct ListenerLimits {
     pub max_target_bytes: Option<Size>,
     /// Bytes of a request body. Default: no limit, bodies are streamed.
     pub max_body_bytes: Option<Size>,
-    /// Requests on one connection before it is closed. Default 10000.
+    /// Requests on one connection before it is closed. Default 1000000.
     pub max_requests_per_connection: Option<u32>,
     /// Concurrent streams of an HTTP/2 connection. Default 100.
     pub max_concurrent_streams: Option<u32>,
@@ -181,7 +192,7 @@ pub enum GeoSource {
 pub struct Service {
     /// Where the user key is read, in order; the first source with a value counts. Default: `[clientIP]`.
     pub hash_on: Option<Vec<KeySource>>,
-    /// Salt of the bucket hash. Default: the service's name.
+    /// Salt of the bucket hash. Default: the rollout's `id`, or else the service's name.
     pub salt: Option<String>,
     /// A file with a secret salt, so that nobody outside can compute buckets.
     pub salt_file: Option<PathBuf>,
@@ -198,6 +209,8 @@ pub struct Service {
     /// Groups of requests; the first that matches wins, `everyone` takes the rest.
     #[serde(default)]
     pub cohorts: Vec<Cohort>,
+    /// How a new version goes from nobody to everybody.
+    pub rollout: Option<Rollout>,
     /// Copies of requests to another variant, whose answers are compared and thrown away.
     pub mirror: Option<Mirror>,
     /// Faults that are injected into requests of a variant, for drills.
@@ -536,60 +549,4 @@ pub struct RouteTimeouts {
     pub connect: Option<Duration>,
     /// Without progress of a body. Default: the listener's.
     pub idle: Option<Duration>,
-}
-
-/// A window of time.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Window {
-    /// An IANA time zone, such as `Asia/Tokyo`. Default `UTC`.
-    pub tz: Option<String>,
-    /// Spans such as `mon-thu 01:00-05:00`.
-    pub allow: Vec<String>,
-}
-
-/// A request with the assignment that it must get.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Test {
-    /// What the test is about.
-    pub name: Option<String>,
-    /// The request.
-    pub request: TestRequest,
-    /// What must come out; at least one of its fields.
-    pub expect: TestExpect,
-}
-
-/// A request of a test.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TestRequest {
-    /// Absolute URL.
-    pub url: String,
-    /// Default `GET`.
-    pub method: Option<String>,
-    /// Request headers, cookies included.
-    #[serde(default)]
-    pub headers: IndexMap<String, String>,
-    /// The address that the request comes from. Default `127.0.0.1`.
-    #[serde(rename = "clientIP")]
-    pub client_ip: Option<std::net::IpAddr>,
-}
-
-/// What must come out of a test's request.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct TestExpect {
-    /// The name of the route.
-    pub route: Option<String>,
-    /// The service.
-    pub service: Option<String>,
-    /// The cohort.
-    pub cohort: Option<String>,
-    /// The variant.
-    pub variant: Option<String>,
-    /// The reason.
-    pub reason: Option<String>,
-    /// Where the client is sent: the `Location` of a redirect. Stands alone, as nothing else comes of it.
-    pub redirect: Option<String>,
 }

@@ -177,8 +177,6 @@ fn planned_key(key: &str, place: &Place) -> Option<&'static str> {
     let keys: Vec<&str> = place.steps().iter().filter_map(name).collect();
     Some(match (keys.as_slice(), key) {
         (["admin", _], "tokensFile") => "keep the admin door on loopback or a unix socket, and remove the key",
-        (["services", _, _], "rollout") => "remove the key, and edit the weights by hand",
-        (_, "notifiers") if keys.len() == 1 => "remove the key, and alert on the metrics",
         _ => return None,
     })
 }

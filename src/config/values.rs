@@ -26,6 +26,57 @@ pub struct Weight(pub model::Weight);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub model::Weight);
 
+/// A rate with its sign, such as `0.1%`. Held in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rate(pub u32);
+
+/// A comparison with a number, such as `< 2`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Threshold {
+    /// How it is compared.
+    pub comparison: Comparison,
+    /// With what.
+    pub number: f64,
+}
+
+/// How two numbers are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `<`
+    Below,
+    /// `<=`
+    AtMost,
+    /// `>`
+    Above,
+    /// `>=`
+    AtLeast,
+    /// `==`
+    Equal,
+    /// `!=`
+    Unequal,
+}
+
+impl Rate {
+    /// As a share of 1.
+    pub fn as_f64(self) -> f64 {
+        f64::from(self.0) / 1e6
+    }
+}
+
+impl Threshold {
+    /// True when a number is as it should be; never for what is not a number.
+    pub fn holds(self, number: f64) -> bool {
+        match self.comparison {
+            Comparison::Below => number < self.number,
+            Comparison::AtMost => number <= self.number,
+            Comparison::Above => number > self.number,
+            Comparison::AtLeast => number >= self.number,
+            Comparison::Equal => number == self.number,
+            Comparison::Unequal => !number.is_nan() && number != self.number,
+        }
+    }
+}
+
 /// HTTP status codes: one (`204`), or a range with both ends (`200-299`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusRange(pub u16, pub u16);
@@ -50,6 +101,8 @@ pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>,
 
 const DURATION_HELP: &str = "a duration is digits and a unit, such as 500ms, 30s, 5m, 1h or 7d";
 const SIZE_HELP: &str = "a size is digits and a unit, such as 512B, 64KiB, 1MiB or 2GiB";
+const RATE_HELP: &str = "a rate is a percentage with its sign, at most four decimals, such as 0.1% or 99.9%";
+const THRESHOLD_HELP: &str = "a threshold is a comparison and a number, such as \"< 2\" or \">= 0.99\"";
 const STATUS_HELP: &str = "a status is a code from 100 to 599 such as 204, or a range such as 200-299";
 const PERCENT_HELP: &str = "a percentage is a number from 0 to 100 with at most four decimals, such as 10 or 0.01";
 
@@ -110,6 +163,34 @@ impl FromStr for Percent {
             return Err(PERCENT_HELP.to_owned());
         }
         Ok(Percent(share))
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_suffix('%').ok_or(RATE_HELP)?;
+        let percent: Percent = number.parse().map_err(|_| RATE_HELP.to_owned())?;
+        u32::try_from(percent.0.micros() / 100).map(Rate).map_err(|_| RATE_HELP.to_owned())
+    }
+}
+
+impl FromStr for Threshold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        use Comparison::{Above, AtLeast, AtMost, Below, Equal, Unequal};
+        // the longer ones first: `<` is the beginning of `<=`
+        let signs = [("<=", AtMost), (">=", AtLeast), ("==", Equal), ("!=", Unequal), ("<", Below), (">", Above)];
+        for (sign, comparison) in signs {
+            let Some(number) = text.trim().strip_prefix(sign) else { continue };
+            return match number.trim().parse::<f64>() {
+                Ok(number) if number.is_finite() => Ok(Threshold { comparison, number }),
+                _ => Err(THRESHOLD_HELP.to_owned()),
+            };
+        }
+        Err(THRESHOLD_HELP.to_owned())
     }
 }
 
@@ -186,6 +267,14 @@ value!(Percent, PERCENT_HELP, {
     "type": "number", "minimum": 0, "maximum": 100,
     "description": "A share of 100 with at most four decimals."
 });
+value!(Rate, RATE_HELP, {
+    "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?%$",
+    "description": "A percentage with its sign, at most four decimals: 0.1%, 99.9%."
+});
+value!(Threshold, THRESHOLD_HELP, {
+    "type": "string", "pattern": "^ *(<=|>=|==|!=|<|>) *-?[0-9.eE+-]+ *$",
+    "description": "A comparison and a number: < 2, >= 0.99."
+});
 
 value!(StatusRange, STATUS_HELP, {
     "type": ["string", "integer"], "pattern": "^[1-5][0-9]{2}(-[1-5][0-9]{2})?$",
@@ -235,6 +324,22 @@ mod tests {
         assert!("0.0001".parse::<Percent>().is_ok());
         for text in ["0.00001", "100.1", "-1", "10%"] {
             assert_eq!(text.parse::<Percent>(), Err(PERCENT_HELP.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rate_has_its_sign_and_a_threshold_its_comparison() {
+        assert_eq!("0.1%".parse(), Ok(Rate(1_000)));
+        assert_eq!("100%".parse(), Ok(Rate(1_000_000)));
+        for text in ["0.1", "101%", "-1%", "%", "0.00001%"] {
+            assert_eq!(text.parse::<Rate>(), Err(RATE_HELP.to_owned()), "{text}");
+        }
+        let below: Threshold = "< 2".parse().unwrap();
+        assert!(below.holds(1.9) && !below.holds(2.0) && !below.holds(f64::NAN));
+        assert!(">=0.99".parse::<Threshold>().unwrap().holds(0.99));
+        assert!(!"!= 0".parse::<Threshold>().unwrap().holds(f64::NAN));
+        for text in ["2", "< x", "", "=< 2", "< inf"] {
+            assert_eq!(text.parse::<Threshold>(), Err(THRESHOLD_HELP.to_owned()), "{text}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::schema;
 use jiff::Zoned;
-use jiff::civil::Weekday;
+use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +12,14 @@ use std::str::FromStr;
 pub struct Window {
     zone: TimeZone,
     spans: Vec<Span>,
+    freezes: Vec<Freeze>,
+}
+
+/// Days on which nothing is allowed, both included, by the calendar of the window's zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freeze {
+    first: Date,
+    last: Date,
 }
 
 /// Days of the week, and from when to when on each of them.
@@ -36,13 +44,16 @@ impl Window {
     pub fn new(window: &schema::Window) -> Result<Window, String> {
         let zone = time_zone(window.tz.as_deref().unwrap_or("UTC"))?;
         let spans: Result<Vec<Span>, SpanError> = window.allow.iter().map(|text| text.parse()).collect();
-        Ok(Window { zone, spans: spans.map_err(|error| error.to_string())? })
+        let freezes: Result<Vec<Freeze>, SpanError> = window.freezes.iter().map(|text| text.parse()).collect();
+        let text = |error: SpanError| error.to_string();
+        Ok(Window { zone, spans: spans.map_err(text)?, freezes: freezes.map_err(text)? })
     }
 
     /// True when the window is open at a moment.
     pub fn contains(&self, moment: &Zoned) -> bool {
         let local = moment.with_time_zone(self.zone.clone());
-        self.spans.iter().any(|span| span.contains(&local))
+        let is_frozen = |freeze: &Freeze| (freeze.first..=freeze.last).contains(&local.date());
+        self.spans.iter().any(|span| span.contains(&local)) && !self.freezes.iter().any(is_frozen)
     }
 }
 
@@ -84,6 +95,20 @@ impl FromStr for Span {
             return Err(SpanError(format!("`{times}` holds no time")));
         }
         Ok(Span { days, from, to })
+    }
+}
+
+impl FromStr for Freeze {
+    type Err = SpanError;
+
+    fn from_str(text: &str) -> Result<Freeze, SpanError> {
+        let (first, last) = text.split_once('/').unwrap_or((text, text));
+        let date = |text: &str| text.parse::<Date>().map_err(|_| SpanError(format!("`{text}` is not a day")));
+        let (first, last) = (date(first)?, date(last)?);
+        match first <= last {
+            true => Ok(Freeze { first, last }),
+            false => Err(SpanError(format!("`{text}` ends before it begins"))),
+        }
     }
 }
 
@@ -138,7 +163,8 @@ mod tests {
 
     fn window(tz: &str, allow: &[&str]) -> Window {
         let allow = allow.iter().map(|text| (*text).to_owned()).collect();
-        Window::new(&schema::Window { tz: Some(tz.to_owned()), allow }).unwrap()
+        let freezes = vec!["2026-12-20/2027-01-03".to_owned(), "2026-11-26".to_owned()];
+        Window::new(&schema::Window { tz: Some(tz.to_owned()), allow, freezes }).unwrap()
     }
 
     fn at(text: &str) -> Zoned {
@@ -153,6 +179,20 @@ mod tests {
         assert!(nights.contains(&at("2026-11-22T19:59[UTC]")));
         assert!(!nights.contains(&at("2026-11-22T20:00[UTC]")));
         assert!(!nights.contains(&at("2026-11-27T02:00[Asia/Tokyo]")));
+    }
+
+    #[test]
+    fn a_freeze_closes_whole_days_of_the_zone() {
+        let always = window("Asia/Tokyo", &["00:00-24:00"]);
+        assert!(!always.contains(&at("2026-12-20T00:00[Asia/Tokyo]")));
+        assert!(!always.contains(&at("2026-12-19T15:00[UTC]")));
+        assert!(always.contains(&at("2026-12-19T14:59[UTC]")));
+        assert!(!always.contains(&at("2027-01-03T23:59[Asia/Tokyo]")));
+        assert!(always.contains(&at("2027-01-04T00:00[Asia/Tokyo]")));
+        assert!(!always.contains(&at("2026-11-26T12:00[Asia/Tokyo]")));
+        for text in ["2026-02-30", "2026-12-20/2026-12-19", "christmas", ""] {
+            assert!(text.parse::<Freeze>().is_err(), "{text}");
+        }
     }
 
     #[test]

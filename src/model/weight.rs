@@ -38,6 +38,11 @@ impl Weight {
         Weight(units.min(Self::MAX_UNITS) * Self::PER_UNIT)
     }
 
+    /// A weight of so many millionths, saturating at the largest one.
+    pub fn from_micros(micros: u64) -> Weight {
+        Weight(micros.min(Self::MAX_UNITS * Self::PER_UNIT))
+    }
+
     /// The weight in millionths.
     pub fn micros(self) -> u64 {
         self.0

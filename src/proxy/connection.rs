@@ -175,6 +175,11 @@ impl Connection {
         self.in_flight.set(self.in_flight.get() + 1);
     }
 
+    /// Refuses a request when the process is short of memory.
+    pub(super) fn check_room(&self) -> Result<(), ProxyError> {
+        if self.worker.shared.overload.stage() >= Stage::Short { Err(ProxyError::Overloaded) } else { Ok(()) }
+    }
+
     /// A request's record has ended.
     pub(super) fn request_ended(&self, now: Instant) {
         let in_flight = self.in_flight.get().saturating_sub(1);

@@ -18,7 +18,7 @@ use super::error::ProxyError;
 use super::extended;
 use super::fault;
 use super::grpc;
-use super::headers;
+use super::headers::{self, HopByHop};
 use super::limit::{self, Quotas};
 use super::mirror;
 use super::record::Record;
@@ -31,7 +31,6 @@ use crate::routing::routes::Route;
 use crate::routing::snapshot::Service;
 use crate::routing::user_key::{KeySource, UserKey};
 use crate::routing::{Assignment, RequestView, client, forged};
-use crate::telemetry::overload::Stage;
 use crate::upstream::{Answered, BodyWatch, ClientBody, Deadline, Fields, RequestBody, mix};
 
 /// The longest wait for an answer's head where the route names none.
@@ -57,7 +56,11 @@ pub(super) async fn handle(connection: &Rc<Connection>, arrived: &mut Arrived, d
     let has_body = !arrived.body.is_end_stream();
     let mut record = Record::begin(connection.clone(), started);
     record.describe(&arrived.head);
-    match forward(connection, arrived, &mut record, deadline, started).await {
+    let answered = match connection.check_room() {
+        Ok(()) => forward(connection, arrived, &mut record, deadline, started).await,
+        Err(error) => Err(error),
+    };
+    match answered {
         Ok(answer) => answer.into_reply(record, deadline.clone(), stays_open),
         Err(error) => {
             // a client that is refused may leave its body out, or send it: what comes next could be read in two ways
@@ -118,9 +121,6 @@ async fn forward(
     deadline: &Rc<Deadline>,
     started: Instant,
 ) -> Result<Answer, ProxyError> {
-    if connection.worker.shared.overload.stage() >= Stage::Short {
-        return Err(ProxyError::Overloaded);
-    }
     let current = connection.worker.current();
     let snapshot = &current.snapshot;
     let rules = current.rules(&connection.listener).unwrap_or(&connection.rules);
@@ -161,9 +161,7 @@ async fn forward(
         return Ok(Answer::Local(answer));
     }
     let service = &snapshot.services[route.service.ok_or(ProxyError::NoRoute)?];
-    let assignment = service.assign(&view);
-    let mut decision = Decision::of(service, route, client.ip, &assignment, is_https);
-    drop(assignment);
+    let mut decision = Decision::of(service, route, client.ip, &service.assign(&view), is_https);
     decision.record(decision.variant, decision.reason, record);
     limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 
@@ -171,23 +169,27 @@ async fn forward(
     decision.told = Told::of(route, service, snapshot, client, &head.headers, &additions);
     let rewritten = redirect::rewrite(found, head, &destination);
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
-    let is_streaming = asked.wants_websocket || (fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers));
-    let wait = route.timeouts.request.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
-    let wait = if is_streaming { grpc::bounded(wait, &head.headers) } else { wait };
+    let wait = longest_wait(route.timeouts.request, head, fields, asked);
     let body = std::mem::replace(body, ClientBody::Empty);
     let (mut body, watch) = stream(body, rules.limits.body_bytes, deadline, started, idle, wait);
-    let client_end = if asked.wants_websocket { extended::client_end(head) } else { None };
     record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
     if !service.faults.is_empty() {
         fault::inject(connection, &decision, record, deadline).await?;
     }
-    let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
+    let (websocket_key, client_end) = websocket(head, asked);
     let destination = rewritten.as_ref().unwrap_or(&destination);
     let outgoing = Outgoing { head, fields, additions, destination, body, watch, asked };
     let sending = Sending { connection, decision: &decision, deadline, started };
     let (answered, variant) = send(&sending, outgoing, record).await?;
     let sent = Sent { variant, websocket_key, client_end, idle };
     finish(answered, sent, connection, &decision, record)
+}
+
+/// How long to wait for the head of an answer: what the route says, and not longer than a client of gRPC does.
+fn longest_wait(of_route: Option<Duration>, head: &request::Parts, fields: Fields, asked: HopByHop) -> Duration {
+    let is_streaming = asked.wants_websocket || (fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers));
+    let wait = of_route.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
+    if is_streaming { grpc::bounded(wait, &head.headers) } else { wait }
 }
 
 /// A request's body on its way to the endpoint, with the deadline that it moves.
@@ -364,6 +366,14 @@ fn prepare<'r>(
         ],
         set: &[],
     })
+}
+
+/// What the answer to a handshake is checked by and, for an extended CONNECT, the client's end of the tunnel.
+fn websocket(head: &mut request::Parts, asked: HopByHop) -> (Option<HeaderValue>, Option<OnUpgrade>) {
+    if !asked.wants_websocket {
+        return (None, None);
+    }
+    (head.headers.get(header::SEC_WEBSOCKET_KEY).cloned(), extended::client_end(head))
 }
 
 /// A handshake of RFC 6455 is a GET of HTTP/1.1 with a key.

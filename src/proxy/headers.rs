@@ -188,7 +188,7 @@ pub(super) fn forwarded_for<'p>(
 
 /// A new id for a request, unless a trusted peer gave it one. At most 128 visible ASCII characters are believed.
 pub(super) fn request_id(headers: &mut HeaderMap, fields: Fields, peer_trusted: bool) -> Option<[u8; 36]> {
-    if fields.has(Fields::EXTENDED) {
+    if fields.has(Fields::X_REQUEST_ID) {
         let is_good = |value: &HeaderValue| {
             let bytes = value.as_bytes();
             !bytes.is_empty() && bytes.len() <= 128 && bytes.iter().all(u8::is_ascii_graphic)

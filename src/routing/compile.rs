@@ -131,7 +131,7 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
     };
     let salt: &[u8] = match &secret_salt {
         Some(secret) => secret.expose(),
-        None => service.salt.as_deref().unwrap_or(name).as_bytes(),
+        None => service.open_salt(name).as_bytes(),
     };
     let position = |wanted: &str| variants.iter().position(|variant| &*variant.name == wanted);
     let fallback = match service.fallback.as_deref() {

@@ -239,7 +239,7 @@ impl Default for ListenerLimits {
             header_bytes: 32 * 1024,
             target_bytes: 8 * 1024,
             body_bytes: None,
-            requests_per_connection: 10_000,
+            requests_per_connection: 1_000_000,
             concurrent_streams: 100,
         }
     }

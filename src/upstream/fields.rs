@@ -34,6 +34,7 @@ fields! {
     14 COOKIE "cookie"
     15 CACHE_CONTROL "cache-control"
     16 CONTENT_TYPE "content-type"
+    17 X_REQUEST_ID "x-request-id"
 }
 
 impl Fields {
@@ -66,7 +67,8 @@ impl Fields {
     fn plainly_named(name: &str) -> Fields {
         let is = |known: &str, field| if name == known { field } else { Fields::default() };
         if name.starts_with("x-") || name.starts_with("forwarded") {
-            return Fields::EXTENDED;
+            // one that browsers and probes send, and that is nobody's secret
+            return if name == "x-request-id" { Fields::X_REQUEST_ID } else { Fields::EXTENDED };
         }
         // by length first: one comparison is enough for nearly every name
         match name.len() {

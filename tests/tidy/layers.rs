@@ -14,8 +14,8 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("rollout", &["model"]),
     ("routing", &["config", "model", "upstream", "telemetry"]),
     ("proxy", &["config", "model", "upstream", "telemetry", "routing"]),
-    ("control", &["config", "model", "upstream", "telemetry", "routing"]),
-    ("admin", &["config", "model", "telemetry", "routing", "control"]),
+    ("control", &["config", "model", "upstream", "telemetry", "rollout", "routing"]),
+    ("admin", &["config", "model", "telemetry", "rollout", "routing", "control"]),
 ];
 
 /// What stands above all layers, so that nothing may import it but each other.

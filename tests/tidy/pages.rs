@@ -2,6 +2,8 @@
 
 #[path = "pages/config.rs"]
 mod config;
+#[path = "pages/rollout.rs"]
+mod rollout;
 
 use crate::none;
 use crate::source::{all, read, root};
@@ -35,6 +37,18 @@ fn the_page_of_diagnostics_is_what_the_code_says() {
 fn the_page_of_the_file_is_what_the_schema_says() {
     let page = config::page(GENERATED, &ringway::config::json_schema());
     compare("docs/reference/config.md", &page);
+}
+
+/// The rest of the page is written by hand; what is between the markers is what the engine does.
+#[test]
+fn the_tables_of_rollouts_are_what_the_engine_does() {
+    const BEGIN: &str = "<!-- Begin of what `UPDATE=1 cargo test --test tidy` writes. -->\n";
+    const END: &str = "<!-- End of it. -->\n";
+    let path = "docs/concepts/rollout.md";
+    let page = read(path);
+    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    compare(path, &format!("{before}{BEGIN}\n{}\n{END}{after}", rollout::tables()));
 }
 
 #[test]

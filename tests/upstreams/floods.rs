@@ -28,8 +28,8 @@ const END_HEADERS: u8 = 4;
 const BYTES_MAX: usize = 8 << 20;
 /// The time of one attack, unless it is cut before.
 const TIME_MAX: Duration = Duration::from_millis(1500);
-/// A debug build on a busy machine; 250 ms on a machine of its own.
-const P99_MAX: Duration = Duration::from_millis(1500);
+/// A debug build shares the machine with all other tests.
+const P99_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 4000 } else { 250 });
 const GROWTH_MAX: usize = 128 << 20;
 /// Growth that is nobody's fault: threads, pools and allocators settle.
 const GROWTH_FREE: usize = 16 << 20;

@@ -7,6 +7,7 @@ mod conditions;
 mod countries;
 mod edits;
 mod faults;
+mod gates;
 mod implied;
 mod limits;
 mod listeners;
@@ -15,6 +16,7 @@ mod names;
 mod problems;
 mod redirects;
 mod resilience;
+mod rollout;
 mod routes;
 mod services;
 mod tests_section;
@@ -40,6 +42,8 @@ pub(crate) fn check(file: &File, tree: &Node, spans: &dyn Fn(&Place) -> Span) ->
     services::check(file, &mut problems);
     routes::check(file, &mut problems);
     windows::check(file, &mut problems);
+    rollout::check(file, &mut problems);
+    gates::check_notifiers(file, &mut problems);
     tests_section::check(file, &mut problems);
     problems.into_found()
 }

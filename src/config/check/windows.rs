@@ -21,6 +21,12 @@ pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
             let last = problems.at(Code::EmptyList, &place.key("allow"), "`allow` is empty: the window never opens");
             last.help("add a span such as mon-thu 01:00-05:00");
         }
+        for (index, text) in rule.freezes.iter().enumerate() {
+            if let Err(error) = text.parse::<window::Freeze>() {
+                let last = problems.at(Code::BadWindow, &place.key("freezes").index(index), error.to_string());
+                last.help("write a day such as 2026-12-24, or the first and the last, such as 2026-12-20/2027-01-03");
+            }
+        }
         for (index, text) in rule.allow.iter().enumerate() {
             if let Err(error) = text.parse::<window::Span>() {
                 let last = problems.at(Code::BadWindow, &place.key("allow").index(index), error.to_string());

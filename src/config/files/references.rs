@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{FileProblem, Geo, GeoMmdb, GeoTable, KeySet, Secret, TlsFiles, UserList};
 use crate::config::Place;
+use crate::config::paths::each_path_of_notifier;
 use crate::config::schema::{Condition, File, GeoSource};
 
 /// The loaded files of one configuration. Looked up by the path that the configuration has.
@@ -43,6 +44,17 @@ impl References {
                     loading.condition(condition, &place.key("cohorts").index(at).key("when"));
                 }
             }
+            let outcomes = service.rollout.iter().flat_map(|rollout| &rollout.gates.outcomes).enumerate();
+            for (at, outcome) in outcomes {
+                if let Some(condition) = &outcome.among {
+                    let place = place.key("rollout").key("gates").key("outcomes").index(at);
+                    loading.condition(condition, &place.key("among"));
+                }
+            }
+        }
+        for (at, notifier) in file.notifiers.iter().enumerate() {
+            let place = Place::root().key("notifiers").index(at);
+            each_path_of_notifier(&mut notifier.clone(), &place, &mut |place, path| loading.secret(path, place));
         }
         let (tls, problems) = TlsFiles::load(file);
         loading.references.tls = tls;

@@ -1,7 +1,7 @@
 //! From bytes to a request (RFC 9112 §2 to §6). Whatever can be read in two ways is refused, and its connection with it.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderValue, Method, StatusCode, Uri, Version, request};
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
 use std::mem::MaybeUninit;
 
 use crate::proxy::arrived::Arrived;
@@ -74,11 +74,11 @@ pub(super) fn take(
     // only a line break can complete a head: one that comes byte by byte is not parsed with each
     let has_new_line = memchr::memchr(b'\n', read.get(*looked_at..).unwrap_or_default()).is_some();
     *looked_at = read.len();
-    let bytes = if has_new_line { parse(read, limits, arrived)? } else { None };
-    let Some(bytes) = bytes else { return too_long(read, limits).map_or(Ok(None), Err) };
+    let parsed = if has_new_line { parse(read, limits, arrived)? } else { None };
+    let Some((bytes, asks)) = parsed else { return too_long(read, limits).map_or(Ok(None), Err) };
     read.advance(bytes);
     *looked_at = 0;
-    manner(&arrived.head, arrived.fields).map(Some)
+    manner(arrived, asks).map(Some)
 }
 
 /// What is wrong with the begin of a head, however it goes on.
@@ -106,7 +106,7 @@ fn skip_empty_lines(read: &mut BytesMut) -> Result<(), Garbled> {
 }
 
 /// Understands a head, and says how many bytes it has; `None` while it is not complete.
-fn parse(read: &[u8], limits: &ListenerLimits, arrived: &mut Arrived) -> Result<Option<usize>, Garbled> {
+fn parse(read: &[u8], limits: &ListenerLimits, arrived: &mut Arrived) -> Result<Option<(usize, Asks)>, Garbled> {
     if limits.header_fields <= FIELDS_USUAL {
         let mut fields = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
         parse_in(read, limits, &mut fields[..limits.header_fields], arrived)
@@ -120,7 +120,7 @@ fn parse_in<'b>(
     limits: &ListenerLimits,
     fields: &mut [MaybeUninit<httparse::Header<'b>>],
     arrived: &mut Arrived,
-) -> Result<Option<usize>, Garbled> {
+) -> Result<Option<(usize, Asks)>, Garbled> {
     let mut request = httparse::Request::new(&mut []);
     let bytes = match request.parse_with_uninit_headers(read, fields) {
         Ok(httparse::Status::Complete(bytes)) => bytes,
@@ -132,9 +132,7 @@ fn parse_in<'b>(
         return Err(Garbled::TooLarge);
     }
     let (head, target) = (&read[..bytes], request.path.unwrap_or_default());
-    // some take a bare line feed for the end of a line and some do not (RFC 9112 §2.2)
-    let has_bare_feed = memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r');
-    if has_bare_feed || target.contains('#') {
+    if has_bare_feed(head, &request) || target.contains('#') {
         return Err(Garbled::Malformed);
     }
     // one copy, of which every value is a part
@@ -150,23 +148,64 @@ fn parse_in<'b>(
     parts.headers.clear();
     parts.headers.reserve(request.headers.len() + FIELDS_ADDED);
     arrived.fields = Fields::default();
+    let mut asks = Asks::default();
     for field in request.headers.iter() {
         let (name, known) = header_name(field.name.as_bytes())?;
+        if known == Fields::CONNECTION && asks.note(field.value) {
+            continue;
+        }
         let value = HeaderValue::from_maybe_shared(part(field.value)).map_err(|_| Garbled::Malformed)?;
         arrived.fields = arrived.fields.and(known);
         parts.headers.append(name, value);
     }
-    Ok(Some(bytes))
+    Ok(Some((bytes, asks)))
 }
 
-fn manner(head: &request::Parts, fields: Fields) -> Result<Manner, Garbled> {
-    let length = content_length(&head.headers, fields)?;
-    let framing = match (is_chunked(head.version, &head.headers, fields)?, length) {
+/// True when a line ends with a line feed alone: some take that for its end, and some do not (RFC 9112 §2.2). Nothing
+/// but spaces and tabs stands between the parts that were parsed and the ends of their lines.
+fn has_bare_feed(head: &[u8], request: &httparse::Request<'_, '_>) -> bool {
+    let end_of = |part: &[u8]| (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize).wrapping_add(part.len());
+    let ends_well = |field: &httparse::Header<'_>| {
+        let colon = end_of(field.name.as_bytes());
+        let mut end = if field.value.is_empty() { colon + 1 } else { end_of(field.value) };
+        while matches!(head.get(end), Some(b' ' | b'\t')) {
+            end += 1;
+        }
+        head.get(end) == Some(&b'\r')
+    };
+    let first_line = end_of(request.path.unwrap_or_default().as_bytes()) + " HTTP/1.1".len();
+    let empty_line = head.len().saturating_sub(2);
+    let has_returns = [first_line, empty_line].iter().all(|end| head.get(*end) == Some(&b'\r'));
+    !has_returns || !request.headers.iter().all(ends_well)
+}
+
+/// What `Connection` says where it says what it nearly always says. Then it need not become a field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Asks {
+    keep_alive: bool,
+    close: bool,
+}
+
+impl Asks {
+    /// Notes a line; false when it says something else.
+    fn note(&mut self, line: &[u8]) -> bool {
+        let (keep_alive, close) = (line.eq_ignore_ascii_case(b"keep-alive"), line.eq_ignore_ascii_case(b"close"));
+        self.keep_alive |= keep_alive;
+        self.close |= close;
+        keep_alive || close
+    }
+}
+
+fn manner(arrived: &Arrived, asks: Asks) -> Result<Manner, Garbled> {
+    let (version, headers, fields) = (arrived.head.version, &arrived.head.headers, arrived.fields);
+    let length = content_length(headers, fields)?;
+    let framing = match (is_chunked(version, headers, fields)?, length) {
         (true, None) => Framing::Chunked(Chunk::Size),
         (false, length) => Framing::Length(length.unwrap_or(0)),
         (true, Some(_)) => return Err(Garbled::Malformed),
     };
-    Ok(Manner { framing, keeps_alive: keeps_alive(head.version, &head.headers, fields) })
+    let keeps_alive = !asks.close && (keeps_alive(version, headers, fields) || asks.keep_alive);
+    Ok(Manner { framing, keeps_alive })
 }
 
 #[cfg(test)]
@@ -207,6 +246,9 @@ mod tests {
             "GET / HTTP/1.1\nhost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nhost: a\n\r\n",
             "GET / HTTP/1.1\r\nhost: a\r\n\n",
+            "GET / HTTP/1.1\r\nhost:\n\r\n",
+            "GET / HTTP/1.1\r\nhost: a \t\n\r\n",
+            "GET / HTTP/1.1\r\na: b\r\nhost: a\nc: d\r\n\r\n",
             "\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n",
             "\nGET / HTTP/1.1\r\n\r\n",
             "GET /#a HTTP/1.1\r\n\r\n",
@@ -257,6 +299,10 @@ mod tests {
             ("GET / HTTP/1.1\r\nconnection: x, Close\r\n\r\n", false),
             ("GET / HTTP/1.0\r\n\r\n", false),
             ("GET / HTTP/1.0\r\nconnection: Keep-Alive\r\n\r\n", true),
+            ("GET / HTTP/1.0\r\nconnection: keep-alive, x\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nconnection: CLOSE\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nconnection: keep-alive\r\nconnection: close\r\n\r\n", false),
+            ("GET / HTTP/1.0\r\nconnection: close\r\nconnection: keep-alive, x\r\n\r\n", false),
         ] {
             assert_eq!(take_all(text.as_bytes()).unwrap().unwrap().keeps_alive, stays, "{text:?}");
         }

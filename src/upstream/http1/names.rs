@@ -12,7 +12,7 @@ struct Known {
 }
 
 /// How many names a thread remembers; a power of two.
-const NAMES_KEPT: usize = 256;
+const NAMES_KEPT: usize = 512;
 /// Longer names are not remembered.
 const NAME_BYTES_KEPT: usize = 32;
 /// One in so many unknown names takes the place of a known one: whoever makes names up cannot drive out the usual ones.
@@ -49,10 +49,14 @@ fn read(written: &[u8]) -> Result<(HeaderName, Fields), Malformed> {
 }
 
 fn place(written: &[u8]) -> Option<usize> {
-    let (first, last) = (*written.first()?, *written.last()?);
-    let middle = written[written.len() / 2];
-    let mixed = written.len() * 7 + usize::from(first) * 31 + usize::from(middle) * 17 + usize::from(last);
-    (written.len() <= NAME_BYTES_KEPT).then_some(mixed % NAMES_KEPT)
+    let (first, last) = match (written.first_chunk(), written.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (written.iter().fold(0, |mixed, byte| mixed << 8 | u64::from(*byte)), 0),
+    };
+    // odd numbers without a pattern; the upper bits of a product depend on all of its lower ones
+    let mixed = (first ^ last.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ written.len() as u64;
+    let place = (mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 48) as usize % NAMES_KEPT;
+    (!written.is_empty() && written.len() <= NAME_BYTES_KEPT).then_some(place)
 }
 
 #[cfg(test)]
