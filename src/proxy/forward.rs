@@ -3,6 +3,7 @@
 
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode, Version, request};
+use hyper::upgrade::OnUpgrade;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,9 @@ use super::cache;
 use super::connection::Connection;
 use super::edit::{self, Told};
 use super::error::ProxyError;
+use super::extended;
 use super::fault;
+use super::grpc;
 use super::headers::{self, HopByHop};
 use super::limit::{self, Quotas};
 use super::mirror;
@@ -53,7 +56,11 @@ pub(super) async fn handle(connection: &Rc<Connection>, arrived: &mut Arrived, d
     let has_body = !arrived.body.is_end_stream();
     let mut record = Record::begin(connection.clone(), started);
     record.describe(&arrived.head);
-    match forward(connection, arrived, &mut record, deadline, started).await {
+    let answered = match connection.check_room() {
+        Ok(()) => forward(connection, arrived, &mut record, deadline, started).await,
+        Err(error) => Err(error),
+    };
+    match answered {
         Ok(answer) => answer.into_reply(record, deadline.clone(), stays_open),
         Err(error) => {
             // a client that is refused may leave its body out, or send it: what comes next could be read in two ways
@@ -162,26 +169,27 @@ async fn forward(
     decision.told = Told::of(route, service, snapshot, client, &head.headers, &additions);
     let rewritten = redirect::rewrite(found, head, &destination);
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
-    let wait = route.timeouts.request.unwrap_or_else(|| usual_wait(head, fields, asked));
+    let wait = longest_wait(route.timeouts.request, head, fields, asked);
     let body = std::mem::replace(body, ClientBody::Empty);
     let (mut body, watch) = stream(body, rules.limits.body_bytes, deadline, started, idle, wait);
     record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
     if !service.faults.is_empty() {
         fault::inject(connection, &decision, record, deadline).await?;
     }
-    let websocket_key = websocket_key(head, asked);
+    let (websocket_key, client_end) = websocket(head, asked);
     let destination = rewritten.as_ref().unwrap_or(&destination);
     let outgoing = Outgoing { head, fields, additions, destination, body, watch, asked };
     let sending = Sending { connection, decision: &decision, deadline, started };
     let (answered, variant) = send(&sending, outgoing, record).await?;
-    let sent = Sent { variant, websocket_key, idle };
-    finish(answered, &sent, connection, &decision, record)
+    let sent = Sent { variant, websocket_key, client_end, idle };
+    finish(answered, sent, connection, &decision, record)
 }
 
-/// How long to wait for the head of an answer where the route does not say.
-fn usual_wait(head: &request::Parts, fields: Fields, asked: HopByHop) -> Duration {
+/// How long to wait for the head of an answer: what the route says, and not longer than a client of gRPC does.
+fn longest_wait(of_route: Option<Duration>, head: &request::Parts, fields: Fields, asked: HopByHop) -> Duration {
     let is_streaming = asked.wants_websocket || (fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers));
-    if is_streaming { Duration::ZERO } else { ANSWER_WAIT }
+    let wait = of_route.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
+    if is_streaming { grpc::bounded(wait, &head.headers) } else { wait }
 }
 
 /// A request's body on its way to the endpoint, with the deadline that it moves.
@@ -206,6 +214,8 @@ fn stream(
 struct Sent {
     variant: usize,
     websocket_key: Option<HeaderValue>,
+    /// Of an extended CONNECT.
+    client_end: Option<OnUpgrade>,
     idle: Duration,
 }
 
@@ -250,8 +260,8 @@ impl<'s> Decision<'s> {
 /// What an endpoint answered, for the client.
 fn finish(
     mut answered: Answered,
-    sent: &Sent,
-    connection: &Connection,
+    sent: Sent,
+    connection: &Rc<Connection>,
     decision: &Decision<'_>,
     record: &mut Record,
 ) -> Result<Answer, ProxyError> {
@@ -261,6 +271,10 @@ fn finish(
     }
     if head.version == Version::HTTP_2 && answered.fields.has(Fields::TRANSFER_ENCODING) {
         // it has no meaning there (RFC 9113 §8.2.2), and two to whoever reads it further on
+        return Err(ProxyError::BadAnswer);
+    }
+    if sent.client_end.is_some() && head.status.is_success() {
+        // to the client of an extended CONNECT that would be a tunnel (RFC 8441 §5)
         return Err(ProxyError::BadAnswer);
     }
     record.answer(head.status.as_u16());
@@ -290,8 +304,8 @@ fn finish(
 /// Becomes a tunnel once the answer is out, when the answer is one to a WebSocket that was asked for.
 fn switch_protocols(
     answered: Answered,
-    sent: &Sent,
-    connection: &Connection,
+    sent: Sent,
+    connection: &Rc<Connection>,
     record: &mut Record,
 ) -> Result<Answer, ProxyError> {
     let Answered { mut head, fields, body } = answered;
@@ -299,6 +313,12 @@ fn switch_protocols(
     let upstream = body.into_tunnel().filter(|_| is_valid).ok_or(ProxyError::BadAnswer)?;
     record.answer(head.status.as_u16());
     headers::strip_answer(&mut head.headers, fields);
+    if let Some(client) = sent.client_end {
+        head.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+        head.status = StatusCode::OK;
+        extended::start(connection, client, Tunnel { upstream });
+        return Ok(Answer::Local(Response::from_parts(head, ())));
+    }
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     head.version = Version::HTTP_11;
@@ -348,13 +368,19 @@ fn prepare<'r>(
     })
 }
 
-fn websocket_key(head: &request::Parts, asked: HopByHop) -> Option<HeaderValue> {
-    if asked.wants_websocket { head.headers.get(header::SEC_WEBSOCKET_KEY).cloned() } else { None }
+/// What the answer to a handshake is checked by and, for an extended CONNECT, the client's end of the tunnel.
+fn websocket(head: &mut request::Parts, asked: HopByHop) -> (Option<HeaderValue>, Option<OnUpgrade>) {
+    if !asked.wants_websocket {
+        return (None, None);
+    }
+    (head.headers.get(header::SEC_WEBSOCKET_KEY).cloned(), extended::client_end(head))
 }
 
 /// A handshake of RFC 6455 is a GET of HTTP/1.1 with a key.
 fn may_be_websocket(head: &request::Parts) -> bool {
-    let is_get = head.method == Method::GET && head.version == Version::HTTP_11;
+    // or what an extended CONNECT has become
+    let is_get = head.method == Method::GET
+        && (head.version == Version::HTTP_11 || head.extensions.get::<hyper::ext::Protocol>().is_some());
     is_get && head.headers.contains_key(header::SEC_WEBSOCKET_KEY)
 }
 
