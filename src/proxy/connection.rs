@@ -273,10 +273,12 @@ impl Connection {
             let deadline = Rc::new(Deadline::new());
             next.set(Some(deadline.clone()));
             let connection = requests.clone();
-            async move {
-                let reply = forward::handle(&connection, &mut Arrived::of_http2(request), &deadline).await;
+            // boxed: hyper and the runtime move a stream's future from place to place
+            Box::pin(async move {
+                let mut arrived = Arrived::of_http2(request);
+                let reply = forward::handle(&connection, &mut arrived, &deadline).await;
                 Ok::<_, Infallible>(reply.response)
-            }
+            })
         });
         let limits = &self.rules.limits;
         let mut builder = http2::Builder::new(executor);

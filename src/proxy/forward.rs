@@ -174,7 +174,7 @@ async fn forward(
     let (mut body, watch) = stream(body, rules.limits.body_bytes, deadline, started, idle, wait);
     record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
     if !service.faults.is_empty() {
-        fault::inject(connection, &decision, record, deadline).await?;
+        Box::pin(fault::inject(connection, &decision, record, deadline)).await?;
     }
     let (websocket_key, client_end) = websocket(head, asked);
     let destination = rewritten.as_ref().unwrap_or(&destination);

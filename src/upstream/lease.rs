@@ -109,7 +109,7 @@ impl Lease {
                 }
                 Ok(Answered { head, fields, body })
             }
-            Some(Borrowed::Http2(connection)) => match connection.send(request.head, body).await {
+            Some(Borrowed::Http2(connection)) => match Box::pin(connection.send(request.head, body)).await {
                 Ok(answer) => {
                     let (head, incoming) = answer.into_parts();
                     let fields = Fields::of(&head.headers);

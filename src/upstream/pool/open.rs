@@ -31,6 +31,7 @@ struct Way<'w> {
 }
 
 impl Pools {
+    /// What seldom happens (waiting, connecting, shaking hands) is boxed: else each request would carry room for it.
     pub(super) async fn open(
         self: &Rc<Self>,
         upstream: &Upstream,
@@ -45,7 +46,7 @@ impl Pools {
         let proxy_header = spec.proxy_protocol.map(|version| ProxyHeader { version, client: want.wanted.client });
         let way = Way { pool, alpn: want.wanted.alpn, tls, proxy_header, want, limits: &spec.resilience.limits };
         let is_http1 = way.alpn == Alpn::Http1 || (way.alpn == Alpn::Either && pool.chose_http1.get());
-        if is_http1 { self.open_http1(&way).await } else { self.open_shared(&way).await }
+        if is_http1 { self.open_http1(&way).await } else { Box::pin(self.open_shared(&way)).await }
     }
 
     async fn open_http1(self: &Rc<Self>, way: &Way<'_>) -> Result<Lease, Unopened> {
@@ -53,15 +54,15 @@ impl Pools {
         if let Some(idle) = pool.take_idle(way.client()) {
             return Ok(self.lend(way, idle, true));
         }
-        let permit = match self.room(pool, way.limits, way.want, way.client()).await? {
+        let permit = match Box::pin(self.room(pool, way.limits, way.want, way.client())).await? {
             Ok(permit) => permit,
             Err(idle) => return Ok(self.lend(way, idle, true)),
         };
-        let stream = way.connect().await?;
+        let stream = Box::pin(way.connect()).await?;
         if way.alpn == Alpn::Either && has_agreed_on_http2(&stream) {
             // the endpoint has learned it meanwhile
             pool.chose_http1.set(false);
-            let connection = Http2::handshake(stream, permit).await.map_err(|_| ConnectError::Refused)?;
+            let connection = Box::pin(Http2::handshake(stream, permit)).await.map_err(|_| ConnectError::Refused)?;
             return Ok(self.lend(way, Borrowed::Http2(connection), false));
         }
         Ok(self.lend(way, Borrowed::Http1(Box::new(Http1::new(stream)), permit), false))
@@ -93,18 +94,18 @@ impl Pools {
             let Some(permit) = kept.take().or_else(|| pool.endpoint.load().try_connection(way.limits)) else {
                 // not held while waiting, for the same reason
                 drop(shared);
-                match self.room(pool, way.limits, way.want, way.client()).await? {
+                match Box::pin(self.room(pool, way.limits, way.want, way.client())).await? {
                     Ok(permit) => kept = Some(permit),
                     Err(idle) => return Ok(self.lend(way, idle, true)),
                 }
                 continue;
             };
-            let stream = way.connect().await?;
+            let stream = Box::pin(way.connect()).await?;
             if way.alpn == Alpn::Either && !has_agreed_on_http2(&stream) {
                 pool.chose_http1.set(true);
                 return Ok(self.lend(way, Borrowed::Http1(Box::new(Http1::new(stream)), permit), false));
             }
-            let mut connection = Http2::handshake(stream, permit).await.map_err(|_| ConnectError::Refused)?;
+            let mut connection = Box::pin(Http2::handshake(stream, permit)).await.map_err(|_| ConnectError::Refused)?;
             connection.generation = generation;
             *shared = Some(connection.clone());
             return Ok(self.lend(way, Borrowed::Http2(connection), false));
