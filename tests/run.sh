@@ -27,6 +27,7 @@ main() {
     find_cargo
     tree_before=$(tree_state)
     step "tools" install_tools
+    step "clients" install_python_clients
     step "dependencies" cargo fetch --locked
     step "formatting" cargo fmt --check
     step "lints" cargo clippy --all-targets --locked -- -D warnings
@@ -97,6 +98,21 @@ install_tools() {
             return 3
         }
     done
+}
+
+# Clients from PyPI, for tests/edge: in an environment of their own, below the target folder.
+PYTHON_CLIENTS="grpcio==1.85.1 websockets==17.4 sslyze==6.3.1"
+
+install_python_clients() {
+    local folder="${CARGO_TARGET_DIR:-target}/clients"
+    if [ "$(cat "$folder/installed" 2>/dev/null)" = "$PYTHON_CLIENTS" ]; then
+        return
+    fi
+    python3 -c "import ensurepip" 2>/dev/null || install_packages python3-venv
+    python3 -m venv "$folder/venv"
+    # shellcheck disable=SC2086
+    "$folder/venv/bin/pip" install --quiet --disable-pip-version-check $PYTHON_CLIENTS
+    echo "$PYTHON_CLIENTS" >"$folder/installed"
 }
 
 install_components() {
