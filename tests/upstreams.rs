@@ -19,6 +19,8 @@ mod client;
 mod exhaustion;
 #[path = "upstreams/fallback.rs"]
 mod fallback;
+#[path = "upstreams/floods.rs"]
+mod floods;
 #[path = "upstreams/hostile.rs"]
 mod hostile;
 #[path = "upstreams/http2.rs"]
@@ -37,3 +39,5 @@ mod resilience;
 mod service;
 #[path = "upstreams/story.rs"]
 mod story;
+#[path = "upstreams/upgrade.rs"]
+mod upgrade;

@@ -4,6 +4,7 @@ use crate::routing::Snapshot;
 use crate::telemetry::health::Health;
 use crate::telemetry::windows::{WindowStats, Windows};
 use crate::telemetry::{Registry, Slot};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -27,6 +28,10 @@ pub enum Request {
     Reload(Cause, oneshot::Sender<ReloadResult>),
     /// Finish what is in flight and end; a second one: end at once.
     Drain,
+    /// Duplicates of the sockets of all listeners, by their address of the file.
+    Sockets(oneshot::Sender<Vec<(SocketAddr, TcpListener)>>),
+    /// A process of this id has the sockets and serves: finish what is in flight and end.
+    HandOver(u32, oneshot::Sender<()>),
 }
 
 /// Requests that may wait for the control thread; further ones are refused.
@@ -70,6 +75,21 @@ impl Handle {
     /// Finishes what is in flight and ends; the second time it ends at once.
     pub fn drain(&self) -> Result<(), Busy> {
         self.ask(Request::Drain)
+    }
+
+    /// Duplicates of the sockets of all listeners, by their address of the file.
+    pub fn sockets(&self) -> Result<oneshot::Receiver<Vec<(SocketAddr, TcpListener)>>, Busy> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Sockets(answer))?;
+        Ok(answered)
+    }
+
+    /// The process of this id has the sockets and serves: tells the service manager, finishes what is in flight and
+    /// ends. The answer comes when it is told.
+    pub fn hand_over(&self, id: u32) -> Result<oneshot::Receiver<()>, Busy> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::HandOver(id, answer))?;
+        Ok(answered)
     }
 
     /// The snapshot in force.

@@ -155,6 +155,12 @@ const UNROUTED: Family = family(
     &["code"],
 );
 const PANICS: Family = family(Counter, "ringway_panics_total", "Panics that were contained: each is a bug.", &[]);
+const OVERLOAD: Family = family(
+    Gauge,
+    "ringway_overload_stage",
+    "How short of memory the process is: 0 not at all, 1 no keep-alive, 2 new requests get 503, 3 long answers are cut.",
+    &[],
+);
 const PROCESS_CPU: Family =
     family(Counter, "process_cpu_seconds_total", "User and system CPU time spent, in seconds.", &[]);
 const PROCESS_RESIDENT: Family = family(Gauge, "process_resident_memory_bytes", "Resident memory size, in bytes.", &[]);
@@ -164,7 +170,7 @@ const PROCESS_START: Family =
     family(Gauge, "process_start_time_seconds", "When the process started, in seconds since 1970.", &[]);
 
 /// The families of the recorder.
-const RECORDED: [&Family; 28] = [
+const RECORDED: [&Family; 29] = [
     &REQUESTS,
     &DURATION,
     &IN_FLIGHT,
@@ -193,6 +199,7 @@ const RECORDED: [&Family; 28] = [
     &UPSTREAM_TOTAL,
     &UNROUTED,
     &PANICS,
+    &OVERLOAD,
 ];
 
 /// The families of the process.

@@ -22,12 +22,18 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway");
 impl Binary {
     /// Starts it, and waits until it is ready.
     pub fn start(text: &str, args: &[&str]) -> Binary {
+        Binary::start_with(text, args, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(text: &str, args: &[&str], environment: &[(&str, &str)]) -> Binary {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("ringway.yaml"), text).unwrap();
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        // several processes may write to it, one after the other
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.path().join("log")).unwrap();
         let mut command = Command::new(PROGRAM);
         command.arg("run").args(args).args(["--log-format", "json"]).current_dir(dir.path());
-        command.env_remove("RINGWAY_CONFIG").env_remove("RINGWAY_LOG");
+        command.env_remove("RINGWAY_CONFIG").env_remove("RINGWAY_LOG").envs(environment.iter().copied());
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut binary = Binary { dir, listener: nowhere, telemetry: nowhere, process };
