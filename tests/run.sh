@@ -27,6 +27,7 @@ main() {
     find_cargo
     tree_before=$(tree_state)
     step "tools" install_tools
+    step "clients" install_python_clients
     step "dependencies" cargo fetch --locked
     step "formatting" cargo fmt --check
     step "lints" cargo clippy --all-targets --locked -- -D warnings
@@ -78,7 +79,7 @@ find_cargo() {
 # --- tools -----------------------------------------------------------------------------------------------------------
 
 # command and Debian package
-TOOLS="cc:build-essential curl:curl python3:python3 prometheus:prometheus promtool:prometheus nghttp:nghttp2-client"
+TOOLS="cc:build-essential curl:curl openssl:openssl python3:python3 prometheus:prometheus promtool:prometheus nghttp:nghttp2-client h2load:nghttp2-client"
 
 install_tools() {
     install_components
@@ -97,6 +98,21 @@ install_tools() {
             return 3
         }
     done
+}
+
+# Clients from PyPI, for tests/edge: in an environment of their own, below the target folder.
+PYTHON_CLIENTS="grpcio==1.85.1 websockets==17.4 sslyze==6.3.1"
+
+install_python_clients() {
+    local folder="${CARGO_TARGET_DIR:-target}/clients"
+    if [ "$(cat "$folder/installed" 2>/dev/null)" = "$PYTHON_CLIENTS" ]; then
+        return
+    fi
+    python3 -c "import ensurepip" 2>/dev/null || install_packages python3-venv
+    python3 -m venv "$folder/venv"
+    # shellcheck disable=SC2086
+    "$folder/venv/bin/pip" install --quiet --disable-pip-version-check $PYTHON_CLIENTS
+    echo "$PYTHON_CLIENTS" >"$folder/installed"
 }
 
 install_components() {
@@ -164,8 +180,13 @@ integration_tests() {
 # Through the program, as people do: a JSON report that says "valid" for each example.
 check_examples() {
     cargo build --locked --quiet
-    local ringway="${CARGO_TARGET_DIR:-target}/debug/ringway" file
+    local ringway="${CARGO_TARGET_DIR:-target}/debug/ringway" file edge="${CARGO_TARGET_DIR:-target}/edge"
+    config/edge-certificates.sh "$edge"
     for file in config/*.yaml; do
+        # it names certificates, and no private key is kept with the examples
+        if [ "$file" = config/edge.yaml ]; then
+            file=$edge/edge.yaml
+        fi
         "$ringway" check -c "$file" -o json | python3 -c '
 import json, sys
 report = json.load(sys.stdin)

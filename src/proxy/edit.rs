@@ -61,6 +61,11 @@ pub(super) fn request(headers: &mut HeaderMap, additions: &mut Additions<'_>, de
     apply(headers, decision, variant, |edits| edits.request.as_deref());
 }
 
+/// Edits the copy of a request that is made for a mirror's variant.
+pub(super) fn copy(headers: &mut HeaderMap, decision: &Decision<'_>, variant: usize) {
+    apply(headers, decision, variant, |edits| edits.request.as_deref());
+}
+
 /// Edits the answer of a variant.
 pub(super) fn response(headers: &mut HeaderMap, decision: &Decision<'_>, variant: usize) {
     apply(headers, decision, variant, |edits| edits.response.as_deref());

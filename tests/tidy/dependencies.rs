@@ -189,3 +189,17 @@ fn expressions_are_met_as_they_are_written() {
         assert_eq!(is_allowed(expression), allowed, "{expression}");
     }
 }
+
+/// Row D31: the floors here and in deny.toml are the same, and no code of ours is unsafe.
+#[test]
+fn deny_toml_says_the_same_and_nothing_is_unsafe() {
+    let deny = read("deny.toml");
+    let floor = |(name, (major, minor, patch), _): &(&str, Version, &str)| {
+        let short = if *patch == 0 { format!("{major}.{minor}") } else { format!("{major}.{minor}.{patch}") };
+        format!("{{ crate = \"{name}@<{short}\" }}")
+    };
+    let banned = BANNED.iter().map(|(name, _)| format!("    \"{name}\","));
+    let missing = FLOORS.iter().map(floor).chain(banned).filter(|line| !deny.contains(line)).collect();
+    none("floors and bans are in deny.toml too", missing);
+    assert!(read("Cargo.toml").contains("\n[lints.rust]\nunsafe_code = \"forbid\"\n"));
+}

@@ -9,6 +9,7 @@ use super::compare::Seen;
 use super::lane::{Job, Lane};
 use crate::proxy::additions::Additions;
 use crate::proxy::connection::Connection;
+use crate::proxy::edit;
 use crate::proxy::forward::Decision;
 use crate::proxy::headers::{HopByHop, X_REQUEST_ID};
 use crate::routing::forged::X_RINGWAY_MIRROR;
@@ -77,14 +78,14 @@ pub(in crate::proxy) fn copy(
     if is_left || !mirror.takes(&head.method, decision.cohort, decision.variant) || !mirror.draws() {
         return None;
     }
-    let made = Copied::new(connection, mirror, (head, additions), destination, asked, body);
+    let made = Copied::new(connection, (mirror, decision), (head, additions), destination, asked, body);
     made.map_err(|result| mirror.record.count(result)).ok().map(Box::new)
 }
 
 impl Copied {
     fn new(
         connection: &Connection,
-        mirror: &Arc<Mirror>,
+        (mirror, decision): (&Arc<Mirror>, &Decision<'_>),
         (head, additions): (&request::Parts, &Additions<'_>),
         destination: &Destination,
         asked: HopByHop,
@@ -95,6 +96,10 @@ impl Copied {
         let lane = connection.worker.mirrors.lane(mirror, &connection.worker);
         let mut headers = head.headers.clone();
         additions.insert_into(&mut headers);
+        for (name, value) in &mirror.set_headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        edit::copy(&mut headers, decision, mirror.to);
         let held = lane.budget().hold(target.as_str().len() + size(&headers)).ok_or(MirrorResult::Dropped)?;
         let kept = if body.is_end_stream() {
             None

@@ -221,9 +221,6 @@ fn head(mirror: &Mirror, request: Outgoing, length: Option<usize>, is_http2: boo
     let Outgoing { method, target, authority, mut headers, takes_trailers, .. } = request;
     headers.insert(X_RINGWAY_VARIANT, mirror.header.clone());
     headers.insert(X_RINGWAY_MIRROR, HeaderValue::from_static("1"));
-    for (name, value) in &mirror.set_headers {
-        headers.insert(name.clone(), value.clone());
-    }
     if mirror.strips_credentials {
         for name in [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE] {
             headers.remove(name);
