@@ -32,6 +32,8 @@ pub(crate) enum BodyForm {
     Chunked,
 }
 
+/// The largest piece of a body that is copied behind what stands before it.
+const COPIED_BYTES_MAX: usize = 2048;
 /// A front that once had to be larger than this does not stay so.
 const FRONT_BYTES_KEPT: usize = 4096;
 
@@ -41,14 +43,20 @@ impl Pending {
         &mut self.front
     }
 
-    /// Takes a piece of the body. Only when everything before was written.
+    /// Takes a piece of the body, unless one waits ([`Pending::has_body`]).
     pub(crate) fn push_data(&mut self, data: Bytes, form: BodyForm) {
         if form == BodyForm::Chunked && !data.is_empty() {
             // writing to memory does not fail
             let _ = write!(self.front, "{:x}\r\n", data.len());
             self.back = b"\r\n";
         }
-        self.body = data;
+        if data.len() <= COPIED_BYTES_MAX && !self.front.is_empty() {
+            // a copy of so little costs less than a second piece does in the kernel
+            self.front.extend_from_slice(&data);
+            self.front.extend_from_slice(std::mem::take(&mut self.back));
+        } else {
+            self.body = data;
+        }
     }
 
     /// Ends a chunked body.
@@ -60,9 +68,9 @@ impl Pending {
         self.front.extend_from_slice(b"\r\n");
     }
 
-    /// True when a piece of the body waits, so that the next one has to.
+    /// True when as much waits as may, so that the next piece of a body has to.
     pub(crate) fn has_body(&self) -> bool {
-        !self.body.is_empty() || !self.back.is_empty()
+        !self.body.is_empty() || !self.back.is_empty() || self.front.len() > FRONT_BYTES_KEPT
     }
 
     /// True when all was written.
@@ -167,5 +175,20 @@ mod tests {
             all += &drain(&mut pending, step);
             assert_eq!(all, "12\r\nhello world, hello\r\n0\r\nx-sum: 9\r\n\r\n");
         }
+    }
+
+    #[test]
+    fn small_pieces_gather_behind_a_head_but_not_without_end() {
+        let mut pending = Pending::default();
+        pending.front().extend_from_slice(b"head\r\n\r\n");
+        let mut pieces = 0;
+        while !pending.has_body() {
+            pending.push_data(Bytes::from_static(&[b'x'; 1000]), BodyForm::UntilClose);
+            pieces += 1;
+        }
+        assert!(pending.slices()[0].len() <= FRONT_BYTES_KEPT + COPIED_BYTES_MAX && (2..10).contains(&pieces));
+        assert_eq!(drain(&mut pending, 700).len(), 8 + pieces * 1000);
+        pending.push_data(Bytes::from_static(b"large enough to stay where it is"), BodyForm::UntilClose);
+        assert!(pending.slices()[0].is_empty() && pending.has_body());
     }
 }
