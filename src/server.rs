@@ -116,7 +116,8 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     let telemetry = loaded.file.telemetry.clone().unwrap_or_default();
     let upstreams = Arc::new(Upstreams::default());
     let registry = Registry::new(workers, telemetry.max_series.unwrap_or(SERIES_DEFAULT));
-    let Prepared { snapshot, loaded, .. } = prepare(loaded, &upstreams, &registry).map_err(StartError::Config)?;
+    let Prepared { snapshot, loaded, references } =
+        prepare(loaded, &upstreams, &registry).map_err(StartError::Config)?;
 
     // 3. the workers, without work
     snapshot.put_in_force();
@@ -146,7 +147,8 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     let health = Health::new();
     let metrics = Metrics::new(Arc::clone(&registry), Arc::clone(&health), counters).map_err(system)?;
     let named = files.named.clone();
-    let in_force = InForce { loaded, named, since_unix_seconds: unix_seconds(), listeners: bound.clone() };
+    let (since_unix_seconds, listeners) = (unix_seconds(), bound.clone());
+    let in_force = InForce { loaded, references, named, since_unix_seconds, listeners };
     let common = Common {
         config: options.config.clone(),
         snapshot,

@@ -43,7 +43,7 @@ fn cohort(cohort: &Cohort, service: &Service, windows: &Windows) -> Value {
                 "name": &*variant.name,
                 "version": variant.version,
                 "weight": weight.as_f64(),
-                "source": "file",
+                "source": source(cohort, position),
                 "configuredShare": f64::from(cohort.layout.width_of(position)) / f64::from(BUCKETS),
                 "share": (all > 0).then(|| stats.requests as f64 / all as f64),
                 "rps": stats.rps,
@@ -56,6 +56,11 @@ fn cohort(cohort: &Cohort, service: &Service, windows: &Windows) -> Value {
         })
         .collect();
     json!({ "name": &*cohort.name, "variants": variants })
+}
+
+/// By whose word a variant has its weight.
+fn source(cohort: &Cohort, variant: usize) -> String {
+    if cohort.ruled_by.is_some() { cohort.source_of(variant) } else { "file".to_owned() }
 }
 
 /// Requests that failed, and not by the client's fault; those that a fallback had to serve count too.

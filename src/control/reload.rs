@@ -2,6 +2,7 @@
 //!
 //! All of it or nothing: whatever fails on the way, the snapshot in force, its listeners and its counts stay.
 
+use crate::config::files::References;
 use crate::config::{ConfigErrors, Loaded, load};
 use crate::control::certificates::{self, CertificateWatch};
 use crate::control::facts::{facts, slots};
@@ -10,7 +11,7 @@ use crate::control::outcome::{Applied, Cause, Rejected, ReloadResult};
 use crate::control::plane::DataPlane;
 use crate::control::resolve::{RELOAD_TIME_MAX, resolve_within, unresolved};
 use crate::control::{AdminAddress, telemetry_address};
-use crate::routing::{Prepared, Snapshot, prepare, unix_seconds};
+use crate::routing::{Overlay, Prepared, Snapshot, prepare, recompile, unix_seconds};
 use crate::telemetry::Registry;
 use crate::telemetry::door::Door;
 use crate::telemetry::health::Health;
@@ -30,6 +31,8 @@ use tokio::sync::oneshot;
 pub struct InForce {
     /// What was loaded.
     pub loaded: Loaded,
+    /// What those files hold.
+    pub references: References,
     /// The files that it names.
     pub named: BTreeSet<PathBuf>,
     /// When it was put in force, in seconds since 1970.
@@ -71,6 +74,8 @@ pub struct State {
     pub(super) looked_at: Fingerprint,
     digests: Digests,
     certificates: CertificateWatch,
+    /// Weights that are not the file's.
+    overlay: Overlay,
 }
 
 /// Sockets of new listeners, by address of the file.
@@ -81,12 +86,29 @@ impl State {
     pub fn new(common: Common, plane: Box<dyn DataPlane>, files: Files, fingerprint: Fingerprint) -> State {
         let fixed = fixed(&common.in_force.load().loaded);
         let digests = Digests::default();
-        let certificates = CertificateWatch::default();
+        let (certificates, overlay) = (CertificateWatch::default(), Overlay::default());
         let mut state =
-            State { common, plane, fixed, fingerprint, files, looked_at: fingerprint, digests, certificates };
+            State { common, plane, fixed, fingerprint, files, looked_at: fingerprint, digests, certificates, overlay };
         state.common.health.reload_applied(unix_seconds());
         state.tell_metrics();
         state
+    }
+
+    /// Puts other weights in force: the files of now, compiled again. No listener, connection or count is touched.
+    pub fn put_weights_in_force(&mut self, overlay: Overlay) {
+        self.overlay = overlay;
+        let common = &self.common;
+        let (in_force, old) = (common.in_force.load(), common.snapshot.load_full());
+        let (loaded, references) = (&in_force.loaded, &in_force.references);
+        match recompile(loaded, references, &common.upstreams, &common.registry, &self.overlay) {
+            Ok(mut snapshot) => {
+                snapshot.listeners.clone_from(&old.listeners);
+                snapshot.put_in_force();
+                common.snapshot.store(Arc::new(snapshot));
+            }
+            Err(error) => tracing::error!(%error, "weights were not put in force: a bug of Ringway"),
+        }
+        self.tell_metrics();
     }
 
     /// Tells metrics what is true now.
@@ -209,8 +231,14 @@ fn bind_new(state: &State, snapshot: &Snapshot) -> Result<Bound, Rejected> {
 
 /// Cannot fail: from here on the new files are in force.
 fn publish(state: &mut State, prepared: Prepared, bound: Bound, begun: Instant) -> Applied {
-    let Prepared { snapshot, loaded, .. } = prepared;
+    let Prepared { snapshot, loaded, references } = prepared;
     let common = &state.common;
+    // the tests were about the file; what serves has the weights that are in force
+    let ruled = match state.overlay.is_empty() {
+        true => None,
+        false => recompile(&loaded, &references, &common.upstreams, &common.registry, &state.overlay).ok(),
+    };
+    let snapshot = ruled.unwrap_or(snapshot);
     let (old, snapshot) = (common.in_force.load_full(), Arc::new(snapshot));
     let mut listeners = old.listeners.clone();
     listeners.retain(|address, _| snapshot.listeners.contains_key(address));
@@ -230,7 +258,7 @@ fn publish(state: &mut State, prepared: Prepared, bound: Bound, begun: Instant) 
     for address in old.listeners.keys().filter(|address| !snapshot.listeners.contains_key(address)) {
         state.plane.close(*address);
     }
-    common.in_force.store(Arc::new(InForce { loaded, named, since_unix_seconds, listeners }));
+    common.in_force.store(Arc::new(InForce { loaded, references, named, since_unix_seconds, listeners }));
     state.tell_metrics();
     Applied { rev: Arc::clone(&snapshot.rev), previous_rev: Arc::clone(&previous.rev), took, warnings }
 }
