@@ -18,10 +18,12 @@ pub use run::run;
 
 use crate::admin;
 use crate::config::ConfigErrors;
+use crate::control::journal::store::StoreError;
 use crate::control::reload::{bound_address, load_files, reason};
 use crate::control::{self, telemetry_address};
 use crate::control::{
-    AdminAddress, Cause, Common, DataPlane, Digests, Ended, Handle, InForce, Patience, ReloadResult, Requests, State,
+    AdminAddress, Cause, Common, DataPlane, Digests, Ended, Handle, InForce, Patience, ReloadResult, Requests,
+    Rollouts, State,
 };
 use crate::proxy::{Comparer, Shared, ViaName};
 use crate::routing::{Prepared, Snapshot, prepare, unix_seconds};
@@ -92,6 +94,9 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
+    /// The state of rollouts cannot be used.
+    #[error("stateDir: {0}")]
+    State(StoreError),
     /// The system refuses a thread or a runtime, or there is a bug.
     #[error("cannot start: {0}")]
     System(String),
@@ -118,6 +123,8 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     let registry = Registry::new(workers, telemetry.max_series.unwrap_or(SERIES_DEFAULT));
     let Prepared { snapshot, loaded, references } =
         prepare(loaded, &upstreams, &registry).map_err(StartError::Config)?;
+
+    let rollouts = Rollouts::open(&loaded.file).map_err(StartError::State)?;
 
     // 3. the workers, without work
     snapshot.put_in_force();
@@ -162,7 +169,7 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     // 6. the control thread, which opens the listeners once names are known
     let requests = Requests::new(common.clone(), &registry);
     let handle = requests.handle();
-    let state = State::new(common, Box::new(plane), files, fingerprint);
+    let state = State::new(common, Box::new(plane), files, fingerprint).with_rollouts(rollouts);
     let control = Control { state, sockets, requests, doors, patience: options.patience };
     let (started, ended, thread) = control.start()?;
     let (telemetry, admin) = started;
@@ -235,7 +242,7 @@ impl StartError {
     /// The exit code of the contract.
     pub fn exit_code(&self) -> u8 {
         match self {
-            StartError::Config(_) | StartError::Bind { .. } | StartError::AccessLog { .. } => 2,
+            StartError::Config(_) | StartError::Bind { .. } | StartError::AccessLog { .. } | StartError::State(_) => 2,
             StartError::System(_) => 70,
         }
     }

@@ -50,7 +50,7 @@ fn refuse(error: &StartError, options: &Options) -> Exit {
             let has_colour = wants_colour(std::io::stderr().is_terminal());
             say(Report::from(errors).render(Format::Text, has_colour).trim_end());
         }
-        StartError::Bind { .. } | StartError::AccessLog { .. } | StartError::System(_) => {
+        StartError::Bind { .. } | StartError::AccessLog { .. } | StartError::State(_) | StartError::System(_) => {
             say(&format!("error: {error}"))
         }
     }

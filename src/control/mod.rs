@@ -23,6 +23,7 @@ mod plane;
 pub mod plans;
 pub mod reload;
 mod resolve;
+mod rollouts;
 mod watch;
 
 pub use address::{ADMIN_DEFAULT, AdminAddress, Doors, TELEMETRY_DEFAULT, reachable, telemetry_address};
@@ -32,6 +33,7 @@ pub use handle::{Handle, Request, Requests};
 pub use outcome::{Applied, Cause, Rejected, ReloadResult};
 pub use plane::DataPlane;
 pub use reload::{Common, InForce, State};
+pub use rollouts::{Ask, CohortView, GateView, RolloutView, Rollouts};
 pub use watch::{Pace, Watch};
 
 use drain::{Drain, Effect, Happened};
@@ -78,6 +80,10 @@ pub async fn run(
 
     tokio::spawn(health::check_forever(Arc::clone(&state.common.upstreams)));
 
+    // what rollouts had given is in force before the first request
+    with_rollouts(&mut state, Rollouts::start);
+    requests.handle().show_rollouts(state.rollouts.views());
+
     // 2. the clock of the windows
     let clock = tokio::spawn(tick_windows(requests.handle()));
 
@@ -111,18 +117,28 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                 Request::Drain => Happened::Stop,
                 Request::Reload(cause, answer) => {
                     let result = reload::reload(state, cause).await;
+                    with_rollouts(state, Rollouts::reloaded);
                     watch.follow(state.files.clone(), state.looked_at);
                     // whoever asked may have gone
                     let _ = answer.send(result);
                     continue;
                 }
+                Request::Rollout(ask, answer) => {
+                    let answered = with_rollouts(state, |rollouts, state| rollouts.ask(state, ask));
+                    requests.handle().show_rollouts(state.rollouts.views());
+                    let _ = answer.send(answered);
+                    continue;
+                }
             },
             () = watch.changed(), if !drain.has_begun() => {
                 reload::reload(state, Cause::Changed).await;
+                with_rollouts(state, Rollouts::reloaded);
                 watch.follow(state.files.clone(), state.looked_at);
                 continue;
             }
             _ = second.tick() => {
+                with_rollouts(state, Rollouts::second);
+                requests.handle().show_rollouts(state.rollouts.views());
                 state.tell_metrics();
                 passed(state)
             }
@@ -134,6 +150,14 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
             None => {}
         }
     }
+}
+
+/// Rollouts change the state that they are a part of.
+fn with_rollouts<T>(state: &mut State, act: impl FnOnce(&mut Rollouts, &mut State) -> T) -> T {
+    let mut rollouts = std::mem::take(&mut state.rollouts);
+    let done = act(&mut rollouts, state);
+    state.rollouts = rollouts;
+    done
 }
 
 fn begin_drain(state: &mut State, timeout: Duration) {

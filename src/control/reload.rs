@@ -10,7 +10,7 @@ use crate::control::files::{Digests, Files, Fingerprint};
 use crate::control::outcome::{Applied, Cause, Rejected, ReloadResult};
 use crate::control::plane::DataPlane;
 use crate::control::resolve::{RELOAD_TIME_MAX, resolve_within, unresolved};
-use crate::control::{AdminAddress, telemetry_address};
+use crate::control::{AdminAddress, Rollouts, telemetry_address};
 use crate::routing::{Overlay, Prepared, Snapshot, prepare, recompile, unix_seconds};
 use crate::telemetry::Registry;
 use crate::telemetry::door::Door;
@@ -76,6 +76,7 @@ pub struct State {
     certificates: CertificateWatch,
     /// Weights that are not the file's.
     overlay: Overlay,
+    pub(super) rollouts: Rollouts,
 }
 
 /// Sockets of new listeners, by address of the file.
@@ -87,11 +88,17 @@ impl State {
         let fixed = fixed(&common.in_force.load().loaded);
         let digests = Digests::default();
         let (certificates, overlay) = (CertificateWatch::default(), Overlay::default());
+        let (looked_at, rollouts) = (fingerprint, Rollouts::default());
         let mut state =
-            State { common, plane, fixed, fingerprint, files, looked_at: fingerprint, digests, certificates, overlay };
+            State { common, plane, fixed, fingerprint, files, looked_at, digests, certificates, overlay, rollouts };
         state.common.health.reload_applied(unix_seconds());
         state.tell_metrics();
         state
+    }
+
+    /// The same with rollouts that were opened: without, they are in memory.
+    pub fn with_rollouts(self, rollouts: Rollouts) -> State {
+        State { rollouts, ..self }
     }
 
     /// Puts other weights in force: the files of now, compiled again. No listener, connection or count is touched.
@@ -108,12 +115,12 @@ impl State {
             }
             Err(error) => tracing::error!(%error, "weights were not put in force: a bug of Ringway"),
         }
-        self.tell_metrics();
     }
 
     /// Tells metrics what is true now.
     pub(super) fn tell_metrics(&mut self) {
-        let facts = facts(&self.common.snapshot.load(), Instant::now());
+        let mut facts = facts(&self.common.snapshot.load(), Instant::now());
+        facts.rollouts = self.rollouts.facts();
         certificates::warn(&mut self.certificates, &facts.certificates, unix_seconds() as i64);
         self.common.metrics.state(facts);
     }
@@ -338,6 +345,7 @@ fn fixed(loaded: &Loaded) -> BTreeMap<&'static str, String> {
     let max_series = telemetry.max_series.map_or("the default".to_owned(), |most| most.to_string());
     BTreeMap::from([
         ("admin.address", admin),
+        ("stateDir", file.state_dir.as_ref().map_or("none".to_owned(), |folder| folder.display().to_string())),
         ("telemetry.address", telemetry_address(file).to_string()),
         ("telemetry.accessLog.path", log),
         ("telemetry.maxSeries", max_series),

@@ -9,8 +9,10 @@ mod facts;
 mod fold;
 mod mirror;
 mod process;
+mod rollouts;
 
 pub use facts::{CertificateFact, EndpointFact, Facts, UpstreamFact, WeightFact};
+pub use rollouts::RolloutFact;
 
 use super::access_log::LogCounters;
 use super::health::Health;
@@ -347,6 +349,7 @@ mod tests {
             endpoints: vec![EndpointFact { service: "s".into(), variant: "v".into(), state: "healthy", count: 0 }],
             upstreams: vec![upstream_fact("s", "v")],
             certificates: vec![CertificateFact { listener: "l".into(), name: "n".into(), expires_unix_seconds: 0 }],
+            rollouts: Vec::new(),
         });
         for code in [200, 500, 502, 503, 504] {
             let labels = format!(r#"service="shop",cohort="everyone",variant="stable",reason="only",code="{code}""#);

@@ -24,20 +24,42 @@ impl Binary {
     pub fn start(text: &str, args: &[&str]) -> Binary {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("ringway.yaml"), text).unwrap();
+        Binary::spawn(dir, args)
+    }
+
+    fn spawn(dir: TempDir, args: &[&str]) -> Binary {
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let mut command = Command::new(PROGRAM);
-        command.arg("run").args(args).args(["--log-format", "json"]).current_dir(dir.path());
-        command.env_remove("RINGWAY_CONFIG").env_remove("RINGWAY_LOG");
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let process = Binary::command_of(dir.path(), args, log).spawn().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut binary = Binary { dir, listener: nowhere, telemetry: nowhere, process };
+        binary.wait_until_ready();
+        binary
+    }
+
+    /// Starts again what has ended or was killed, in the same folder.
+    pub fn restart(&mut self) {
+        let _ = self.process.wait();
+        let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
+        self.process = Binary::command_of(self.dir.path(), &[], log).spawn().unwrap();
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&mut self) {
+        let binary = self;
         eventually("the start", || {
             assert!(binary.is_alive(), "{}", binary.log());
             if binary.log_has("\"ready\"") { Ok(()) } else { Err(binary.log()) }
         });
         binary.listener = binary.address_of("listening");
         binary.telemetry = binary.address_of("telemetry door");
-        binary
+    }
+
+    fn command_of(dir: &Path, args: &[&str], log: std::fs::File) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("run").args(args).args(["--log-format", "json"]).current_dir(dir);
+        command.env_remove("RINGWAY_CONFIG").env_remove("RINGWAY_LOG");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
     }
 
     pub fn id(&self) -> u32 {
