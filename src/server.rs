@@ -1,26 +1,29 @@
 //! The composition root: everything is made here, in order, and given to those who need it.
 //!
 //! ```text
-//! start:  limits → load → prepare → workers → doors → control thread → names → listen → ready
+//! start:  limits → load → inherit → prepare → workers → doors → control thread → names → listen → ready
 //! stop:   readiness fails → workers stop to accept → requests in flight end → workers end
 //!         → doors close → access log is written → exit
 //! ```
 //!
 //! The doors of telemetry and admin stay open while the process drains, so that it can be watched.
 
+mod doors;
+mod handover;
 mod limits;
 mod logs;
 mod run;
+mod upgrade;
 mod workers;
 
 pub use logs::{LOG_VARIABLE, LogFormat};
 pub use run::run;
+pub use upgrade::Takeover;
 
-use crate::admin;
 use crate::config::ConfigErrors;
 use crate::control::journal::store::StoreError;
 use crate::control::reload::{bound_address, load_files, reason};
-use crate::control::{self, telemetry_address};
+use crate::control::{self, CONTROL_GROUPS, Memory};
 use crate::control::{
     AdminAddress, Cause, Common, DataPlane, Digests, Ended, Handle, InForce, Patience, ReloadResult, Requests,
     Rollouts, State,
@@ -28,13 +31,15 @@ use crate::control::{
 use crate::proxy::{Comparer, Shared, ViaName};
 use crate::routing::{Prepared, Snapshot, prepare, unix_seconds};
 use crate::telemetry::access_log::{AccessLog, Target};
-use crate::telemetry::door;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::windows::{WindowStats, Windows};
 use crate::telemetry::{Registry, Slot};
 use crate::upstream::Upstreams;
 use arc_swap::ArcSwap;
+use doors::{Doors, Open};
+use handover::{Estate, Inheritance};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -55,6 +60,10 @@ pub struct Options {
     pub patience: Patience,
     /// How log lines are written. Default: text on a terminal, JSON elsewhere.
     pub log_format: Option<LogFormat>,
+    /// Whom to take over from.
+    pub takeover: Takeover,
+    /// Where control groups are, whose limit of memory is guarded.
+    pub control_groups: PathBuf,
 }
 
 /// A process that serves. Dropping it drains in the background; [`Running::wait`] waits for the end.
@@ -68,6 +77,7 @@ pub struct Running {
     /// The threads that serve requests.
     pub workers: usize,
     handle: Handle,
+    estate: Arc<Estate>,
     ended: oneshot::Receiver<Ended>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -97,6 +107,9 @@ pub enum StartError {
     /// The state of rollouts cannot be used.
     #[error("stateDir: {0}")]
     State(StoreError),
+    /// The process before this one does not hand over.
+    #[error("cannot take over: {0}")]
+    Upgrade(String),
     /// The system refuses a thread or a runtime, or there is a bug.
     #[error("cannot start: {0}")]
     System(String),
@@ -118,20 +131,23 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     // 2. the files: all errors at once, before anything is opened
     let (loaded, files, fingerprint) = load_files(control::files_of(&options.config), &mut Digests::default());
     let loaded = loaded.map_err(StartError::Config)?;
+    let mut inheritance = upgrade::inherit(options.takeover, &loaded.file)?;
     let telemetry = loaded.file.telemetry.clone().unwrap_or_default();
     let upstreams = Arc::new(Upstreams::default());
     let registry = Registry::new(workers, telemetry.max_series.unwrap_or(SERIES_DEFAULT));
     let Prepared { snapshot, loaded, references } =
         prepare(loaded, &upstreams, &registry).map_err(StartError::Config)?;
 
-    let rollouts = Rollouts::open(&loaded.file).map_err(StartError::State)?;
+    let rollouts = Rollouts::open(&loaded.file, inheritance.is_some()).map_err(StartError::State)?;
 
     // 3. the workers, without work
     snapshot.put_in_force();
     let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
     let log = telemetry.access_log.map(|log| start_log(&log.path)).transpose()?;
     let counters = log.as_ref().map(AccessLog::counters);
+    let health = Health::new();
     let shared = Arc::new(Shared {
+        overload: Arc::clone(health.overload()),
         snapshot: Arc::clone(&snapshot),
         registry: Arc::clone(&registry),
         connections: AtomicUsize::new(0),
@@ -142,16 +158,13 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     let plane = Workers::start(workers, &shared, log).map_err(system)?;
 
     // 4. the doors: all of them, or none
-    let sockets = bind_listeners(&plane, &snapshot.load())?;
+    let inherited = inheritance.as_mut().map(Inheritance::listeners).unwrap_or_default();
+    let sockets = bind_listeners(&plane, &snapshot.load(), inherited)?;
     let bound = sockets.iter().filter_map(|(address, sockets)| bound_address(sockets).map(|at| (*address, at)));
     let bound: BTreeMap<SocketAddr, SocketAddr> = bound.collect();
-    let doors = Doors {
-        telemetry: bind_tcp(telemetry_address(&loaded.file))?,
-        admin: AdminAddress::of(&loaded.file).map_err(StartError::System)?,
-    };
+    let doors = Doors::of(&loaded.file, inheritance)?;
 
     // 5. what tells how it goes
-    let health = Health::new();
     let metrics = Metrics::new(Arc::clone(&registry), Arc::clone(&health), counters).map_err(system)?;
     let named = files.named.clone();
     let (since_unix_seconds, listeners) = (unix_seconds(), bound.clone());
@@ -169,18 +182,26 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     // 6. the control thread, which opens the listeners once names are known
     let requests = Requests::new(common.clone(), &registry);
     let handle = requests.handle();
-    let state = State::new(common, Box::new(plane), files, fingerprint).with_rollouts(rollouts);
+    let mut state = State::new(common, Box::new(plane), files, fingerprint).with_rollouts(rollouts);
+    state.guard(Memory::of_this_process(&options.control_groups));
     let control = Control { state, sockets, requests, doors, patience: options.patience };
     let (started, ended, thread) = control.start()?;
-    let (telemetry, admin) = started;
+    let Open { telemetry, admin, estate } = started;
     let (listeners, thread) = (bound.into_iter().collect(), Some(thread));
-    Ok(Running { listeners, telemetry, admin, workers, handle, ended, thread })
+    Ok(Running { listeners, telemetry, admin, workers, handle, estate, ended, thread })
 }
 
 impl Options {
     /// The defaults for a file or directory.
     pub fn new(config: impl Into<PathBuf>) -> Options {
-        Options { config: config.into(), workers: None, patience: Patience::default(), log_format: None }
+        Options {
+            config: config.into(),
+            workers: None,
+            patience: Patience::default(),
+            log_format: None,
+            takeover: Takeover::No,
+            control_groups: CONTROL_GROUPS.into(),
+        }
     }
 }
 
@@ -243,15 +264,10 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             StartError::Config(_) | StartError::Bind { .. } | StartError::AccessLog { .. } | StartError::State(_) => 2,
+            StartError::Upgrade(_) => 3,
             StartError::System(_) => 70,
         }
     }
-}
-
-/// The doors that are not for requests.
-struct Doors {
-    telemetry: TcpListener,
-    admin: AdminAddress,
 }
 
 /// All that the control thread owns.
@@ -263,10 +279,10 @@ struct Control {
     patience: Patience,
 }
 
-/// Where the doors of telemetry and admin really are, or why there are none.
-type Started = Result<(SocketAddr, AdminAddress), StartError>;
+/// The open doors, or why there are none.
+type Started = Result<Open, StartError>;
 /// The same, with the thread and the way that it ended.
-type Thread = ((SocketAddr, AdminAddress), oneshot::Receiver<Ended>, thread::JoinHandle<()>);
+type Thread = (Open, oneshot::Receiver<Ended>, thread::JoinHandle<()>);
 
 impl Control {
     /// Starts the control thread, and returns when all listeners accept connections.
@@ -310,26 +326,17 @@ impl Control {
 
     async fn serve(self, started: &std::sync::mpsc::Sender<Started>) -> Result<Ended, StartError> {
         let Control { state, sockets, requests, doors, patience } = self;
-        let telemetry = tokio::net::TcpListener::from_std(doors.telemetry).map_err(system)?;
-        let telemetry_at = telemetry.local_addr().map_err(system)?;
-        let admin = admin::bind(&doors.admin)
-            .map_err(|error| StartError::Bind { address: doors.admin.to_string(), reason: reason(&error) })?;
-        let admin_at = admin.address().clone();
-        let (close, closed) = oneshot::channel::<()>();
-        let telling = tokio::spawn(door::serve(telemetry, state.telemetry_door(), async {
-            let _ = closed.await;
-        }));
-        let admin = tokio::spawn(admin::serve(admin, requests.handle()));
-        let tell_started = || {
-            let _ = started.send(Ok((telemetry_at, admin_at)));
+        let doors = doors.open(state.telemetry_door(), requests.handle())?;
+        let status = state.status();
+        let beginning = RefCell::new(None);
+        let permission = async {
+            *beginning.borrow_mut() = doors::begin(doors.inheritance.take()).await?;
+            Ok::<(), StartError>(())
         };
-        let ended = control::run(state, sockets, requests, patience, tell_started).await;
-        admin.abort();
-        let _ = close.send(());
-        // both end within a second; a panic of theirs is in the log already
-        let _ = admin.await;
-        let _ = telling.await;
-        Ok(ended)
+        let tell_started = || doors.start(beginning.take(), started.clone(), status);
+        let ended = control::run(state, sockets, requests, patience, permission, tell_started).await;
+        doors.close().await;
+        ended
     }
 }
 
@@ -340,20 +347,17 @@ fn start_log(path: &str) -> Result<AccessLog, StartError> {
 fn bind_listeners(
     plane: &dyn DataPlane,
     snapshot: &Snapshot,
+    mut inherited: BTreeMap<SocketAddr, Vec<TcpListener>>,
 ) -> Result<BTreeMap<SocketAddr, Vec<TcpListener>>, StartError> {
-    let bind = |address: &SocketAddr| match plane.bind(*address) {
+    let mut open = |address: SocketAddr| match inherited.remove(&address) {
+        Some(sockets) => Ok(sockets),
+        None => plane.bind(address),
+    };
+    let bind = |address: &SocketAddr| match open(*address) {
         Ok(sockets) => Ok((*address, sockets)),
         Err(error) => Err(StartError::Bind { address: address.to_string(), reason: reason(&error) }),
     };
     snapshot.listeners.keys().map(bind).collect()
-}
-
-fn bind_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bound = TcpListener::bind(address).and_then(|socket| {
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    });
-    bound.map_err(|error| StartError::Bind { address: address.to_string(), reason: reason(&error) })
 }
 
 fn system(error: impl std::fmt::Display) -> StartError {

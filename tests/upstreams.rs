@@ -19,6 +19,8 @@ mod client;
 mod exhaustion;
 #[path = "upstreams/fallback.rs"]
 mod fallback;
+#[path = "upstreams/floods.rs"]
+mod floods;
 #[path = "upstreams/hostile.rs"]
 mod hostile;
 #[path = "upstreams/http2.rs"]
@@ -39,3 +41,5 @@ mod rollouts;
 mod service;
 #[path = "upstreams/story.rs"]
 mod story;
+#[path = "upstreams/upgrade.rs"]
+mod upgrade;

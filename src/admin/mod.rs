@@ -22,6 +22,7 @@ use crate::control::Handle;
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::future::Future;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
@@ -32,17 +33,21 @@ const CONNECTIONS_MAX: usize = 32;
 const HEADERS_TIME_MAX: Duration = Duration::from_secs(10);
 /// The most that a connection may take, from accepting it to closing it.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
+/// What an answer may take when the door closes.
+const CLOSING_TIME_MAX: Duration = Duration::from_secs(1);
 /// After a failed accept, such as for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 
-/// Serves the door for as long as it is polled.
-pub async fn serve(door: Door, handle: Handle) {
+/// Serves the door until it is to be closed; who is being answered then has a second for it.
+pub async fn serve(door: Door, handle: Handle, close: impl Future<Output = ()>) {
+    tokio::pin!(close);
     let router = guard::guarded(api::router(handle), door.hosts());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            () = &mut close => break,
             Some(_) = connections.join_next() => {}
             accepted = door.accept() => match accepted {
                 Ok(_) if connections.len() >= CONNECTIONS_MAX => {}
@@ -55,6 +60,10 @@ pub async fn serve(door: Door, handle: Handle) {
             },
         }
     }
+    drop(door);
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    // those that are still open then are cut when the set is dropped
+    let _ = tokio::time::timeout(CLOSING_TIME_MAX, all_ended).await;
 }
 
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, router: Router) {

@@ -2,9 +2,12 @@ use super::guard::Hosts;
 use crate::control::AdminAddress;
 use std::fs::Permissions;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// A bound admin door. A socket in the file system is removed when it is dropped.
@@ -25,6 +28,8 @@ enum Listener {
 struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
+    /// It belongs to another process now.
+    is_given: Arc<AtomicBool>,
 }
 
 /// An accepted connection.
@@ -60,6 +65,46 @@ pub fn bind(address: &AdminAddress) -> io::Result<Door> {
 }
 
 impl Door {
+    /// The door of the process before this one, whose socket was handed over. Must be called within a Tokio runtime.
+    pub fn inherited(address: &AdminAddress, socket: OwnedFd) -> io::Result<Door> {
+        let (listener, address) = match address {
+            AdminAddress::Tcp(_) => {
+                let listener = TcpListener::from_std(socket.into())?;
+                let at = AdminAddress::Tcp(listener.local_addr()?);
+                (Listener::Tcp(listener), at)
+            }
+            AdminAddress::Unix(path) => {
+                let file = SocketFile::of(path)?;
+                (Listener::Unix(UnixListener::from_std(socket.into())?, file), address.clone())
+            }
+        };
+        Ok(Door { address, listener })
+    }
+
+    /// A duplicate of its socket, for the process after this one.
+    pub fn socket(&self) -> io::Result<OwnedFd> {
+        match &self.listener {
+            Listener::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Listener::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
+    /// To be set once the socket belongs to another process: its file must stay. `None` for a door without a file.
+    pub fn is_given(&self) -> Option<Arc<AtomicBool>> {
+        match &self.listener {
+            Listener::Tcp(_) => None,
+            Listener::Unix(_, file) => Some(Arc::clone(&file.is_given)),
+        }
+    }
+
+    /// The next connection on a door in the file system; never one on another.
+    pub async fn accept_unix(&self) -> io::Result<UnixStream> {
+        match &self.listener {
+            Listener::Tcp(_) => std::future::pending().await,
+            Listener::Unix(listener, _) => listener.accept().await.map(|(stream, _)| stream),
+        }
+    }
+
     /// Where it really is.
     pub fn address(&self) -> &AdminAddress {
         &self.address
@@ -89,9 +134,8 @@ fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     let made = closed.path().join("s");
     let listener = UnixListener::bind(&made)?;
     std::fs::set_permissions(&made, Permissions::from_mode(0o600))?;
-    let metadata = made.symlink_metadata()?;
     std::fs::rename(&made, path)?;
-    Ok((listener, SocketFile { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) }))
+    Ok((listener, SocketFile::of(path)?))
 }
 
 fn refuse_if_in_use(path: &Path) -> io::Result<()> {
@@ -109,10 +153,17 @@ fn refuse_if_in_use(path: &Path) -> io::Result<()> {
     }
 }
 
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<SocketFile> {
+        let metadata = path.symlink_metadata()?;
+        Ok(SocketFile { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()), is_given: Arc::default() })
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
         let is_ours = self.path.symlink_metadata().is_ok_and(|now| (now.dev(), now.ino()) == self.identity);
-        if is_ours {
+        if is_ours && !self.is_given.load(Ordering::Acquire) {
             // what cannot be removed is stale, and replaced at the next start
             let _ = std::fs::remove_file(&self.path);
         }

@@ -11,7 +11,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstreams;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -30,6 +30,10 @@ impl DataPlane for Idle {
     fn listen(&mut self, _: SocketAddr, _: Vec<std::net::TcpListener>) {}
 
     fn close(&mut self, _: SocketAddr) {}
+
+    fn sockets(&self) -> Vec<(SocketAddr, TcpListener)> {
+        Vec::new()
+    }
 
     fn drain(&mut self) {
         self.has_drained = true;
@@ -85,8 +89,15 @@ async fn story(address: &str) -> Story {
     let state = State::new(common, Box::new(Idle::default()), files, fingerprint);
     let door = bind(&address.parse().unwrap()).unwrap();
     let address = door.address().clone();
-    tokio::spawn(serve(door, handle.clone()));
-    tokio::spawn(crate::control::run(state, BTreeMap::new(), requests, Patience::default(), || ()));
+    tokio::spawn(serve(door, handle.clone(), std::future::pending()));
+    tokio::spawn(crate::control::run(
+        state,
+        BTreeMap::new(),
+        requests,
+        Patience::default(),
+        async { Ok::<(), std::convert::Infallible>(()) },
+        || (),
+    ));
     Story { dir, address, handle }
 }
 

@@ -7,6 +7,7 @@ use crate::telemetry::health::Health;
 use crate::telemetry::windows::{WindowStats, Windows};
 use crate::telemetry::{Registry, Slot};
 use arc_swap::ArcSwap;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,6 +34,10 @@ pub enum Request {
     Rollout(Ask, oneshot::Sender<Option<Answer>>),
     /// Finish what is in flight and end; a second one: end at once.
     Drain,
+    /// Duplicates of the sockets of all listeners, by their address of the file.
+    Sockets(oneshot::Sender<Vec<(SocketAddr, TcpListener)>>),
+    /// A process of this id has the sockets and serves: finish what is in flight and end.
+    HandOver(u32, oneshot::Sender<()>),
 }
 
 /// Requests that may wait for the control thread; further ones are refused.
@@ -93,6 +98,21 @@ impl Handle {
 
     pub(super) fn show_rollouts(&self, views: Vec<RolloutView>) {
         self.rollouts.store(Arc::new(views));
+    }
+
+    /// Duplicates of the sockets of all listeners, by their address of the file.
+    pub fn sockets(&self) -> Result<oneshot::Receiver<Vec<(SocketAddr, TcpListener)>>, Busy> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Sockets(answer))?;
+        Ok(answered)
+    }
+
+    /// The process of this id has the sockets and serves: tells the service manager, finishes what is in flight and
+    /// ends. The answer comes when it is told.
+    pub fn hand_over(&self, id: u32) -> Result<oneshot::Receiver<()>, Busy> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::HandOver(id, answer))?;
+        Ok(answered)
     }
 
     /// The snapshot in force.

@@ -17,6 +17,7 @@ mod files;
 mod handle;
 mod health;
 pub mod journal;
+mod memory;
 mod mount;
 mod outcome;
 mod plane;
@@ -24,12 +25,14 @@ pub mod plans;
 pub mod reload;
 mod resolve;
 mod rollouts;
+pub mod supervisor;
 mod watch;
 
 pub use address::{ADMIN_DEFAULT, AdminAddress, Doors, TELEMETRY_DEFAULT, reachable, telemetry_address};
 pub use drain::Ended;
 pub use files::{Digests, Files, Fingerprint};
 pub use handle::{Handle, Request, Requests};
+pub use memory::{CONTROL_GROUPS, Memory};
 pub use outcome::{Applied, Cause, Rejected, ReloadResult};
 pub use plane::DataPlane;
 pub use reload::{Common, InForce, State};
@@ -38,14 +41,20 @@ pub use watch::{Pace, Watch};
 
 use drain::{Drain, Effect, Happened};
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use supervisor::News;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How long the loop may wait before it looks whether all workers have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// How often the use of memory is looked at, where it has a limit.
+const MEMORY_EVERY: Duration = Duration::from_millis(200);
+/// A period for a timer that nobody looks at.
+const UNWATCHED: Duration = Duration::from_secs(3600);
 
 /// How patient the control thread is.
 #[derive(Clone, Copy, Debug)]
@@ -62,21 +71,28 @@ impl Default for Patience {
     }
 }
 
-/// Runs the control loop until the process ends. Calls `started` when all listeners accept connections.
+/// Runs the control loop until the process ends. Awaits `permission` before connections are accepted, and calls
+/// `started` when all listeners do.
+///
+/// # Errors
+/// The permission was refused; nothing has been accepted.
 ///
 /// Must be called within a Tokio runtime whose blocking pool has some 60 threads: look-ups of names that nobody
 /// answers hold theirs for the system's own patience.
-pub async fn run(
+pub async fn run<E>(
     mut state: State,
     sockets: BTreeMap<SocketAddr, Vec<TcpListener>>,
     mut requests: Requests,
     patience: Patience,
+    permission: impl Future<Output = Result<(), E>>,
     started: impl FnOnce(),
-) -> Ended {
+) -> Result<Ended, E> {
     // 1. names first: a request that comes before them would find no endpoint
     let unresolved = resolve::unresolved(&state.common.upstreams);
     let failures = resolve::resolve_within(unresolved, resolve::FIRST_TIME_MAX).await;
     tokio::spawn(resolve::resolve_forever(Arc::clone(&state.common.upstreams), failures));
+
+    permission.await?;
 
     tokio::spawn(health::check_forever(Arc::clone(&state.common.upstreams)));
 
@@ -100,7 +116,7 @@ pub async fn run(
     }
     let ended = serve(&mut state, &mut requests, patience).await;
     clock.abort();
-    ended
+    Ok(ended)
 }
 
 async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -> Ended {
@@ -110,40 +126,63 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look = interval(DRAIN_LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sample = interval(MEMORY_EVERY);
+    sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let watched = supervisor::alive_every();
+    let mut alive = interval(watched.unwrap_or(UNWATCHED));
     loop {
         let happened = tokio::select! {
-            biased;
-            request = requests.next() => match request {
-                Request::Drain => Happened::Stop,
-                Request::Reload(cause, answer) => {
-                    let result = reload::reload(state, cause).await;
-                    with_rollouts(state, Rollouts::reloaded);
-                    watch.follow(state.files.clone(), state.looked_at);
-                    // whoever asked may have gone
-                    let _ = answer.send(result);
-                    continue;
-                }
-                Request::Rollout(ask, answer) => {
-                    let answered = with_rollouts(state, |rollouts, state| rollouts.ask(state, ask));
-                    requests.handle().show_rollouts(state.rollouts.views());
-                    let _ = answer.send(answered);
-                    continue;
-                }
-            },
-            () = watch.changed(), if !drain.has_begun() => {
-                reload::reload(state, Cause::Changed).await;
-                with_rollouts(state, Rollouts::reloaded);
-                watch.follow(state.files.clone(), state.looked_at);
-                continue;
-            }
-            _ = second.tick() => {
-                with_rollouts(state, Rollouts::second);
-                requests.handle().show_rollouts(state.rollouts.views());
-                state.tell_metrics();
-                passed(state)
-            }
-            _ = look.tick(), if drain.has_begun() => passed(state),
-        };
+                   biased;
+                   request = requests.next() => match request {
+                       Request::Drain => Happened::Stop,
+                       Request::Sockets(answer) => {
+                           let _ = answer.send(state.plane.sockets());
+                           continue;
+                       }
+                       Request::HandOver(id, answer) => {
+                           let happened = hand_over(state, &drain, id);
+                           let _ = answer.send(());
+                           happened
+                       }
+                       Request::Reload(cause, answer) => {
+                           let result = reload::reload(state, cause).await;
+                           with_rollouts(state, Rollouts::reloaded);
+        requests.handle().show_rollouts(state.rollouts.views());
+                           watch.follow(state.files.clone(), state.looked_at);
+                           // whoever asked may have gone
+                           let _ = answer.send(result);
+                           continue;
+                       }
+                       Request::Rollout(ask, answer) => {
+                           let answered = with_rollouts(state, |rollouts, state| rollouts.ask(state, ask));
+                           requests.handle().show_rollouts(state.rollouts.views());
+                           let _ = answer.send(answered);
+                           continue;
+                       }
+                   },
+                   () = watch.changed(), if !drain.has_begun() => {
+                       reload::reload(state, Cause::Changed).await;
+                       with_rollouts(state, Rollouts::reloaded);
+        requests.handle().show_rollouts(state.rollouts.views());
+                       watch.follow(state.files.clone(), state.looked_at);
+                       continue;
+                   }
+                   _ = second.tick() => {
+                       with_rollouts(state, Rollouts::second);
+                       requests.handle().show_rollouts(state.rollouts.views());
+                       state.tell_metrics();
+                       passed(state)
+                   }
+                   _ = look.tick(), if drain.has_begun() => passed(state),
+                   _ = sample.tick(), if state.memory.is_some() => {
+                       state.look_at_memory();
+                       continue;
+                   }
+                   _ = alive.tick(), if watched.is_some() => {
+                       supervisor::tell(News::Alive);
+                       continue;
+                   }
+               };
         match drain.step(happened, Instant::now(), patience.drain) {
             Some(Effect::Begin) => begin_drain(state, patience.drain),
             Some(Effect::Leave(ended)) => return ended,
@@ -160,9 +199,23 @@ fn with_rollouts<T>(state: &mut State, act: impl FnOnce(&mut Rollouts, &mut Stat
     done
 }
 
+/// Another process serves now. The service manager is told before this one ends, so that it follows the other.
+fn hand_over(state: &mut State, drain: &Drain, id: u32) -> Happened {
+    tracing::info!(to = id, "another process has taken over");
+    supervisor::tell(News::HandedOver(id));
+    state.is_handed_over = true;
+    with_rollouts(state, Rollouts::hand_over);
+    // a process that drains already goes on with that, and is not cut
+    if drain.has_begun() { passed(state) } else { Happened::Stop }
+}
+
 fn begin_drain(state: &mut State, timeout: Duration) {
     tracing::info!(timeout_s = timeout.as_secs(), "draining: no new connections, finishing what is in flight");
-    state.common.health.drain();
+    if !state.is_handed_over {
+        // else the service is as ready as before, by another process
+        state.common.health.drain();
+        supervisor::tell(News::Stopping);
+    }
     state.plane.drain();
 }
 

@@ -12,6 +12,9 @@ pub trait DataPlane: Send {
     /// Stops to accept on an address of the file; open connections stay.
     fn close(&mut self, address: SocketAddr);
 
+    /// Duplicates of the sockets of all listeners, by their address of the file.
+    fn sockets(&self) -> Vec<(SocketAddr, TcpListener)>;
+
     /// Stops to accept, finishes what is in flight, and ends.
     fn drain(&mut self);
 

@@ -7,9 +7,11 @@ use crate::config::{ConfigErrors, Loaded, load};
 use crate::control::certificates::{self, CertificateWatch};
 use crate::control::facts::{facts, slots};
 use crate::control::files::{Digests, Files, Fingerprint};
+use crate::control::memory::Memory;
 use crate::control::outcome::{Applied, Cause, Rejected, ReloadResult};
 use crate::control::plane::DataPlane;
 use crate::control::resolve::{RELOAD_TIME_MAX, resolve_within, unresolved};
+use crate::control::supervisor::{self, News};
 use crate::control::{AdminAddress, Rollouts, telemetry_address};
 use crate::routing::{Overlay, Prepared, Snapshot, prepare, recompile, unix_seconds};
 use crate::telemetry::Registry;
@@ -64,6 +66,10 @@ pub struct Common {
 pub struct State {
     pub(super) common: Common,
     pub(super) plane: Box<dyn DataPlane>,
+    /// Whose memory is guarded; `None`: it has no limit.
+    pub(super) memory: Option<Memory>,
+    /// Another process serves now, and this one only finishes.
+    pub(super) is_handed_over: bool,
     /// What only a restart can change, as it was at the start.
     fixed: BTreeMap<&'static str, String>,
     /// Of the files in force.
@@ -88,9 +94,20 @@ impl State {
         let fixed = fixed(&common.in_force.load().loaded);
         let digests = Digests::default();
         let (certificates, overlay) = (CertificateWatch::default(), Overlay::default());
-        let (looked_at, rollouts) = (fingerprint, Rollouts::default());
-        let mut state =
-            State { common, plane, fixed, fingerprint, files, looked_at, digests, certificates, overlay, rollouts };
+        let mut state = State {
+            common,
+            plane,
+            memory: None,
+            is_handed_over: false,
+            fixed,
+            fingerprint,
+            files,
+            looked_at: fingerprint,
+            digests,
+            certificates,
+            overlay,
+            rollouts: Rollouts::default(),
+        };
         state.common.health.reload_applied(unix_seconds());
         state.tell_metrics();
         state
@@ -130,6 +147,33 @@ impl State {
         Door::new(Arc::clone(&self.common.health), Arc::clone(&self.common.metrics))
     }
 
+    /// Guards the memory of this control group.
+    pub fn guard(&mut self, memory: Option<Memory>) {
+        self.memory = memory;
+    }
+
+    /// Tells workers how short of memory the process is, and the log when that changes.
+    pub(super) fn look_at_memory(&self) {
+        let Some((limit, used)) = self.memory.as_ref().and_then(Memory::sample) else { return };
+        let overload = self.common.health.overload();
+        let (before, now) = (overload.stage(), overload.stage().next(used, limit));
+        if now != before {
+            overload.set(now);
+            let (from, to) = (before as u8, now as u8);
+            tracing::warn!(from, to, used, limit, "memory: another stage of overload; see docs/operations/overload.md");
+        }
+    }
+
+    /// How it goes, in one line.
+    pub fn status(&self) -> String {
+        let snapshot = self.common.snapshot.load();
+        let (services, rev) = (snapshot.services.len(), &*snapshot.rev);
+        match &self.common.health.reloads().problem {
+            Some(_) => format!("serving {rev}; the last reload was rejected, see the log"),
+            None => format!("serving {rev}: {services} services"),
+        }
+    }
+
     fn has_problem(&self) -> bool {
         self.common.health.reloads().problem.is_some()
     }
@@ -138,8 +182,10 @@ impl State {
 /// Reloads, and tells log, metrics and health what came of it.
 pub async fn reload(state: &mut State, cause: Cause) -> ReloadResult {
     let begun = Instant::now();
+    supervisor::tell(News::Reloading);
     let result = attempt(state, cause, begun).await;
     tell(state, cause, &result);
+    supervisor::tell(News::Ready(&state.status()));
     result
 }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::error::ProxyError;
 use super::limit;
 use super::record::Record;
+use super::stall::Stall;
 use crate::model::Outcome;
 use crate::routing::request::Refused;
 use crate::upstream::{Deadline, UpstreamBody};
@@ -17,9 +18,11 @@ use crate::upstream::{Deadline, UpstreamBody};
 /// The body of an answer on its way to the client. It carries the record of its request, which ends with it.
 pub(super) struct AnswerBody {
     source: Source,
-    record: Record,
+    record: Box<Record>,
     deadline: Rc<Deadline>,
     idle: Duration,
+    /// With a client of HTTP/2, while the body comes from an endpoint.
+    stall: Option<Stall>,
 }
 
 /// The methods that are served, among others.
@@ -36,30 +39,60 @@ enum Source {
 pub(super) enum AnswerError {
     #[error("the endpoint broke off its answer")]
     Broken,
+    #[error("the process is out of memory")]
+    NoMemory,
     #[error("the endpoint's answer made no progress")]
     Stalled,
 }
 
 impl AnswerBody {
     /// The answer of an endpoint.
-    pub(super) fn upstream(body: UpstreamBody, record: Record, deadline: Rc<Deadline>, idle: Duration) -> AnswerBody {
-        let mut answer = AnswerBody { source: Source::Upstream(body), record, deadline, idle };
+    pub(super) fn upstream(
+        body: UpstreamBody,
+        record: Box<Record>,
+        deadline: Rc<Deadline>,
+        idle: Duration,
+    ) -> AnswerBody {
+        let mut answer = AnswerBody { source: Source::Upstream(body), record, deadline, idle, stall: None };
         if answer.is_end_stream() {
             answer.record.finish();
+        } else if answer.record.is_http2() {
+            let now = Instant::now();
+            let stall = Stall::begin(now);
+            answer.deadline.set(now, answer.shorter(stall.left()));
+            answer.stall = Some(stall);
         }
         answer
     }
 
     /// An answer without a body: all of it is in the head.
-    pub(super) fn empty(mut record: Record, deadline: Rc<Deadline>) -> AnswerBody {
+    pub(super) fn empty(mut record: Box<Record>, deadline: Rc<Deadline>) -> AnswerBody {
         record.finish();
-        AnswerBody { source: Source::Local(None), record, deadline, idle: Duration::ZERO }
+        AnswerBody { source: Source::Local(None), record, deadline, idle: Duration::ZERO, stall: None }
+    }
+
+    /// The client has taken what it was given: from now on the endpoint is waited for.
+    fn note_taken(&mut self) {
+        if let Some(stall) = &mut self.stall {
+            let now = Instant::now();
+            if stall.taken(now) {
+                self.deadline.set(now, self.idle);
+            }
+        }
+    }
+
+    /// A wait that is not longer than any other.
+    fn shorter(&self, wait: Duration) -> Duration {
+        if self.idle.is_zero() { wait } else { wait.min(self.idle) }
     }
 
     fn note(&mut self, frame: &Frame<Bytes>) {
-        self.deadline.set(Instant::now(), self.idle);
+        let now = Instant::now();
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        let wait = self.stall.as_mut().map(|stall| stall.handed(bytes, now));
+        self.deadline.set(now, wait.map_or(self.idle, |wait| self.shorter(wait)));
         if let Some(data) = frame.data_ref() {
-            self.record.bytes_out += data.len() as u64;
+            self.record.passed(data.len());
             self.record.copy.iter().for_each(|copy| copy.note_data(data));
         }
     }
@@ -68,7 +101,7 @@ impl AnswerBody {
 /// An answer of our own, with a short reason.
 pub(super) fn local(
     error: ProxyError,
-    mut record: Record,
+    mut record: Box<Record>,
     deadline: Rc<Deadline>,
     is_head: bool,
 ) -> Response<AnswerBody> {
@@ -79,7 +112,7 @@ pub(super) fn local(
     let length = HeaderValue::from(text.len());
     let body = (!is_head).then(|| Bytes::from(text));
     let mut response =
-        Response::new(AnswerBody { source: Source::Local(body), record, deadline, idle: Duration::ZERO });
+        Response::new(AnswerBody { source: Source::Local(body), record, deadline, idle: Duration::ZERO, stall: None });
     *response.status_mut() = error.status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -98,6 +131,11 @@ impl Body for AnswerBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         let answer = &mut *self;
+        answer.note_taken();
+        if answer.record.makes_room() {
+            answer.record.end_with(Outcome::Internal, "OM");
+            return Poll::Ready(Some(Err(AnswerError::NoMemory)));
+        }
         let polled = match &mut answer.source {
             Source::Local(body) => return Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),

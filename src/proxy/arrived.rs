@@ -1,6 +1,7 @@
-use http::{Request, request};
+use http::{Method, Request, request};
 use hyper::body::Incoming;
 
+use super::extended;
 use crate::upstream::{ClientBody, Fields};
 
 /// A request as it came from a client, whatever protocol the client speaks.
@@ -22,7 +23,10 @@ impl Arrived {
 
     /// A request on an HTTP/2 stream.
     pub(super) fn of_http2(request: Request<Incoming>) -> Arrived {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        if head.method == Method::CONNECT {
+            extended::to_handshake(&mut head);
+        }
         let fields = Fields::of(&head.headers);
         let body = if hyper::body::Body::is_end_stream(&body) { ClientBody::Empty } else { ClientBody::Http2(body) };
         Arrived { head, fields, body }

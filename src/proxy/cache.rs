@@ -4,6 +4,7 @@ use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, VARY};
 
 use super::forward::Decision;
 use crate::routing::vary::{CachePolicy, Shared};
+use crate::upstream::Fields;
 
 /// Fields that tell shared caches apart from `Cache-Control`, and would overrule it (RFC 9213, and what came before it).
 const TARGETED: [HeaderName; 4] = [
@@ -13,22 +14,22 @@ const TARGETED: [HeaderName; 4] = [
     HeaderName::from_static("x-accel-expires"),
 ];
 
-/// Says in an answer what shared caches must know of it.
-pub(super) fn guard(headers: &mut HeaderMap, decision: &Decision<'_>) {
+/// Says in an answer what shared caches must know of it. `fields` are those that it came with.
+pub(super) fn guard(headers: &mut HeaderMap, fields: Fields, decision: &Decision<'_>) {
     match decision.route.cache {
         CachePolicy::Off => {}
-        CachePolicy::Private => keep_private(headers),
+        CachePolicy::Private => keep_private(headers, fields),
         CachePolicy::Vary => match decision.service.vary.shared(decision.cohort, decision.source, decision.reason) {
             Shared::Same => {}
-            Shared::Vary(names, value) => add_vary(headers, names, value),
-            Shared::Private => keep_private(headers),
+            Shared::Vary(names, value) => add_vary(headers, fields, names, value),
+            Shared::Private => keep_private(headers, fields),
         },
     }
 }
 
 /// Adds the names to `Vary`, unless they are there or nothing shared may keep the answer anyway.
-fn add_vary(headers: &mut HeaderMap, names: &[HeaderName], value: &HeaderValue) {
-    if is_private(headers) {
+fn add_vary(headers: &mut HeaderMap, fields: Fields, names: &[HeaderName], value: &HeaderValue) {
+    if is_private(headers, fields) {
         return;
     }
     let has = |name: &HeaderName| {
@@ -37,20 +38,22 @@ fn add_vary(headers: &mut HeaderMap, names: &[HeaderName], value: &HeaderValue) 
             .map(<[u8]>::trim_ascii)
             .any(|member| member == b"*" || member.eq_ignore_ascii_case(name.as_str().as_bytes()))
     };
-    if !headers.contains_key(VARY) || !names.iter().all(has) {
+    if !fields.has(Fields::VARY) || !names.iter().all(has) {
         headers.append(VARY, value.clone());
     }
 }
 
 /// Keeps an answer out of shared caches, and leaves to the client's own what the service said about it.
-fn keep_private(headers: &mut HeaderMap) {
-    for name in TARGETED {
-        headers.remove(name);
+fn keep_private(headers: &mut HeaderMap, fields: Fields) {
+    if fields.has(Fields::TARGETED_CACHE) {
+        for name in TARGETED {
+            headers.remove(name);
+        }
     }
-    if is_private(headers) {
+    if is_private(headers, fields) {
         return;
     }
-    if !headers.contains_key(CACHE_CONTROL) {
+    if !fields.has(Fields::CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
         return;
     }
@@ -64,9 +67,12 @@ fn keep_private(headers: &mut HeaderMap) {
 }
 
 /// True for an answer that no shared cache keeps. `private="field"` is about that field alone.
-fn is_private(headers: &HeaderMap) -> bool {
+fn is_private(headers: &HeaderMap, fields: Fields) -> bool {
+    if !fields.has(Fields::CACHE_CONTROL) {
+        return false;
+    }
     let all = headers.get_all(CACHE_CONTROL).iter().flat_map(|line| members(line.as_bytes()));
-    let is_targeted = TARGETED.iter().any(|name| headers.contains_key(name));
+    let is_targeted = fields.has(Fields::TARGETED_CACHE) && TARGETED.iter().any(|name| headers.contains_key(name));
     let mut all = all.map(<[u8]>::to_ascii_lowercase);
     !is_targeted && all.any(|one| one == b"no-store" || one == b"private")
 }
@@ -107,11 +113,13 @@ mod tests {
             (&["x=\"a, public\", max-age=1"], "private, x=\"a, public\", max-age=1"),
         ] {
             let mut lines = headers(&given.iter().map(|text| ("cache-control", *text)).collect::<Vec<_>>());
-            keep_private(&mut lines);
+            let fields = Fields::of(&lines);
+            keep_private(&mut lines, fields);
             assert_eq!(value(&lines, &CACHE_CONTROL), expected, "{given:?}");
         }
         let mut lines = headers(&[("cache-control", "no-store"), ("cdn-cache-control", "max-age=600")]);
-        keep_private(&mut lines);
+        let fields = Fields::of(&lines);
+        keep_private(&mut lines, fields);
         assert!(!lines.contains_key("cdn-cache-control"));
     }
 
@@ -128,7 +136,8 @@ mod tests {
             (&[("cache-control", "no-store"), ("surrogate-control", "max-age=9")], "cookie, x-user"),
         ] {
             let mut lines = headers(given);
-            add_vary(&mut lines, &names, &ours);
+            let fields = Fields::of(&lines);
+            add_vary(&mut lines, fields, &names, &ours);
             assert_eq!(value(&lines, &VARY), expected, "{given:?}");
         }
     }

@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 use http::HeaderValue;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,12 +23,15 @@ use tokio::sync::futures::Notified;
 use super::arrived::Arrived;
 use super::error::ProxyError;
 use super::forward;
+use super::h2_guard::{self, Guarded, Tally};
 use super::handshake::{self, Agreed};
 use super::http1::{self, After, Wire};
+use super::idle::Silence;
 use super::socket::Socket;
 use super::tunnel::{self, Tunnel};
 use super::worker::Worker;
 use crate::routing::snapshot::ListenerRules;
+use crate::telemetry::overload::Stage;
 use crate::upstream::{Alpn, Coalesced, Deadline, Interim, Wanted};
 
 /// A client's connection, as its requests see it.
@@ -44,8 +49,12 @@ pub(super) struct Connection {
     pub(super) tls: Option<Agreed>,
     /// Set by a request whose answer switches protocols: what to do once that answer is out.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
+    /// What an HTTP/2 connection has been good for.
+    pub(super) tally: Tally,
     /// Answers before the answer, for the request at hand of an HTTP/1.1 connection.
     pub(super) interim: Interim,
+    /// Its place among the silent ones.
+    silence: Rc<Silence>,
     /// Set by a request of an HTTP/1.1 connection that is to end without an answer, and the connection with it.
     pub(super) is_cut: Cell<bool>,
     requests: Cell<u32>,
@@ -54,6 +63,9 @@ pub(super) struct Connection {
     pub(super) silent_since: Cell<Instant>,
 }
 
+/// How long a silent connection stays open when the worker drains: what its client sends meanwhile, or has sent just
+/// now, is answered, and then the client is told to go elsewhere.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
 /// What a client does while it is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum More {
@@ -99,6 +111,8 @@ pub(super) async fn serve(
         is_http2: Cell::new(false),
         tls,
         tunnel: RefCell::new(None),
+        tally: Tally::default(),
+        silence: Rc::default(),
         interim: Interim::default(),
         is_cut: Cell::new(false),
         requests: Cell::new(0),
@@ -111,7 +125,8 @@ pub(super) async fn serve(
     drain.as_mut().enable();
     connection.deadline.set(now.into(), timeouts.request_headers);
     loop {
-        if wire.borrow().unread().is_empty() && connection.more_comes(&wire, drain.as_mut()).await != More::Bytes {
+        if wire.borrow().unread().is_empty() && connection.break_of_silence(&wire, drain.as_mut()).await != More::Bytes
+        {
             return;
         }
         if connection.requests.get() == 0 {
@@ -150,7 +165,19 @@ impl Connection {
         self.in_flight.set(self.in_flight.get() + 1);
         let requests = self.requests.get().saturating_add(1);
         self.requests.set(requests);
-        requests < self.rules.limits.requests_per_connection && !self.worker.is_draining.get()
+        requests < self.rules.limits.requests_per_connection
+            && !self.worker.is_draining.get()
+            && self.worker.shared.overload.stage() == Stage::Ease
+    }
+
+    /// A stream has become a tunnel, which ends like a request.
+    pub(super) fn tunnel_begun(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+    }
+
+    /// Refuses a request when the process is short of memory.
+    pub(super) fn check_room(&self) -> Result<(), ProxyError> {
+        if self.worker.shared.overload.stage() >= Stage::Short { Err(ProxyError::Overloaded) } else { Ok(()) }
     }
 
     /// A request's record has ended.
@@ -196,29 +223,53 @@ impl Connection {
         Some(is_preface(wire.borrow().unread()))
     }
 
-    /// Waits for bytes, until the deadline or the drain of the worker.
+    /// Waits for bytes until the deadline, which is soon when the worker drains.
     pub(super) async fn more_comes(&self, wire: &RefCell<Wire>, mut drain: Drain<'_, '_>) -> More {
+        let soon = || self.deadline.set(tokio::time::Instant::now(), DRAIN_GRACE);
+        let mut is_closing = self.worker.is_draining.get();
+        if is_closing {
+            soon();
+        }
         std::future::poll_fn(|cx| {
             match wire.borrow_mut().poll_read(cx) {
                 Poll::Ready(Ok(1..)) => return Poll::Ready(More::Bytes),
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(More::End),
-                Poll::Pending if self.worker.is_draining.get() => return Poll::Ready(More::End),
                 Poll::Pending => {}
             }
-            if drain.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(More::End);
+            if !is_closing && drain.as_mut().poll(cx).is_ready() {
+                is_closing = true;
+                soon();
             }
-            self.deadline.poll_passed(cx).map(|()| More::Silence)
+            let after = if is_closing { More::End } else { More::Silence };
+            self.deadline.poll_passed(cx).map(|()| after)
         })
         .await
+    }
+
+    /// The same for a connection that has been silent for a while, or from its beginning: it may have to make room.
+    async fn break_of_silence(&self, wire: &RefCell<Wire>, drain: Drain<'_, '_>) -> More {
+        self.worker.is_silent(&self.silence);
+        let mut more = pin!(self.more_comes(wire, drain));
+        let came = std::future::poll_fn(|cx| {
+            if self.silence.poll_shed(cx) {
+                return Poll::Ready(More::End);
+            }
+            more.as_mut().poll(cx)
+        })
+        .await;
+        self.silence.over();
+        came
     }
 
     async fn serve_http2(self: Rc<Self>, socket: Socket) {
         self.is_http2.set(true);
         let requests = self.clone();
         let next = Rc::<Cell<Option<Rc<Deadline>>>>::default();
-        let executor = StreamExecutor { next: next.clone() };
-        let service = service_fn(move |request| {
+        let executor = StreamExecutor { next: next.clone(), connection: self.clone() };
+        let fields_max = self.rules.limits.header_fields;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            requests.tally.request();
+            h2_guard::bound_fields(request.headers_mut(), fields_max);
             let deadline = Rc::new(Deadline::new());
             next.set(Some(deadline.clone()));
             let connection = requests.clone();
@@ -238,18 +289,25 @@ impl Connection {
             .max_send_buf_size(128 * 1024)
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(128)
+            .enable_connect_protocol()
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
-        let mut http = pin!(builder.serve_connection(TokioIo::new(Coalesced::new(socket)), service));
+        let socket = TokioIo::new(Guarded::new(Coalesced::new(socket), self.clone()));
+        let mut http = pin!(builder.serve_connection(socket, service));
         self.deadline.set(tokio::time::Instant::now(), self.rules.timeouts.request_headers);
         let mut drain = pin!(self.worker.drain.notified());
         let mut is_closing = self.worker.is_draining.get();
         if is_closing {
             http.as_mut().graceful_shutdown();
         }
+        let mut goodbye = None;
         std::future::poll_fn(|cx: &mut Context<'_>| {
             if http.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
+            }
+            if self.tally.is_cut() {
+                let patience = goodbye.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+                return patience.as_mut().poll(cx);
             }
             let has_served_enough = self.requests.get() >= limits.requests_per_connection;
             if !is_closing && (has_served_enough || drain.as_mut().poll(cx).is_ready()) {
@@ -276,16 +334,18 @@ impl Connection {
 struct StreamExecutor {
     /// The deadline of the request that hyper has just handed over; it spawns its stream next.
     next: Rc<Cell<Option<Rc<Deadline>>>>,
+    connection: Rc<Connection>,
 }
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
         let deadline = self.next.take().unwrap_or_default();
+        let connection = self.connection.clone();
         tokio::task::spawn_local(async move {
             tokio::select! {
                 biased;
                 _ = stream => {}
-                () = deadline.passed() => {}
+                () = deadline.passed() => connection.tally.reset_by_us(),
             }
         });
     }

@@ -31,6 +31,8 @@ pub enum ProxyError {
     Exhausted,
     /// The endpoint closed the connection without an answer.
     Reset,
+    /// The process is short of memory.
+    Overloaded,
     /// The endpoint's answer is not one.
     BadAnswer,
     /// The endpoint did not answer in time.
@@ -62,6 +64,7 @@ impl ProxyError {
                 | FallbackCause::Retry
                 | FallbackCause::Tls,
             )
+            | ProxyError::Overloaded
             | ProxyError::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
             ProxyError::Reset | ProxyError::BadAnswer => StatusCode::BAD_GATEWAY,
             ProxyError::Injected(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
@@ -87,6 +90,7 @@ impl ProxyError {
                 | FallbackCause::Retry
                 | FallbackCause::Tls,
             ) => "no endpoint of the service is reachable",
+            ProxyError::Overloaded => "short of memory, try again later",
             ProxyError::NoEndpoint(FallbackCause::Limit) => "the service has all the requests that it may have",
             ProxyError::Exhausted => "the proxy can open no more connections",
             ProxyError::Reset => "the service closed the connection",
@@ -107,7 +111,7 @@ impl ProxyError {
             ProxyError::NoEndpoint(FallbackCause::Connect | FallbackCause::ConnectTimeout | FallbackCause::Tls) => "UF",
             ProxyError::NoEndpoint(FallbackCause::Resolve | FallbackCause::Ejected | FallbackCause::Retry) => "UH",
             ProxyError::NoEndpoint(FallbackCause::Limit) => "UO",
-            ProxyError::Exhausted => "OM",
+            ProxyError::Overloaded | ProxyError::Exhausted => "OM",
             ProxyError::Reset => "UC",
             ProxyError::BadAnswer => "UPE",
             ProxyError::AnswerTimeout => "UT",
@@ -131,7 +135,7 @@ impl ProxyError {
             | ProxyError::BadAnswer
             | ProxyError::AnswerTimeout
             | ProxyError::Injected(_) => Fault::Upstream,
-            ProxyError::Exhausted => Fault::Ours,
+            ProxyError::Overloaded | ProxyError::Exhausted => Fault::Ours,
         }
     }
 
@@ -141,6 +145,7 @@ impl ProxyError {
             ProxyError::Reset | ProxyError::BadAnswer | ProxyError::AnswerTimeout => true,
             ProxyError::Refused(_)
             | ProxyError::NoEndpoint(_)
+            | ProxyError::Overloaded
             | ProxyError::Exhausted
             | ProxyError::BodyTooLarge
             | ProxyError::Loop

@@ -3,6 +3,7 @@
 
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode, Version, request};
+use hyper::upgrade::OnUpgrade;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,8 +15,10 @@ use super::cache;
 use super::connection::Connection;
 use super::edit::{self, Told};
 use super::error::ProxyError;
+use super::extended;
 use super::fault;
-use super::headers;
+use super::grpc;
+use super::headers::{self, HopByHop};
 use super::limit::{self, Quotas};
 use super::mirror;
 use super::record::Record;
@@ -53,7 +56,11 @@ pub(super) async fn handle(connection: &Rc<Connection>, arrived: &mut Arrived, d
     let has_body = !arrived.body.is_end_stream();
     let mut record = Record::begin(connection.clone(), started);
     record.describe(&arrived.head);
-    match forward(connection, arrived, &mut record, deadline, started).await {
+    let answered = match connection.check_room() {
+        Ok(()) => forward(connection, arrived, &mut record, deadline, started).await,
+        Err(error) => Err(error),
+    };
+    match answered {
         Ok(answer) => answer.into_reply(record, deadline.clone(), stays_open),
         Err(error) => {
             // a client that is refused may leave its body out, or send it: what comes next could be read in two ways
@@ -72,7 +79,7 @@ enum Answer {
 }
 
 impl Answer {
-    fn into_reply(self, mut record: Record, deadline: Rc<Deadline>, stays_open: bool) -> Reply {
+    fn into_reply(self, mut record: Box<Record>, deadline: Rc<Deadline>, stays_open: bool) -> Reply {
         match self {
             Answer::Upstream { answered: Answered { head, fields, body }, idle } => {
                 let body = AnswerBody::upstream(body, record, deadline, idle);
@@ -154,9 +161,7 @@ async fn forward(
         return Ok(Answer::Local(answer));
     }
     let service = &snapshot.services[route.service.ok_or(ProxyError::NoRoute)?];
-    let assignment = service.assign(&view);
-    let mut decision = Decision::of(service, route, client.ip, &assignment, is_https);
-    drop(assignment);
+    let mut decision = Decision::of(service, route, client.ip, &service.assign(&view), is_https);
     decision.record(decision.variant, decision.reason, record);
     limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 
@@ -164,21 +169,27 @@ async fn forward(
     decision.told = Told::of(route, service, snapshot, client, &head.headers, &additions);
     let rewritten = redirect::rewrite(found, head, &destination);
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
-    let is_streaming = asked.wants_websocket || (fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers));
-    let wait = route.timeouts.request.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
+    let wait = longest_wait(route.timeouts.request, head, fields, asked);
     let body = std::mem::replace(body, ClientBody::Empty);
     let (mut body, watch) = stream(body, rules.limits.body_bytes, deadline, started, idle, wait);
     record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
     if !service.faults.is_empty() {
         fault::inject(connection, &decision, record, deadline).await?;
     }
-    let websocket_key = asked.wants_websocket.then(|| head.headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten();
+    let (websocket_key, client_end) = websocket(head, asked);
     let destination = rewritten.as_ref().unwrap_or(&destination);
     let outgoing = Outgoing { head, fields, additions, destination, body, watch, asked };
     let sending = Sending { connection, decision: &decision, deadline, started };
     let (answered, variant) = send(&sending, outgoing, record).await?;
-    let sent = Sent { variant, websocket_key, idle };
-    finish(answered, &sent, connection, &decision, record)
+    let sent = Sent { variant, websocket_key, client_end, idle };
+    finish(answered, sent, connection, &decision, record)
+}
+
+/// How long to wait for the head of an answer: what the route says, and not longer than a client of gRPC does.
+fn longest_wait(of_route: Option<Duration>, head: &request::Parts, fields: Fields, asked: HopByHop) -> Duration {
+    let is_streaming = asked.wants_websocket || (fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers));
+    let wait = of_route.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
+    if is_streaming { grpc::bounded(wait, &head.headers) } else { wait }
 }
 
 /// A request's body on its way to the endpoint, with the deadline that it moves.
@@ -203,6 +214,8 @@ fn stream(
 struct Sent {
     variant: usize,
     websocket_key: Option<HeaderValue>,
+    /// Of an extended CONNECT.
+    client_end: Option<OnUpgrade>,
     idle: Duration,
 }
 
@@ -247,8 +260,8 @@ impl<'s> Decision<'s> {
 /// What an endpoint answered, for the client.
 fn finish(
     mut answered: Answered,
-    sent: &Sent,
-    connection: &Connection,
+    sent: Sent,
+    connection: &Rc<Connection>,
     decision: &Decision<'_>,
     record: &mut Record,
 ) -> Result<Answer, ProxyError> {
@@ -260,12 +273,19 @@ fn finish(
         // it has no meaning there (RFC 9113 §8.2.2), and two to whoever reads it further on
         return Err(ProxyError::BadAnswer);
     }
+    if sent.client_end.is_some() && head.status.is_success() {
+        // to the client of an extended CONNECT that would be a tunnel (RFC 8441 §5)
+        return Err(ProxyError::BadAnswer);
+    }
     record.answer(head.status.as_u16());
     record.mirror_answer((sent.variant, &decision.service.variants[sent.variant].name), head, &answered.body);
     headers::strip_answer(&mut head.headers, answered.fields);
     head.version = Version::HTTP_11;
-    edit::response(&mut head.headers, decision, sent.variant);
-    cache::guard(&mut head.headers, decision);
+    if decision.told.is_some() {
+        edit::response(&mut head.headers, decision, sent.variant);
+        answered.fields = Fields::of(&head.headers);
+    }
+    cache::guard(&mut head.headers, answered.fields, decision);
     limit::tell(&mut head.headers, &decision.quotas);
     if let Some(cookie) = &decision.issued
         && !is_shared(&head.headers)
@@ -278,17 +298,14 @@ fn finish(
         head.headers.insert(headers::X_RINGWAY_COHORT, service.cohorts[decision.cohort].header.clone());
         head.headers.insert(headers::X_RINGWAY_VARIANT, service.variants[sent.variant].header.clone());
     }
-    if decision.told.is_some() {
-        answered.fields = Fields::of(&answered.head.headers);
-    }
     Ok(Answer::Upstream { answered, idle: sent.idle })
 }
 
 /// Becomes a tunnel once the answer is out, when the answer is one to a WebSocket that was asked for.
 fn switch_protocols(
     answered: Answered,
-    sent: &Sent,
-    connection: &Connection,
+    sent: Sent,
+    connection: &Rc<Connection>,
     record: &mut Record,
 ) -> Result<Answer, ProxyError> {
     let Answered { mut head, fields, body } = answered;
@@ -296,6 +313,12 @@ fn switch_protocols(
     let upstream = body.into_tunnel().filter(|_| is_valid).ok_or(ProxyError::BadAnswer)?;
     record.answer(head.status.as_u16());
     headers::strip_answer(&mut head.headers, fields);
+    if let Some(client) = sent.client_end {
+        head.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+        head.status = StatusCode::OK;
+        extended::start(connection, client, Tunnel { upstream });
+        return Ok(Answer::Local(Response::from_parts(head, ())));
+    }
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     head.version = Version::HTTP_11;
@@ -345,9 +368,19 @@ fn prepare<'r>(
     })
 }
 
+/// What the answer to a handshake is checked by and, for an extended CONNECT, the client's end of the tunnel.
+fn websocket(head: &mut request::Parts, asked: HopByHop) -> (Option<HeaderValue>, Option<OnUpgrade>) {
+    if !asked.wants_websocket {
+        return (None, None);
+    }
+    (head.headers.get(header::SEC_WEBSOCKET_KEY).cloned(), extended::client_end(head))
+}
+
 /// A handshake of RFC 6455 is a GET of HTTP/1.1 with a key.
 fn may_be_websocket(head: &request::Parts) -> bool {
-    let is_get = head.method == Method::GET && head.version == Version::HTTP_11;
+    // or what an extended CONNECT has become
+    let is_get = head.method == Method::GET
+        && (head.version == Version::HTTP_11 || head.extensions.get::<hyper::ext::Protocol>().is_some());
     is_get && head.headers.contains_key(header::SEC_WEBSOCKET_KEY)
 }
 

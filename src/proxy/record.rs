@@ -13,6 +13,7 @@ use super::worker::Current;
 use crate::model::{Outcome, Reason};
 use crate::routing::snapshot::Service;
 use crate::telemetry::access_log::Entry;
+use crate::telemetry::overload::Stage;
 use crate::telemetry::{Finished, Slot};
 use crate::upstream::{Endpoint, UpstreamBody};
 
@@ -38,6 +39,9 @@ pub(super) struct Record {
     /// The request's copy for the mirror.
     pub(super) copy: Option<Box<Copied>>,
 }
+
+/// An answer beyond this is broken off when the process is out of memory.
+const LONG_BYTES: u64 = 1 << 20;
 
 /// Whom the request counts for.
 struct Assigned {
@@ -74,8 +78,9 @@ struct Decided {
 
 impl Record {
     /// A request has come.
-    pub(super) fn begin(connection: Rc<Connection>, started: Instant) -> Record {
-        Record {
+    pub(super) fn begin(connection: Rc<Connection>, started: Instant) -> Box<Record> {
+        // it is handed on from station to station: a pointer is handed on for less
+        Box::new(Record {
             connection,
             started,
             assigned: None,
@@ -90,7 +95,7 @@ impl Record {
             log: None,
             bytes_out: 0,
             copy: None,
-        }
+        })
     }
 
     /// Gathers what the access log tells of a request, if there is an access log.
@@ -230,6 +235,22 @@ impl Record {
         self.attempts += 1;
     }
 
+    /// The client speaks HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.connection.is_http2.get()
+    }
+
+    /// The process is out of memory, and this is one of those that make room.
+    pub(super) fn makes_room(&self) -> bool {
+        self.bytes_out > LONG_BYTES && self.connection.worker.shared.overload.stage() == Stage::Out
+    }
+
+    /// Bytes of the answer's body have gone out.
+    pub(super) fn passed(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+        self.connection.tally.moved(bytes);
+    }
+
     /// What the mirror has to know of the endpoint's answer.
     pub(super) fn mirror_answer(&mut self, variant: (usize, &str), head: &response::Parts, body: &UpstreamBody) {
         if let Some(copy) = &mut self.copy {
@@ -306,6 +327,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if !self.is_finished && self.status == 0 {
+            self.connection.tally.taken_back();
+        }
         // whoever has not said how it ended was interrupted: the client is gone
         let (outcome, flags) = match self.dropped {
             _ if std::thread::panicking() => (Outcome::Internal, "DC"),

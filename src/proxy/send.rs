@@ -77,6 +77,17 @@ pub(super) async fn send<'r>(
 }
 
 impl Outgoing<'_> {
+    /// The protocol of a connection for it. A handshake of RFC 6455 has no words in HTTP/2.
+    fn alpn(&self, upstream: &Upstream) -> Alpn {
+        if !self.asked.wants_websocket {
+            return upstream.spec().alpn(self.head.version);
+        }
+        match upstream.spec().alpn(Version::HTTP_11) {
+            Alpn::Either => Alpn::Http1,
+            alpn => alpn,
+        }
+    }
+
     /// True when sending it twice does no harm (RFC 9110 §9.2.2), and all of it is at hand.
     pub(super) fn is_repeatable(&self) -> bool {
         self.watch.is_none() && self.head.method.is_idempotent()
@@ -95,7 +106,7 @@ impl Attempt {
         outgoing: &mut Outgoing<'r>,
         record: &mut Record,
     ) -> Result<Answered, ProxyError> {
-        let lease = self.pick(sending, outgoing.head.version, record).await?;
+        let lease = self.pick(sending, outgoing, record).await?;
         let chosen = &sending.decision.service.variants[self.variant];
         if self.made_for != Some(self.variant) {
             outgoing.additions.decided[2] = &chosen.header;
@@ -113,13 +124,13 @@ impl Attempt {
     async fn pick(
         &mut self,
         sending: &Sending<'_>,
-        version: Version,
+        outgoing: &Outgoing<'_>,
         record: &mut Record,
     ) -> Result<Lease, ProxyError> {
         let decision = sending.decision;
         loop {
             let upstream = &decision.service.variants[self.variant].upstream;
-            let cause = match self.lend(sending, upstream, upstream.spec().alpn(version)).await {
+            let cause = match self.lend(sending, upstream, outgoing.alpn(upstream)).await {
                 Ok(lease) => return Ok(lease),
                 Err(PickError::Exhausted) => return Err(ProxyError::Exhausted),
                 Err(PickError::Variant(cause)) => cause,

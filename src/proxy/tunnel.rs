@@ -40,7 +40,12 @@ pub(super) fn is_answer_to(key: &[u8], answered: &HeaderMap) -> bool {
 }
 
 /// Copies bytes both ways until one end closes, or neither has sent anything for the listener's tunnel timeout.
-pub(super) async fn run(connection: &Connection, mut client: Stream, early: Bytes, tunnel: Tunnel) {
+pub(super) async fn run(
+    connection: &Connection,
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
+    early: Bytes,
+    tunnel: Tunnel,
+) {
     let TunnelParts { stream: mut upstream, read: answered, permit: _permit } = tunnel.upstream;
     let idle = connection.rules.timeouts.tunnel;
     let deadline = Deadline::new();
@@ -70,7 +75,7 @@ async fn drained(connection: &Connection) {
 }
 
 async fn copy_both_ways(
-    client: &mut Stream,
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
     upstream: &mut Stream,
     deadline: &Deadline,
     idle: Duration,
@@ -110,8 +115,8 @@ impl Direction {
     fn poll_copy(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Stream,
-        to: &mut Stream,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
         deadline: &Deadline,
         idle: Duration,
     ) -> Poll<std::io::Result<()>> {

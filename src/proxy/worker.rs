@@ -12,11 +12,13 @@ use tokio::sync::{Notify, mpsc};
 
 use super::date::Date;
 use super::headers::ViaName;
+use super::idle::{IdleQueue, Silence};
 use super::listener::{self, Listening};
 use super::mirror::{Comparer, Lanes};
 use crate::routing::Snapshot;
 use crate::routing::snapshot::ListenerRules;
 use crate::telemetry::access_log::LogShard;
+use crate::telemetry::overload::Overload;
 use crate::telemetry::{Registry, Shard, panics};
 use crate::upstream::Pools;
 
@@ -30,6 +32,8 @@ pub struct Shared {
     pub connections: AtomicUsize,
     /// The most client connections of a listener that names no limit.
     pub connections_max: usize,
+    /// How short of memory the process is.
+    pub overload: Arc<Overload>,
     /// The name under which this process signs `Via`.
     pub via: ViaName,
     /// Where answers to copied requests are compared.
@@ -65,9 +69,11 @@ pub struct Worker {
     /// As answers without a date of their own say it; at most one tick old.
     pub(super) date: RefCell<Date>,
     open: Cell<usize>,
+    pub(super) idle: IdleQueue,
     cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     current: RefCell<Rc<Current>>,
-    listeners: RefCell<HashMap<SocketAddr, Listening>>,
+    /// Several for an address that another process had with more workers.
+    listeners: RefCell<HashMap<SocketAddr, Vec<Listening>>>,
 }
 
 /// The snapshot of now, with each listener's rules at hand.
@@ -170,6 +176,7 @@ impl Worker {
             is_draining: Cell::new(false),
             date: RefCell::new(Date::now()),
             open: Cell::new(0),
+            idle: IdleQueue::default(),
             cache: RefCell::new(cache),
             current: RefCell::new(Rc::new(Current::new(snapshot))),
             listeners: RefCell::default(),
@@ -187,10 +194,15 @@ impl Worker {
         current.clone()
     }
 
-    /// A connection was accepted, unless there are too many already.
+    /// A connection waits for its client.
+    pub(super) fn is_silent(&self, silence: &Rc<Silence>) {
+        self.idle.push(silence, self.open.get());
+    }
+
+    /// A connection was accepted, unless there are too many already and none of this worker's is silent, to make room.
     pub(super) fn open_connection(&self, rules: &ListenerRules) -> bool {
         let most = rules.limits.connections.map_or(self.shared.connections_max, |most| most as usize);
-        if self.shared.connections.fetch_add(1, Relaxed) >= most {
+        if self.shared.connections.fetch_add(1, Relaxed) >= most && !self.idle.shed() {
             self.shared.connections.fetch_sub(1, Relaxed);
             return false;
         }
@@ -209,7 +221,7 @@ impl Worker {
     fn listen(self: &Rc<Self>, address: SocketAddr, socket: std::net::TcpListener) {
         match listener::start(self.clone(), address, socket) {
             Ok(listening) => {
-                self.listeners.borrow_mut().insert(address, listening);
+                self.listeners.borrow_mut().entry(address).or_default().push(listening);
             }
             Err(error) => tracing::error!(%address, %error, "cannot accept connections"),
         }
@@ -236,5 +248,32 @@ impl Worker {
         if sweep {
             self.pools.sweep(Instant::now());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Streams of one connection are tasks of this runtime: a bug in one must not take the others along.
+    #[test]
+    fn a_panic_ends_its_own_task_alone() {
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
+        let survivors = runtime.unwrap().block_on(async {
+            let tasks: Vec<_> = (0..10)
+                .map(|number| {
+                    tokio::task::spawn_local(async move {
+                        tokio::task::yield_now().await;
+                        assert!(number != 3, "a bug");
+                    })
+                })
+                .collect();
+            let mut survivors = 0;
+            for task in tasks {
+                survivors += usize::from(task.await.is_ok());
+            }
+            survivors
+        });
+        assert_eq!(survivors, 9);
     }
 }

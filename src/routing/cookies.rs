@@ -14,10 +14,24 @@ pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
 /// The values of all the cookies of this name, in order. A client may send several, of different paths and domains.
 pub fn cookies<'h, 'n>(headers: &'h HeaderMap, name: &'n str) -> impl Iterator<Item = &'h [u8]> + use<'h, 'n> {
     let lines = headers.get_all(header::COOKIE).iter();
-    lines
-        .flat_map(|line| pairs(line.as_bytes()))
-        .filter(move |(found, _)| *found == name.as_bytes())
-        .map(|(_, value)| value)
+    lines.flat_map(move |line| values(line.as_bytes(), name.as_bytes()))
+}
+
+/// The values of this name in one `Cookie` line: what [`pairs`] says, without taking the other pairs apart.
+fn values<'l>(line: &'l [u8], name: &[u8]) -> impl Iterator<Item = &'l [u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        while let Some(line) = rest {
+            let semicolon = memchr::memchr(b';', line);
+            let pair = &line[..semicolon.unwrap_or(line.len())];
+            rest = semicolon.map(|at| &line[at + 1..]);
+            let behind = pair.trim_ascii_start().strip_prefix(name).map(<[u8]>::trim_ascii_start);
+            if let Some([b'=', value @ ..]) = behind {
+                return Some(value.trim_ascii());
+            }
+        }
+        None
+    })
 }
 
 /// The names and values of one `Cookie` line.

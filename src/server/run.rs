@@ -1,14 +1,19 @@
 //! `ringway run`: a process in the foreground, with signals and exit codes.
 
-use super::{Options, Running, StartError, logs, start};
+use super::handover::Estate;
+use super::{Options, Running, StartError, logs, start, upgrade};
 use crate::control::{Cause, Ended, Handle, ReloadResult};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Serves until it is told to stop, and returns the exit code: 0 when all requests in flight were finished or the
 /// drain timeout was over, 1 after a second signal, 70 for a bug.
 ///
-/// SIGTERM and SIGINT drain, the second one ends at once; SIGHUP reloads.
+/// SIGTERM and SIGINT drain, the second one ends at once; SIGHUP reloads; SIGUSR2 starts the program anew and hands
+/// over to it.
 ///
 /// # Errors
 /// It cannot start as it is configured. Whoever asked says so.
@@ -18,9 +23,14 @@ pub fn run(options: &Options) -> Result<u8, StartError> {
     // The signals are awaited here, apart from the control thread: were that gone, they would still end the process.
     let signals = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let signals = signals.map_err(super::system)?;
-    let running = start(options)?;
+    let options = Options { takeover: options.takeover.or_of_environment(), ..options.clone() };
+    // before anybody may think that we listen to them: the default of each is to end the process
+    let awaited = signals.block_on(async { Signals::await_all() }).map_err(super::system)?;
+    let running = start(&options)?;
     tell_doors(&running);
-    let code = signals.block_on(serve(running));
+    // a file from standard input cannot be read twice
+    let can_start_again = options.config != Path::new("-");
+    let code = signals.block_on(serve(running, awaited, can_start_again));
     signals.shutdown_timeout(Duration::ZERO);
     Ok(code)
 }
@@ -41,13 +51,29 @@ fn tell_doors(running: &Running) {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), rev = &*snapshot.rev, services, workers, "ready");
 }
 
-async fn serve(running: Running) -> u8 {
+/// The signals that mean something.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    fn await_all() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
+    }
+}
+
+async fn serve(running: Running, signals: Signals, can_start_again: bool) -> u8 {
+    let Signals { mut terminate, mut interrupt, mut hangup, mut upgrade } = signals;
     let handle = running.handle();
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
-        tracing::error!("signals cannot be awaited");
-        return 70;
-    };
+    let estate = Arc::clone(&running.estate);
     let mut end = tokio::task::spawn_blocking(move || running.wait());
     let mut has_lost_control = false;
     let mut stops = 0;
@@ -65,6 +91,10 @@ async fn serve(running: Running) -> u8 {
                 tokio::spawn(reload(handle.clone()));
                 false
             }
+            _ = upgrade.recv() => {
+                start_next(Arc::clone(&estate), can_start_again);
+                false
+            }
             stop = either(&mut terminate, &mut interrupt) => stop,
         };
         if stop && has_lost_control {
@@ -76,6 +106,15 @@ async fn serve(running: Running) -> u8 {
                 return exit_code(Ended::Interrupted);
             }
         }
+    }
+}
+
+/// Does not wait: the process serves meanwhile.
+fn start_next(estate: Arc<Estate>, can_start_again: bool) {
+    if can_start_again {
+        tokio::task::spawn_blocking(move || upgrade::start_next(&estate));
+    } else {
+        tracing::error!("not upgraded: the file came from standard input, which cannot be read again");
     }
 }
 

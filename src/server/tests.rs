@@ -240,6 +240,7 @@ fn the_workers_go_on_when_the_control_thread_breaks_off() {
     let loaded = crate::config::load_texts(vec![crate::config::Source::new("a.yaml", text(5))]).unwrap();
     let prepared = prepare(loaded, &upstreams, &registry).unwrap_or_else(|error| panic!("{error}"));
     let shared = Arc::new(Shared {
+        overload: Arc::default(),
         snapshot: Arc::new(ArcSwap::from_pointee(prepared.snapshot)),
         registry,
         connections: AtomicUsize::new(0),

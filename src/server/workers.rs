@@ -3,6 +3,7 @@
 use crate::control::DataPlane;
 use crate::proxy::{self, Command, Shared, WorkerHandle};
 use crate::telemetry::access_log::AccessLog;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 /// All workers and the access log that they write. Ends with the process.
 pub(super) struct Workers {
     handles: Vec<WorkerHandle>,
+    /// Duplicates of the sockets on which the workers accept, for the process after this one.
+    open: BTreeMap<SocketAddr, Vec<TcpListener>>,
     log: Option<AccessLog>,
 }
 
@@ -18,7 +21,7 @@ impl Workers {
     pub(super) fn start(count: usize, shared: &Arc<Shared>, log: Option<AccessLog>) -> io::Result<Workers> {
         let start = |number| proxy::start(number, Arc::clone(shared), log.as_ref().map(AccessLog::shard));
         let handles = (0..count).map(start).collect::<io::Result<Vec<_>>>()?;
-        Ok(Workers { handles, log })
+        Ok(Workers { handles, open: BTreeMap::new(), log })
     }
 
     fn tell(&self, command: impl Fn() -> Command) {
@@ -31,17 +34,32 @@ impl DataPlane for Workers {
         proxy::bind(address, self.handles.len())
     }
 
+    /// There may be more or fewer sockets than workers when another process had them before: every socket has a
+    /// queue, so each needs somebody who accepts, and a worker without one shares another's.
     fn listen(&mut self, address: SocketAddr, sockets: Vec<TcpListener>) {
-        for (worker, socket) in self.handles.iter().zip(sockets) {
-            worker.send(Command::Listen(address, socket));
+        let rounds = self.handles.len().max(sockets.len());
+        for (worker, socket) in self.handles.iter().cycle().zip(sockets.iter().cycle()).take(rounds) {
+            match socket.try_clone() {
+                Ok(socket) => worker.send(Command::Listen(address, socket)),
+                Err(error) => tracing::error!(%address, %error, "a worker cannot accept connections"),
+            }
         }
+        self.open.insert(address, sockets);
+    }
+
+    fn sockets(&self) -> Vec<(SocketAddr, TcpListener)> {
+        let all = self.open.iter().flat_map(|(address, sockets)| sockets.iter().map(move |socket| (address, socket)));
+        all.filter_map(|(address, socket)| Some((*address, socket.try_clone().ok()?))).collect()
     }
 
     fn close(&mut self, address: SocketAddr) {
+        // ours first: the last one that is closed is the one that still accepts
+        self.open.remove(&address);
         self.tell(|| Command::Close(address));
     }
 
     fn drain(&mut self) {
+        self.open.clear();
         self.tell(|| Command::Drain);
     }
 

@@ -28,6 +28,8 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 const HEADERS_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long requests may go on after the shutdown.
 const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long a connection may still bring a request when the door closes.
+const CLOSING_GRACE: Duration = Duration::from_millis(200);
 /// After a failed accept, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HEADER_BYTES_MAX: usize = 16 * 1024;
@@ -98,7 +100,12 @@ async fn connection(stream: TcpStream, router: Router, mut is_closing: watch::Re
     let served = async {
         tokio::select! {
             result = connection.as_mut() => return result,
-            _ = is_closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
+            _ = is_closing.wait_for(|closing| *closing) => {}
+        }
+        // who has come just now gets an answer
+        tokio::select! {
+            result = connection.as_mut() => return result,
+            () = tokio::time::sleep(CLOSING_GRACE) => connection.as_mut().graceful_shutdown(),
         }
         connection.await
     };

@@ -1,5 +1,6 @@
 //! How the process is: started, draining, and what came of the last reload.
 
+use super::overload::Overload;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,7 @@ pub struct Health {
     is_started: AtomicBool,
     is_draining: AtomicBool,
     reloads: ArcSwap<Reloads>,
+    overload: Arc<Overload>,
 }
 
 /// What came of the configuration's loads so far, the first one included.
@@ -29,6 +31,11 @@ impl Health {
     /// Not started, not draining, nothing loaded.
     pub fn new() -> Arc<Health> {
         Arc::default()
+    }
+
+    /// How short of memory the process is.
+    pub fn overload(&self) -> &Arc<Overload> {
+        &self.overload
     }
 
     /// All listeners accept connections.

@@ -157,6 +157,12 @@ const UNROUTED: Family = family(
     &["code"],
 );
 const PANICS: Family = family(Counter, "ringway_panics_total", "Panics that were contained: each is a bug.", &[]);
+const OVERLOAD: Family = family(
+    Gauge,
+    "ringway_overload_stage",
+    "How short of memory the process is: 0 not at all, 1 no keep-alive, 2 new requests get 503, 3 long answers are cut.",
+    &[],
+);
 const PROCESS_CPU: Family =
     family(Counter, "process_cpu_seconds_total", "User and system CPU time spent, in seconds.", &[]);
 const PROCESS_RESIDENT: Family = family(Gauge, "process_resident_memory_bytes", "Resident memory size, in bytes.", &[]);
@@ -166,7 +172,7 @@ const PROCESS_START: Family =
     family(Gauge, "process_start_time_seconds", "When the process started, in seconds since 1970.", &[]);
 
 /// The families of the recorder.
-const RECORDED: [&Family; 28] = [
+const RECORDED: [&Family; 29] = [
     &REQUESTS,
     &DURATION,
     &IN_FLIGHT,
@@ -195,6 +201,7 @@ const RECORDED: [&Family; 28] = [
     &UPSTREAM_TOTAL,
     &UNROUTED,
     &PANICS,
+    &OVERLOAD,
 ];
 
 /// The families of the process.
@@ -301,6 +308,7 @@ mod tests {
         story.health.reload_applied(1_700_000_000);
         story.health.reload_rejected("line 3");
         story.metrics.state(Facts {
+            rollouts: Vec::new(),
             rev: "3f9c21".into(),
             weights: HashMap::from([(slot, WeightFact { configured: 0.05, in_force: 0.1 })]),
             endpoints: vec![EndpointFact {
@@ -344,12 +352,12 @@ mod tests {
         let slot = story.recorder.slot("shop", "everyone", "stable", Reason::Only);
         let (configured, in_force) = (1.0, 1.0);
         story.metrics.state(Facts {
+            rollouts: Vec::new(),
             rev: "1".into(),
             weights: HashMap::from([(slot, WeightFact { configured, in_force })]),
             endpoints: vec![EndpointFact { service: "s".into(), variant: "v".into(), state: "healthy", count: 0 }],
             upstreams: vec![upstream_fact("s", "v")],
             certificates: vec![CertificateFact { listener: "l".into(), name: "n".into(), expires_unix_seconds: 0 }],
-            rollouts: Vec::new(),
         });
         for code in [200, 500, 502, 503, 504] {
             let labels = format!(r#"service="shop",cohort="everyone",variant="stable",reason="only",code="{code}""#);

@@ -14,6 +14,7 @@ pub mod door;
 pub mod health;
 pub mod metrics;
 pub mod mirror;
+pub mod overload;
 pub mod panics;
 pub mod recorder;
 pub mod windows;

@@ -35,9 +35,12 @@ fields! {
     15 CACHE_CONTROL "cache-control"
     16 CONTENT_TYPE "content-type"
     17 X_REQUEST_ID "x-request-id"
+    18 VARY "vary"
 }
 
 impl Fields {
+    /// A field that tells shared caches more than `Cache-Control` does (RFC 9213, and what came before it).
+    pub const TARGETED_CACHE: Fields = Fields(1 << 29);
     /// A name that begins with `x-` or `forwarded`, as those do that only trusted peers may tell.
     pub const EXTENDED: Fields = Fields(1 << 30);
     /// A name with an underscore or a dot, which some services take for a hyphen.
@@ -68,13 +71,17 @@ impl Fields {
         let is = |known: &str, field| if name == known { field } else { Fields::default() };
         if name.starts_with("x-") || name.starts_with("forwarded") {
             // one that browsers and probes send, and that is nobody's secret
-            return if name == "x-request-id" { Fields::X_REQUEST_ID } else { Fields::EXTENDED };
+            return match name {
+                "x-request-id" => Fields::X_REQUEST_ID,
+                "x-accel-expires" => Fields::TARGETED_CACHE,
+                _ => Fields::EXTENDED,
+            };
         }
         // by length first: one comparison is enough for nearly every name
         match name.len() {
             2 => is("te", Fields::TE),
             3 => is("via", Fields::VIA),
-            4 => is("date", Fields::DATE),
+            4 => is("date", Fields::DATE).and(is("vary", Fields::VARY)),
             6 => is("expect", Fields::EXPECT).and(is("cookie", Fields::COOKIE)),
             7 => is("upgrade", Fields::UPGRADE).and(is("trailer", Fields::TRAILER)),
             10 => {
@@ -86,7 +93,12 @@ impl Fields {
             13 => is("cache-control", Fields::CACHE_CONTROL),
             14 => is("content-length", Fields::CONTENT_LENGTH).and(is("http2-settings", Fields::HTTP2_SETTINGS)),
             16 => is("proxy-connection", Fields::PROXY_CONNECTION),
-            17 => is("transfer-encoding", Fields::TRANSFER_ENCODING),
+            17 => {
+                let targeted = is("cdn-cache-control", Fields::TARGETED_CACHE);
+                let targeted = targeted.and(is("surrogate-control", Fields::TARGETED_CACHE));
+                targeted.and(is("transfer-encoding", Fields::TRANSFER_ENCODING))
+            }
+            28 => is("cloudflare-cdn-cache-control", Fields::TARGETED_CACHE),
             _ => Fields::default(),
         }
     }
@@ -103,6 +115,10 @@ mod tests {
             ("x-ringway-anything", Fields::EXTENDED),
             ("x-forwarded-for", Fields::EXTENDED),
             ("forwarded", Fields::EXTENDED),
+            ("x-accel-expires", Fields::TARGETED_CACHE),
+            ("surrogate-control", Fields::TARGETED_CACHE),
+            ("cdn-cache-control", Fields::TARGETED_CACHE),
+            ("cloudflare-cdn-cache-control", Fields::TARGETED_CACHE),
             ("user_id", Fields::ALIAS),
             ("x.user", Fields::ALIAS),
             ("x-user.id", Fields::EXTENDED.and(Fields::ALIAS)),

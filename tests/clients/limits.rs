@@ -170,6 +170,22 @@ fn there_are_only_so_many_connections() {
     });
 }
 
+/// At the cap, whoever has been silent for longest makes room.
+#[test]
+fn the_longest_silence_makes_room() {
+    const GET: &str = "GET / HTTP/1.1\r\nhost: shop\r\n\r\n";
+    let upstream = Recording::echo();
+    let proxy = Proxy::before_with(&upstream, "limits: { maxConnections: 2 }");
+    let mut first = proxy.connect();
+    proxy.wait_for_metric("ringway_downstream_connections_total", &[], 1.0);
+    let mut second = proxy.connect();
+    proxy.wait_for_metric("ringway_downstream_connections_total", &[], 2.0);
+    let mut third = proxy.connect();
+    assert_eq!(third.send(GET).response().status, 200);
+    first.expect_close();
+    assert_eq!(second.send(GET).response().status, 200);
+}
+
 /// Field count, header block, and target, each at its limit and one beyond it.
 #[test]
 fn heads_at_the_limit_pass_and_beyond_it_do_not() {

@@ -22,14 +22,18 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway");
 impl Binary {
     /// Starts it, and waits until it is ready.
     pub fn start(text: &str, args: &[&str]) -> Binary {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ringway.yaml"), text).unwrap();
-        Binary::spawn(dir, args)
+        Binary::start_with(text, args, &[])
     }
 
-    fn spawn(dir: TempDir, args: &[&str]) -> Binary {
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let process = Binary::command_of(dir.path(), args, log).spawn().unwrap();
+    /// The same, with more in its environment.
+    pub fn start_with(text: &str, args: &[&str], environment: &[(&str, &str)]) -> Binary {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ringway.yaml"), text).unwrap();
+        Binary::spawn(dir, args, environment)
+    }
+
+    fn spawn(dir: TempDir, args: &[&str], environment: &[(&str, &str)]) -> Binary {
+        let process = Binary::command_of(dir.path(), args, environment).spawn().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut binary = Binary { dir, listener: nowhere, telemetry: nowhere, process };
         binary.wait_until_ready();
@@ -39,8 +43,8 @@ impl Binary {
     /// Starts again what has ended or was killed, in the same folder.
     pub fn restart(&mut self) {
         let _ = self.process.wait();
-        let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
-        self.process = Binary::command_of(self.dir.path(), &[], log).spawn().unwrap();
+        std::fs::remove_file(self.dir.path().join("log")).unwrap();
+        self.process = Binary::command_of(self.dir.path(), &[], &[]).spawn().unwrap();
         self.wait_until_ready();
     }
 
@@ -54,10 +58,12 @@ impl Binary {
         binary.telemetry = binary.address_of("telemetry door");
     }
 
-    fn command_of(dir: &Path, args: &[&str], log: std::fs::File) -> Command {
+    fn command_of(dir: &Path, args: &[&str], environment: &[(&str, &str)]) -> Command {
+        // several processes may write to it, one after the other
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).unwrap();
         let mut command = Command::new(PROGRAM);
         command.arg("run").args(args).args(["--log-format", "json"]).current_dir(dir);
-        command.env_remove("RINGWAY_CONFIG").env_remove("RINGWAY_LOG");
+        command.env_remove("RINGWAY_CONFIG").env_remove("RINGWAY_LOG").envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         command
     }

@@ -124,3 +124,62 @@ fn a_flood_of_names_makes_no_series() {
     assert!(after.bytes() < 1 << 20, "{}", after.bytes());
     println!("{FLOOD} names of each kind: {} series before and after, {} bytes", after.series().len(), after.bytes());
 }
+
+/// The control group of a process that is told to use so much of its memory.
+fn use_memory(groups: &std::path::Path, percent: u32) {
+    let memory = groups.join("memory");
+    std::fs::create_dir_all(&memory).unwrap();
+    // whichever version this machine has
+    for (folder, limit, used) in
+        [(groups, "memory.max", "memory.current"), (&memory, "memory.limit_in_bytes", "memory.usage_in_bytes")]
+    {
+        std::fs::write(folder.join(limit), "1000000").unwrap();
+        std::fs::write(folder.join(used), format!("{}", percent * 10_000)).unwrap();
+    }
+}
+
+#[test]
+fn short_of_memory_it_does_less_and_recovers() {
+    let groups = tempfile::tempdir().unwrap();
+    use_memory(groups.path(), 50);
+    let long: &'static str = Box::leak("x".repeat(32 << 20).into_boxed_str());
+    let service = Service::wired(move |wire| {
+        while let Some(request) = wire.request() {
+            wire.ok(if request.path == "/long" { long } else { "short" });
+        }
+    });
+    let address = service.address.to_string();
+    let story = Story::with(&shop(&address, &address, 5), 1, |options| ringway::server::Options {
+        control_groups: groups.path().to_owned(),
+        ..options
+    });
+    let stage = |expected: f64| story.expect_metric("ringway_overload_stage", &[], expected);
+    stage(0.0);
+    let mut client = story.client();
+    assert!(client.get("/", "").is_ok());
+    let mut reader = story.client();
+    reader.send(b"GET /long HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+
+    use_memory(groups.path(), 86);
+    stage(1.0);
+    let answer = client.get("/", "");
+    assert!(answer.is_ok());
+    assert_eq!(answer.header("connection"), Some("close"), "no connection is kept");
+
+    use_memory(groups.path(), 93);
+    stage(2.0);
+    let answer = story.client().get("/", "");
+    assert_eq!(answer.status, 503, "{answer:?}");
+
+    use_memory(groups.path(), 98);
+    stage(3.0);
+    let answer = reader.answer("GET");
+    assert!(!answer.is_whole, "a long answer makes room: {} bytes", answer.body.len());
+
+    use_memory(groups.path(), 50);
+    stage(0.0);
+    let mut client = story.client();
+    assert!(client.get("/", "").is_ok());
+    assert!(client.get("/", "").is_ok(), "connections are kept again");
+    story.expect_metric("ringway_unrouted_requests_total", &[("code", "503")], 1.0);
+}

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::binary::{Binary, run};
 use crate::service::Service;
 use crate::story::eventually;
+use crate::upgrade::{Ends, wait_for_heirs};
 
 const USERS: usize = 400;
 
@@ -230,4 +231,26 @@ fn a_second_process_on_the_same_state_is_refused() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("another ringway uses the state"), "{said}");
+}
+
+#[test]
+fn the_next_process_goes_on_where_this_one_was() {
+    let release = Release::begin(Service::named("canary"));
+    let _ends = Ends(release.binary.dir.path().join("log"));
+    release.wait_for("progressing");
+    release.done(&["rollback", "shop"]);
+    release.binary.signal(Signal::USR2);
+    wait_for_heirs(&release.binary, 1);
+    eventually("the heir with the state in its hands", || {
+        // the socket is the heir's once the first process has gone
+        assert!(!release.ask_all().contains_key("canary"), "it stays back");
+        match release.ask(&["retry", "shop", "--yes"]) {
+            (0, _) => Ok(()),
+            (_, said) => Err(said),
+        }
+    });
+    eventually("the first step again", || match release.share() {
+        20.0 => Ok(()),
+        share => Err(format!("{share}\n{}", release.binary.log())),
+    });
 }

@@ -36,6 +36,10 @@ impl DataPlane for FakePlane {
         self.note(format!("close {}", address.port()));
     }
 
+    fn sockets(&self) -> Vec<(SocketAddr, TcpListener)> {
+        Vec::new()
+    }
+
     fn drain(&mut self) {
         self.note("drain".to_owned());
     }

@@ -10,28 +10,30 @@
 
 mod rules;
 mod view;
+mod wanted;
 mod watching;
 
 pub use view::{CohortView, GateView, RolloutView};
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::journal::store::{Found, Store, StoreError};
+use super::journal::store::{Found, Store, StoreError, WAITING_MAX};
 use super::plans::{open_windows, plans};
 use super::reload;
 use crate::config::schema::File;
 use crate::model::Weight;
 use crate::rollout::command::{Actor, Answer, Command};
-use crate::rollout::effect::{Effect, Event, Source};
+use crate::rollout::effect::{Effect, Event};
 use crate::rollout::engine::step;
 use crate::rollout::input::{Happened, Input, Moment};
 use crate::rollout::plan::Plan;
-use crate::rollout::split::Split;
 use crate::rollout::state::{Phase, State};
-use crate::routing::{Overlay, Ruled, WeightSource};
+use crate::routing::Overlay;
 use crate::telemetry::metrics::RolloutFact;
 use rules::watch_plan;
+use wanted::{Change, Wanted};
 use watching::{Pair, Start, Watching};
 
 /// All rollouts of the file, and what they need.
@@ -50,8 +52,12 @@ pub struct Rollouts {
     began: Instant,
     /// Looks at a gate, by service and cohort, gate, verdict.
     verdicts: BTreeMap<(String, String), VerdictCounts>,
-    /// Why the state that was written is not known, if it is not.
-    lost: Option<String>,
+    /// The folder that another process hands over.
+    awaited: Option<PathBuf>,
+    /// Events until then.
+    unwritten: Vec<Event>,
+    /// Another process goes on with them.
+    is_over: bool,
 }
 
 /// Something that a person asks of a rollout.
@@ -67,26 +73,8 @@ pub struct Ask {
     pub command: Command,
 }
 
-/// Other weights for a cohort; `None` are those of the file.
-struct Change {
-    service: String,
-    cohort: String,
-    ruled: Option<Ruled>,
-}
-
 /// How often a gate had a verdict, by both.
 type VerdictCounts = BTreeMap<(&'static str, &'static str), u64>;
-
-/// What all services want in one turn.
-#[derive(Default)]
-struct Wanted {
-    falls: Vec<Change>,
-    persist: bool,
-    rises: Vec<Change>,
-    starts: Vec<(String, Effect)>,
-    events: Vec<Event>,
-    answer: Option<Answer>,
-}
 
 impl Default for Rollouts {
     fn default() -> Rollouts {
@@ -101,46 +89,89 @@ impl Default for Rollouts {
             waiting: Vec::new(),
             began: Instant::now(),
             verdicts: BTreeMap::new(),
-            lost: None,
+            awaited: None,
+            unwritten: Vec::new(),
+            is_over: false,
         }
     }
 }
 
 impl Rollouts {
-    /// Takes the `stateDir` of a file, and reads where rollouts were.
+    /// Takes the `stateDir` of a file, and reads where rollouts were. When another process hands over, that comes later:
+    /// it holds the folder until it has.
     ///
     /// # Errors
     /// Another process has it, or it cannot be written. A state that is damaged is told, and no error.
-    pub fn open(file: &File) -> Result<Rollouts, StoreError> {
+    pub fn open(file: &File, is_handed_over: bool) -> Result<Rollouts, StoreError> {
         let mut rollouts = Rollouts { plans: plans(file), ..Rollouts::default() };
         let has_rollout = rollouts.plans.values().any(|plan| plan.rollout.is_some());
-        let Some(folder) = &file.state_dir else {
-            if has_rollout {
+        match &file.state_dir {
+            None if has_rollout => {
                 tracing::warn!("there is no stateDir: rollouts begin anew, and rollbacks are forgotten, at each start");
             }
-            return Ok(rollouts);
-        };
+            None => {}
+            Some(folder) if is_handed_over => rollouts.awaited = Some(folder.clone()),
+            Some(folder) => rollouts.take_folder(folder)?,
+        }
+        Ok(rollouts)
+    }
+
+    fn take_folder(&mut self, folder: &Path) -> Result<(), StoreError> {
         let opened = Store::open(folder, SystemTime::now())?;
         opened.problems.iter().for_each(|problem| tracing::error!(problem, "state of rollouts"));
-        match opened.found {
-            Found::Nothing => {}
-            Found::Good(document) => rollouts.states = document.services,
+        self.adopt(opened.found);
+        self.store = Some(opened.store);
+        Ok(())
+    }
+
+    /// What was written is what is known, but for what this process took back meanwhile.
+    fn adopt(&mut self, found: Found) {
+        let states: BTreeMap<String, State> = match found {
+            Found::Nothing => return,
+            Found::Good(document) => document.services,
             Found::Older(document) => {
                 let why = "the latest state was damaged; look where the rollout is, then type `resume`";
-                let stopped = document.services.into_iter().map(|(name, state)| (name, state.stopped(why)));
-                rollouts.states = stopped.collect();
+                document.services.into_iter().map(|(name, state)| (name, state.stopped(why))).collect()
             }
-            Found::Lost => rollouts.lost = Some("the state was damaged; type `retry` to begin again".to_owned()),
+            Found::Lost => {
+                let why = "the state was damaged; type `retry` to begin again";
+                self.plans.iter().map(|(name, plan)| (name.clone(), State::lost(plan, why))).collect()
+            }
+        };
+        for (name, state) in states {
+            if self.states.get(&name).is_none_or(|own| own.phase != Phase::RolledBack) {
+                self.states.insert(name, state);
+            }
         }
-        rollouts.store = Some(opened.store);
-        Ok(rollouts)
+    }
+
+    /// The process before this one has ended, or still holds the folder: until it goes, nothing rises here.
+    fn await_folder(&mut self, hands: &mut reload::State) {
+        let Some(folder) = self.awaited.clone() else { return };
+        match self.take_folder(&folder) {
+            Ok(()) => {
+                self.awaited = None;
+                self.can_persist = true;
+                let unwritten = std::mem::take(&mut self.unwritten);
+                self.append(unwritten);
+                self.turn(hands, None, &Happened::Started);
+            }
+            Err(StoreError::Locked(_)) => {}
+            Err(error) => tracing::error!(%error, "the state of rollouts was not handed over: nothing rises"),
+        }
+    }
+
+    /// Another process goes on with them: the folder is free when this returns, and nothing moves here any more.
+    pub(super) fn hand_over(&mut self, hands: &mut reload::State) {
+        self.watching.values().for_each(|watching| watching.end(&hands.common.registry));
+        *self = Rollouts { is_over: true, ..Rollouts::default() };
     }
 
     /// The process begins: what was in force is in force again, before the first request.
     pub(super) fn start(&mut self, hands: &mut reload::State) {
-        if let Some(why) = self.lost.take() {
-            let lost = self.plans.iter().map(|(name, plan)| (name.clone(), State::lost(plan, &why)));
-            self.states = lost.collect();
+        if let Some(folder) = &self.awaited {
+            self.adopt(Store::peek(folder));
+            self.can_persist = false;
         }
         self.turn(hands, None, &Happened::Started);
     }
@@ -158,7 +189,8 @@ impl Rollouts {
                 *counts.entry((gate.gate.as_str(), gate.verdict.as_str())).or_default() += 1;
             }
         }
-        if !self.can_persist {
+        self.await_folder(hands);
+        if !self.can_persist && self.awaited.is_none() {
             self.write();
         }
         self.turn(hands, None, &Happened::Tick);
@@ -166,6 +198,9 @@ impl Rollouts {
 
     /// Other files are in force.
     pub(super) fn reloaded(&mut self, hands: &mut reload::State) {
+        if self.is_over {
+            return;
+        }
         self.plans = plans(&hands.common.in_force.load().loaded.file);
         let plans = &self.plans;
         self.overlay.retain(|service| plans.contains_key(service));
@@ -342,6 +377,16 @@ impl Rollouts {
             let (rollout, runbook) = (event.rollout.as_deref(), event.runbook.as_deref());
             tracing::info!(service, rollout, event = what, actor, reason, runbook, "{}", event.sentence);
         }
+        self.append(events);
+    }
+
+    fn append(&mut self, events: Vec<Event>) {
+        if self.awaited.is_some() {
+            self.unwritten.extend(events);
+            let beyond = self.unwritten.len().saturating_sub(WAITING_MAX);
+            self.unwritten.drain(..beyond);
+            return;
+        }
         let Some(store) = &mut self.store else { return };
         let (waiting, _) = store.unwritten();
         if events.is_empty() && waiting == 0 {
@@ -353,43 +398,6 @@ impl Rollouts {
         }
         self.can_append = written.is_ok();
     }
-}
-
-impl Wanted {
-    fn add(&mut self, service: &str, effects: Vec<Effect>) {
-        let must_persist = effects.contains(&Effect::Persist);
-        let mut has_persisted = false;
-        for effect in effects {
-            match effect {
-                Effect::SetWeights { cohort, split, source } => {
-                    let change = Change { service: service.to_owned(), cohort, ruled: ruled(&split, source) };
-                    if !must_persist || !has_persisted {
-                        self.falls.push(change);
-                    } else {
-                        self.rises.push(change);
-                    }
-                }
-                Effect::Persist => has_persisted = true,
-                Effect::StartStep { .. } => self.starts.push((service.to_owned(), effect)),
-                Effect::Record(event) => self.events.push(event),
-                // who is told is in the log already
-                Effect::Notify(_) => {}
-                Effect::Answer(answer) => self.answer = Some(answer),
-            }
-        }
-        self.persist |= has_persisted;
-    }
-}
-
-fn ruled(split: &Split, source: Source) -> Option<Ruled> {
-    let source = match source {
-        Source::File => return None,
-        Source::Step { number, of } => WeightSource::Step { number, of },
-        Source::Rollback => WeightSource::Rollback,
-        Source::Person { actor, .. } => WeightSource::Person { actor },
-    };
-    let weights = split.shares().map(|(variant, weight)| (variant.to_owned(), weight)).collect();
-    Some(Ruled { weights, source })
 }
 
 /// A cohort is watched from its first step on, until the new version is gone from it.

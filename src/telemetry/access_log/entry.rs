@@ -270,6 +270,39 @@ mod tests {
         assert_eq!((&parsed["status"], parsed.get("path")), (&serde_json::json!(0), None));
     }
 
+    /// Quotes and control characters take six bytes each.
+    #[test]
+    fn a_line_with_a_megabyte_in_every_field_is_bounded() {
+        for piece in ["\"", "\u{1}", "\u{202e}", "\n", "\",\"status\":1,\"x\":\""] {
+            let text = piece.repeat((1 << 20) / piece.len());
+            let bytes = text.as_bytes();
+            let entry = Entry {
+                listener: &text,
+                method: &text,
+                host: bytes,
+                path: &text,
+                route: &text,
+                service: &text,
+                cohort: &text,
+                variant: &text,
+                rev: &text,
+                endpoint: &text,
+                request_id: bytes,
+                trace_id: bytes,
+                user_agent: bytes,
+                duration_us: u64::MAX,
+                upstream_us: Some(u64::MAX),
+                bytes_in: u64::MAX,
+                bytes_out: u64::MAX,
+                ..Entry::default()
+            };
+            let line = line(&entry);
+            assert!(line.len() < 32 * 1024, "{piece:?}: {}", line.len());
+            let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(parsed["status"], 0);
+        }
+    }
+
     #[test]
     fn the_second_is_kept_and_renewed() {
         let mut format = LineFormat::default();

@@ -55,6 +55,7 @@ impl RecorderCollector {
         to.count(&DOWNSTREAM_TOTAL, &[], totals.downstream_opened);
         to.count(&UPSTREAM_TOTAL, &[], totals.upstream_opened);
         to.count(&PANICS, &[], totals.panics);
+        to.gauge(&OVERLOAD, &[], f64::from(self.health.overload().stage() as u8));
         let mut unrouted: BTreeMap<u16, u64> = UNROUTED_CODES.map(|code| (code, 0)).into();
         unrouted.extend(totals.unrouted);
         for (code, count) in unrouted {

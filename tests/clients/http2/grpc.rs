@@ -148,3 +148,21 @@ impl IntoStatus for u16 {
         http::StatusCode::from_u16(self).unwrap()
     }
 }
+
+/// The client's deadline bounds the wait where the route has none, and goes on to the service.
+#[test]
+fn a_deadline_of_the_client_is_kept_and_passed_on() {
+    let upstream = crate::support::recording::Recording::start(|exchange| {
+        exchange.wait_for_close();
+    });
+    let proxy = Proxy::before(&upstream);
+    run(async {
+        let mut sender = connect(proxy.address()).await;
+        let lines = [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", "50m")];
+        let began = std::time::Instant::now();
+        let answer = ask(&mut sender, request(Method::POST, "/shop.Cart/Get", &lines)).await.unwrap();
+        assert_eq!(answer.status, 504);
+        assert!(began.elapsed() >= std::time::Duration::from_millis(50));
+    });
+    assert_eq!(upstream.last().header("grpc-timeout"), Some("50m"));
+}
