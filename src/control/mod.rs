@@ -132,63 +132,67 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
     let mut alive = interval(watched.unwrap_or(UNWATCHED));
     loop {
         let happened = tokio::select! {
-                   biased;
-                   request = requests.next() => match request {
-                       Request::Drain => Happened::Stop,
-                       Request::Sockets(answer) => {
-                           let _ = answer.send(state.plane.sockets());
-                           continue;
-                       }
-                       Request::HandOver(id, answer) => {
-                           let happened = hand_over(state, &drain, id);
-                           let _ = answer.send(());
-                           happened
-                       }
-                       Request::Reload(cause, answer) => {
-                           let result = reload::reload(state, cause).await;
-                           with_rollouts(state, Rollouts::reloaded);
-        requests.handle().show_rollouts(state.rollouts.views());
-                           watch.follow(state.files.clone(), state.looked_at);
-                           // whoever asked may have gone
-                           let _ = answer.send(result);
-                           continue;
-                       }
-                       Request::Rollout(ask, answer) => {
-                           let answered = with_rollouts(state, |rollouts, state| rollouts.ask(state, ask));
-                           requests.handle().show_rollouts(state.rollouts.views());
-                           let _ = answer.send(answered);
-                           continue;
-                       }
-                   },
-                   () = watch.changed(), if !drain.has_begun() => {
-                       reload::reload(state, Cause::Changed).await;
-                       with_rollouts(state, Rollouts::reloaded);
-        requests.handle().show_rollouts(state.rollouts.views());
-                       watch.follow(state.files.clone(), state.looked_at);
-                       continue;
-                   }
-                   _ = second.tick() => {
-                       with_rollouts(state, Rollouts::second);
-                       requests.handle().show_rollouts(state.rollouts.views());
-                       state.tell_metrics();
-                       passed(state)
-                   }
-                   _ = look.tick(), if drain.has_begun() => passed(state),
-                   _ = sample.tick(), if state.memory.is_some() => {
-                       state.look_at_memory();
-                       continue;
-                   }
-                   _ = alive.tick(), if watched.is_some() => {
-                       supervisor::tell(News::Alive);
-                       continue;
-                   }
-               };
+            biased;
+            request = requests.next() => match request {
+                Request::Drain => Happened::Stop,
+                Request::Sockets(answer) => {
+                    let _ = answer.send(state.plane.sockets());
+                    continue;
+                }
+                Request::HandOver(id, answer) => {
+                    let happened = hand_over(state, &drain, id);
+                    let _ = answer.send(());
+                    happened
+                }
+                Request::Reload(cause, answer) => {
+                    let result = reload::reload(state, cause).await;
+                    reloaded(state, requests);
+                    watch.follow(state.files.clone(), state.looked_at);
+                    // whoever asked may have gone
+                    let _ = answer.send(result);
+                    continue;
+                }
+                Request::Rollout(ask, answer) => {
+                    let answered = with_rollouts(state, |rollouts, state| rollouts.ask(state, ask));
+                    requests.handle().show_rollouts(state.rollouts.views());
+                    let _ = answer.send(answered);
+                    continue;
+                }
+            },
+            () = watch.changed(), if !drain.has_begun() => {
+                reload::reload(state, Cause::Changed).await;
+                reloaded(state, requests);
+                watch.follow(state.files.clone(), state.looked_at);
+                continue;
+            }
+            _ = second.tick() => {
+                with_rollouts(state, Rollouts::second);
+                requests.handle().show_rollouts(state.rollouts.views());
+                state.tell_metrics();
+                passed(state)
+            }
+            _ = look.tick(), if drain.has_begun() => passed(state),
+            _ = sample.tick(), if state.memory.is_some() => {
+                state.look_at_memory();
+                continue;
+            }
+            _ = alive.tick(), if watched.is_some() => {
+                supervisor::tell(News::Alive);
+                continue;
+            }
+        };
         match drain.step(happened, Instant::now(), patience.drain) {
             Some(Effect::Begin) => begin_drain(state, patience.drain),
             Some(Effect::Leave(ended)) => return ended,
             None => {}
         }
     }
+}
+
+/// Rollouts compare the files that are in force now.
+fn reloaded(state: &mut State, requests: &Requests) {
+    with_rollouts(state, Rollouts::reloaded);
+    requests.handle().show_rollouts(state.rollouts.views());
 }
 
 /// Rollouts change the state that they are a part of.
