@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use ringway::config::files::References;
 use ringway::config::{Source, load_texts};
 use ringway::routing::client::ClientAddr;
-use ringway::routing::{Foundation, RequestView, Snapshot, Trust, compile};
+use ringway::routing::{Foundation, Overlay, RequestView, Snapshot, Trust, compile};
 use ringway::telemetry::Registry;
 use ringway::upstream::Upstreams;
 use std::fmt::Write;
@@ -48,7 +48,8 @@ fn snapshot(hosts: usize) -> Snapshot {
     let loaded = load_texts(vec![Source::new("bench.yaml", file(hosts))]).expect("the file is valid");
     let (references, _) = References::load(&loaded.file);
     let (upstreams, registry) = (Upstreams::default(), Registry::new(1, 10_000));
-    let on = Foundation { references: &references, upstreams: &upstreams, registry: &registry };
+    let overlay = Overlay::default();
+    let on = Foundation { references: &references, upstreams: &upstreams, registry: &registry, overlay: &overlay };
     compile(&loaded.file, &loaded.rev, &on).expect("a valid file compiles")
 }
 
@@ -88,7 +89,8 @@ fn bench(criterion: &mut Criterion) {
     let loaded = load_texts(vec![Source::new("bench.yaml", text)]).expect("the file is valid");
     let (references, _) = References::load(&loaded.file);
     let (upstreams, registry) = (Upstreams::default(), Registry::new(1, 10_000));
-    let on = Foundation { references: &references, upstreams: &upstreams, registry: &registry };
+    let overlay = Overlay::default();
+    let on = Foundation { references: &references, upstreams: &upstreams, registry: &registry, overlay: &overlay };
     let snapshot = compile(&loaded.file, &loaded.rev, &on).expect("a valid file compiles");
     criterion.bench_function("route, cohort, assign: 10 routes, 8 cohorts, 10000 exact hosts", |b| {
         b.iter(|| route_and_assign(black_box(&snapshot), &headers, &trust, "shop.example.com"));

@@ -21,10 +21,12 @@ pub use run::run;
 pub use upgrade::Takeover;
 
 use crate::config::ConfigErrors;
+use crate::control::journal::store::StoreError;
 use crate::control::reload::{bound_address, load_files, reason};
 use crate::control::{self, CONTROL_GROUPS, Memory};
 use crate::control::{
-    AdminAddress, Cause, Common, DataPlane, Digests, Ended, Handle, InForce, Patience, ReloadResult, Requests, State,
+    AdminAddress, Cause, Common, DataPlane, Digests, Ended, Handle, InForce, Patience, ReloadResult, Requests,
+    Rollouts, State,
 };
 use crate::proxy::{Comparer, Shared, ViaName};
 use crate::routing::{Prepared, Snapshot, prepare, unix_seconds};
@@ -102,6 +104,9 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
+    /// The state of rollouts cannot be used.
+    #[error("stateDir: {0}")]
+    State(StoreError),
     /// The process before this one does not hand over.
     #[error("cannot take over: {0}")]
     Upgrade(String),
@@ -130,7 +135,10 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     let telemetry = loaded.file.telemetry.clone().unwrap_or_default();
     let upstreams = Arc::new(Upstreams::default());
     let registry = Registry::new(workers, telemetry.max_series.unwrap_or(SERIES_DEFAULT));
-    let Prepared { snapshot, loaded, .. } = prepare(loaded, &upstreams, &registry).map_err(StartError::Config)?;
+    let Prepared { snapshot, loaded, references } =
+        prepare(loaded, &upstreams, &registry).map_err(StartError::Config)?;
+
+    let rollouts = Rollouts::open(&loaded.file, inheritance.is_some()).map_err(StartError::State)?;
 
     // 3. the workers, without work
     snapshot.put_in_force();
@@ -159,7 +167,8 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     // 5. what tells how it goes
     let metrics = Metrics::new(Arc::clone(&registry), Arc::clone(&health), counters).map_err(system)?;
     let named = files.named.clone();
-    let in_force = InForce { loaded, named, since_unix_seconds: unix_seconds(), listeners: bound.clone() };
+    let (since_unix_seconds, listeners) = (unix_seconds(), bound.clone());
+    let in_force = InForce { loaded, references, named, since_unix_seconds, listeners };
     let common = Common {
         config: options.config.clone(),
         snapshot,
@@ -173,7 +182,7 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     // 6. the control thread, which opens the listeners once names are known
     let requests = Requests::new(common.clone(), &registry);
     let handle = requests.handle();
-    let mut state = State::new(common, Box::new(plane), files, fingerprint);
+    let mut state = State::new(common, Box::new(plane), files, fingerprint).with_rollouts(rollouts);
     state.guard(Memory::of_this_process(&options.control_groups));
     let control = Control { state, sockets, requests, doors, patience: options.patience };
     let (started, ended, thread) = control.start()?;
@@ -254,7 +263,7 @@ impl StartError {
     /// The exit code of the contract.
     pub fn exit_code(&self) -> u8 {
         match self {
-            StartError::Config(_) | StartError::Bind { .. } | StartError::AccessLog { .. } => 2,
+            StartError::Config(_) | StartError::Bind { .. } | StartError::AccessLog { .. } | StartError::State(_) => 2,
             StartError::Upgrade(_) => 3,
             StartError::System(_) => 70,
         }

@@ -35,6 +35,8 @@ mod peer;
 mod reload;
 #[path = "upstreams/resilience/mod.rs"]
 mod resilience;
+#[path = "upstreams/rollouts.rs"]
+mod rollouts;
 #[path = "upstreams/service.rs"]
 mod service;
 #[path = "upstreams/story.rs"]

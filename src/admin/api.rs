@@ -1,6 +1,7 @@
 //! The pages of the API.
 
 use super::problem::Problem;
+use super::rollouts;
 use super::status::status;
 use crate::config::render::{Format, Report};
 use crate::control::reload::{milliseconds, warnings};
@@ -23,6 +24,11 @@ pub(super) fn router(handle: Handle) -> Router {
             "/api/v1/config",
             get(|State(handle): State<Handle>| async move { answer(StatusCode::OK, &config(&handle)) }),
         )
+        .route(
+            "/api/v1/rollouts",
+            get(|State(handle): State<Handle>| async move { answer(StatusCode::OK, &rollouts::rollouts(&handle)) }),
+        )
+        .route("/api/v1/rollouts/{service}/{command}", post(ask_rollout))
         .route("/api/v1/mirror/{service}", get(mirror))
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/drain", post(drain))
@@ -37,6 +43,21 @@ async fn mirror(State(handle): State<Handle>, Path(service): Path<String>) -> Re
     let found = super::mirror::mirror(&handle.snapshot(), &service);
     let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service, or it has no mirror; see /api/v1/status");
     found.map(|value| answer(StatusCode::OK, &value)).ok_or_else(absent)
+}
+
+/// Does what is asked of a rollout, and says how it is undone.
+async fn ask_rollout(
+    State(handle): State<Handle>,
+    Path((service, command)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let ask = rollouts::read(service.clone(), &command, &body)?;
+    let wanted = ask.command.clone();
+    let busy = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the control thread takes no requests; see the log");
+    let answered = handle.ask_rollout(ask).map_err(|_| busy())?;
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; see /api/v1/status");
+    let told = answered.await.map_err(|_| busy())?.ok_or_else(absent)?;
+    Ok(answer(StatusCode::OK, &rollouts::tell(&service, &wanted, &told)?))
 }
 
 /// Waits for the result.

@@ -11,6 +11,7 @@ mod api;
 mod guard;
 mod mirror;
 mod problem;
+mod rollouts;
 mod socket;
 mod status;
 

@@ -1,6 +1,7 @@
 //! `ringway.status/v1`: what is in force, and what came of it in the last minute.
 
-use crate::control::Handle;
+use super::rollouts::gates;
+use crate::control::{Handle, RolloutView};
 use crate::model::BUCKETS;
 use crate::routing::snapshot::{Cohort, Service};
 use crate::telemetry::windows::{WindowStats, Windows};
@@ -13,8 +14,10 @@ const WINDOW_SECONDS: u64 = 60;
 pub(super) fn status(handle: &Handle) -> Value {
     let snapshot = handle.snapshot();
     let health = handle.health();
+    let rollouts = handle.rollouts();
+    let view = |of: &Service| rollouts.iter().find(|view| *view.service == *of.name);
     let services: Vec<Value> =
-        handle.with_windows(|windows| snapshot.services.iter().map(|of| service(of, windows)).collect());
+        handle.with_windows(|windows| snapshot.services.iter().map(|of| service(of, view(of), windows)).collect());
     json!({
         "schema": "ringway.status/v1",
         "rev": &*snapshot.rev,
@@ -26,9 +29,23 @@ pub(super) fn status(handle: &Handle) -> Value {
     })
 }
 
-fn service(service: &Service, windows: &Windows) -> Value {
+fn service(service: &Service, rollout: Option<&RolloutView>, windows: &Windows) -> Value {
     let cohorts: Vec<Value> = service.cohorts.iter().map(|of| cohort(of, service, windows)).collect();
-    json!({ "name": &*service.name, "phase": "idle", "cohorts": cohorts })
+    match rollout {
+        None => json!({ "name": &*service.name, "phase": "idle", "cohorts": cohorts }),
+        Some(view) => json!({
+            "name": &*service.name,
+            "phase": view.phase.as_str(),
+            "why": view.why,
+            "rollout": view.id,
+            "to": view.to,
+            "from": view.from,
+            "step": view.step,
+            "steps": view.steps,
+            "cohorts": cohorts,
+            "gates": gates(view),
+        }),
+    }
 }
 
 fn cohort(cohort: &Cohort, service: &Service, windows: &Windows) -> Value {
@@ -43,7 +60,7 @@ fn cohort(cohort: &Cohort, service: &Service, windows: &Windows) -> Value {
                 "name": &*variant.name,
                 "version": variant.version,
                 "weight": weight.as_f64(),
-                "source": "file",
+                "source": source(cohort, position),
                 "configuredShare": f64::from(cohort.layout.width_of(position)) / f64::from(BUCKETS),
                 "share": (all > 0).then(|| stats.requests as f64 / all as f64),
                 "rps": stats.rps,
@@ -56,6 +73,11 @@ fn cohort(cohort: &Cohort, service: &Service, windows: &Windows) -> Value {
         })
         .collect();
     json!({ "name": &*cohort.name, "variants": variants })
+}
+
+/// By whose word a variant has its weight.
+fn source(cohort: &Cohort, variant: usize) -> String {
+    if cohort.ruled_by.is_some() { cohort.source_of(variant) } else { "file".to_owned() }
 }
 
 /// Requests that failed, and not by the client's fault; those that a fallback had to serve count too.

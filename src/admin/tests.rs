@@ -78,6 +78,7 @@ async fn story(address: &str) -> Story {
         health,
         in_force: Arc::new(ArcSwap::from_pointee(InForce {
             loaded: prepared.loaded,
+            references: prepared.references,
             named,
             since_unix_seconds: 7,
             listeners,

@@ -50,9 +50,11 @@ fn refuse(error: &StartError, options: &Options) -> Exit {
             let has_colour = wants_colour(std::io::stderr().is_terminal());
             say(Report::from(errors).render(Format::Text, has_colour).trim_end());
         }
-        StartError::Bind { .. } | StartError::AccessLog { .. } | StartError::Upgrade(_) | StartError::System(_) => {
-            say(&format!("error: {error}"))
-        }
+        StartError::Bind { .. }
+        | StartError::AccessLog { .. }
+        | StartError::State(_)
+        | StartError::Upgrade(_)
+        | StartError::System(_) => say(&format!("error: {error}")),
     }
     let file = options.dir.join("ringway.yaml");
     say(&format!("the file is {}: correct it, or remove it to get a new one, or use another --dir", file.display()));

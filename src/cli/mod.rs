@@ -17,8 +17,10 @@ mod man;
 mod out;
 mod prepared;
 mod reload;
+mod rollouts;
 mod run;
 mod schema;
+mod status;
 mod test;
 mod token;
 mod version;
@@ -36,7 +38,7 @@ struct Cli {
     command: Command,
 }
 
-const AFTER_HELP: &str = "Exit codes: 0 yes, 1 the answer is no, 2 usage or input, 3 cannot reach, 4 timed out, 70 a bug.\n\
+const AFTER_HELP: &str = "Exit codes: 0 yes, 1 the answer is no, 2 usage or input, 3 cannot reach, 4 timed out, 5 refused by state, 70 a bug.\n\
     The file is ringway.yaml in the working directory, unless -c or the variable RINGWAY_CONFIG names another.";
 
 #[derive(Debug, Subcommand)]
@@ -48,6 +50,15 @@ enum Command {
     Test(test::Args),
     Explain(explain::Args),
     Diff(diff::Args),
+    Status(status::Args),
+    Pause(rollouts::Pause),
+    Resume(rollouts::Resume),
+    Promote(rollouts::Promote),
+    Rollback(rollouts::Rollback),
+    Retry(rollouts::Retry),
+    Approve(rollouts::Approve),
+    Skip(rollouts::Skip),
+    SetWeight(rollouts::SetWeight),
     Reload(reload::Args),
     Drain(drain::Args),
     Schema(schema::Args),
@@ -72,6 +83,8 @@ pub enum Exit {
     Unreachable = 3,
     /// No answer in time.
     TimedOut = 4,
+    /// It cannot be done in the phase that a rollout is in.
+    Refused = 5,
     /// A bug in ringway.
     Bug = 70,
 }
@@ -85,6 +98,7 @@ impl Exit {
             2 => Exit::Input,
             3 => Exit::Unreachable,
             4 => Exit::TimedOut,
+            5 => Exit::Refused,
             _ => Exit::Bug,
         }
     }
@@ -113,6 +127,15 @@ impl Command {
         match self {
             Command::Run(args) => args.run(),
             Command::Demo(args) => args.run(),
+            Command::Status(args) => args.run(),
+            Command::Pause(args) => args.run(),
+            Command::Resume(args) => args.run(),
+            Command::Promote(args) => args.run(),
+            Command::Rollback(args) => args.run(),
+            Command::Retry(args) => args.run(),
+            Command::Approve(args) => args.run(),
+            Command::Skip(args) => args.run(),
+            Command::SetWeight(args) => args.run(),
             Command::Reload(args) => args.run(),
             Command::Drain(args) => args.run(),
             Command::Init(args) => args.run(),

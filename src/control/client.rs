@@ -5,6 +5,7 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -90,6 +91,18 @@ pub fn drain(door: &AdminAddress, patience: Duration) -> Result<(), ClientError>
     within(door.to_string(), patience, change(door, "/api/v1/drain")).map(drop)
 }
 
+/// Asks something of a rollout. Blocks; not for async code.
+pub fn ask_rollout(
+    door: &AdminAddress,
+    service: &str,
+    command: &str,
+    wish: &Value,
+    patience: Duration,
+) -> Result<Value, ClientError> {
+    let path = format!("/api/v1/rollouts/{}/{command}", utf8_percent_encode(service, NON_ALPHANUMERIC));
+    within(door.to_string(), patience, exchange(door, Method::POST, &path, wish.to_string()))
+}
+
 /// `ringway.status/v1`. Blocks; not for async code.
 pub fn status(door: &AdminAddress, patience: Duration) -> Result<Value, ClientError> {
     within(door.to_string(), patience, show(door, "/api/v1/status"))
@@ -108,7 +121,7 @@ pub fn alive(telemetry: SocketAddr, patience: Duration) -> Result<(), ClientErro
 fn probe(telemetry: SocketAddr, path: &str, no: &str, patience: Duration) -> Result<(), ClientError> {
     let at = reachable(telemetry);
     within(at.to_string(), patience, async {
-        let (status, text) = tcp(at, request(Method::GET, &at.to_string(), path)).await?;
+        let (status, text) = tcp(at, request(Method::GET, &at.to_string(), path, String::new())).await?;
         let text = String::from_utf8_lossy(&text).trim_end().to_owned();
         match status {
             StatusCode::OK => Ok(()),
@@ -127,25 +140,26 @@ impl ClientError {
         match self {
             ClientError::Unreachable { .. } => 3,
             ClientError::TimedOut { .. } => 4,
+            ClientError::Refused { answer, .. } if answer["status"] == 409 => 5,
             ClientError::Refused { .. } => 1,
         }
     }
 }
 
 async fn change(door: &AdminAddress, path: &str) -> Result<Value, ClientError> {
-    exchange(door, Method::POST, path).await
+    exchange(door, Method::POST, path, "{}".to_owned()).await
 }
 
 async fn show(door: &AdminAddress, path: &str) -> Result<Value, ClientError> {
-    exchange(door, Method::GET, path).await
+    exchange(door, Method::GET, path, String::new()).await
 }
 
-async fn exchange(door: &AdminAddress, method: Method, path: &str) -> Result<Value, ClientError> {
+async fn exchange(door: &AdminAddress, method: Method, path: &str, body: String) -> Result<Value, ClientError> {
     let (status, body) = match door {
-        AdminAddress::Tcp(address) => tcp(*address, request(method, &address.to_string(), path)).await?,
+        AdminAddress::Tcp(address) => tcp(*address, request(method, &address.to_string(), path, body)).await?,
         AdminAddress::Unix(socket) => {
             let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(&door.to_string(), &error))?;
-            send(stream, request(method, "localhost", path))
+            send(stream, request(method, "localhost", path, body))
                 .await
                 .map_err(|error| unreachable(&door.to_string(), &error))?
         }
@@ -159,9 +173,8 @@ async fn exchange(door: &AdminAddress, method: Method, path: &str) -> Result<Val
     Err(ClientError::Refused { detail, text: text("text").unwrap_or_default(), answer: value })
 }
 
-fn request(method: Method, host: &str, path: &str) -> Request<Full<Bytes>> {
-    let body = if method == Method::POST { "{}" } else { "" };
-    let mut request = Request::new(Full::new(Bytes::from_static(body.as_bytes())));
+fn request(method: Method, host: &str, path: &str, body: String) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(Bytes::from(body)));
     *request.method_mut() = method;
     // both come from this file and from addresses, so they are valid; were they not, the door would say so
     *request.uri_mut() = path.parse().unwrap_or_default();

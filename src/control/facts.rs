@@ -19,6 +19,7 @@ pub(super) fn facts(snapshot: &Snapshot, now: Instant) -> Facts {
         endpoints: snapshot.services.iter().flat_map(|service| endpoints(service, now)).collect(),
         upstreams: snapshot.services.iter().flat_map(upstreams).collect(),
         certificates: certificates(snapshot),
+        rollouts: Vec::new(),
     }
 }
 
@@ -29,8 +30,9 @@ pub(super) fn slots(snapshot: &Snapshot) -> Vec<Slot> {
 }
 
 fn weights(cohort: &Cohort) -> impl Iterator<Item = (Slot, WeightFact)> {
-    let sum: f64 = cohort.weights.iter().map(|weight| weight.as_f64()).sum();
-    cohort.slots.iter().zip(&cohort.weights).enumerate().map(move |(variant, (slot, weight))| {
+    let in_file = cohort.weights_in_file();
+    let sum: f64 = in_file.iter().map(|weight| weight.as_f64()).sum();
+    cohort.slots.iter().zip(in_file).enumerate().map(move |(variant, (slot, weight))| {
         let configured = if sum > 0.0 { weight.as_f64() / sum } else { 0.0 };
         let in_force = f64::from(cohort.layout.width_of(variant)) / f64::from(BUCKETS);
         (*slot, WeightFact { configured, in_force })

@@ -1,9 +1,12 @@
 use super::outcome::{Cause, ReloadResult};
 use super::reload::{Common, InForce};
+use super::rollouts::{Ask, RolloutView};
+use crate::rollout::command::Answer;
 use crate::routing::Snapshot;
 use crate::telemetry::health::Health;
 use crate::telemetry::windows::{WindowStats, Windows};
 use crate::telemetry::{Registry, Slot};
+use arc_swap::ArcSwap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +17,7 @@ pub struct Handle {
     requests: mpsc::Sender<Request>,
     common: Common,
     windows: Arc<Mutex<Windows>>,
+    rollouts: Arc<ArcSwap<Vec<RolloutView>>>,
 }
 
 /// The control thread's end of all handles.
@@ -26,6 +30,8 @@ pub struct Requests {
 pub enum Request {
     /// Load the files again.
     Reload(Cause, oneshot::Sender<ReloadResult>),
+    /// Ask something of a rollout. `None`: there is no such service.
+    Rollout(Ask, oneshot::Sender<Option<Answer>>),
     /// Finish what is in flight and end; a second one: end at once.
     Drain,
     /// Duplicates of the sockets of all listeners, by their address of the file.
@@ -47,7 +53,8 @@ impl Requests {
     pub fn new(common: Common, registry: &Arc<Registry>) -> Requests {
         let (requests, waiting) = mpsc::channel(WAITING_MAX);
         let windows = Arc::new(Mutex::new(Windows::new(Arc::clone(registry))));
-        Requests { waiting, handle: Handle { requests, common, windows } }
+        let rollouts = Arc::default();
+        Requests { waiting, handle: Handle { requests, common, windows, rollouts } }
     }
 
     /// Another handle.
@@ -75,6 +82,22 @@ impl Handle {
     /// Finishes what is in flight and ends; the second time it ends at once.
     pub fn drain(&self) -> Result<(), Busy> {
         self.ask(Request::Drain)
+    }
+
+    /// Asks something of a rollout; the answer comes when it is done. `None`: there is no such service.
+    pub fn ask_rollout(&self, ask: Ask) -> Result<oneshot::Receiver<Option<Answer>>, Busy> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Rollout(ask, answer))?;
+        Ok(answered)
+    }
+
+    /// Where each rollout is, as of the last second or command.
+    pub fn rollouts(&self) -> Arc<Vec<RolloutView>> {
+        self.rollouts.load_full()
+    }
+
+    pub(super) fn show_rollouts(&self, views: Vec<RolloutView>) {
+        self.rollouts.store(Arc::new(views));
     }
 
     /// Duplicates of the sockets of all listeners, by their address of the file.

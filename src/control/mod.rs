@@ -24,6 +24,7 @@ mod plane;
 pub mod plans;
 pub mod reload;
 mod resolve;
+mod rollouts;
 pub mod supervisor;
 mod watch;
 
@@ -35,6 +36,7 @@ pub use memory::{CONTROL_GROUPS, Memory};
 pub use outcome::{Applied, Cause, Rejected, ReloadResult};
 pub use plane::DataPlane;
 pub use reload::{Common, InForce, State};
+pub use rollouts::{Ask, CohortView, GateView, RolloutView, Rollouts};
 pub use watch::{Pace, Watch};
 
 use drain::{Drain, Effect, Happened};
@@ -94,6 +96,10 @@ pub async fn run<E>(
 
     tokio::spawn(health::check_forever(Arc::clone(&state.common.upstreams)));
 
+    // what rollouts had given is in force before the first request
+    with_rollouts(&mut state, Rollouts::start);
+    requests.handle().show_rollouts(state.rollouts.views());
+
     // 2. the clock of the windows
     let clock = tokio::spawn(tick_windows(requests.handle()));
 
@@ -140,18 +146,28 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                 }
                 Request::Reload(cause, answer) => {
                     let result = reload::reload(state, cause).await;
+                    reloaded(state, requests);
                     watch.follow(state.files.clone(), state.looked_at);
                     // whoever asked may have gone
                     let _ = answer.send(result);
                     continue;
                 }
+                Request::Rollout(ask, answer) => {
+                    let answered = with_rollouts(state, |rollouts, state| rollouts.ask(state, ask));
+                    requests.handle().show_rollouts(state.rollouts.views());
+                    let _ = answer.send(answered);
+                    continue;
+                }
             },
             () = watch.changed(), if !drain.has_begun() => {
                 reload::reload(state, Cause::Changed).await;
+                reloaded(state, requests);
                 watch.follow(state.files.clone(), state.looked_at);
                 continue;
             }
             _ = second.tick() => {
+                with_rollouts(state, Rollouts::second);
+                requests.handle().show_rollouts(state.rollouts.views());
                 state.tell_metrics();
                 passed(state)
             }
@@ -173,11 +189,26 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
     }
 }
 
+/// Rollouts compare the files that are in force now.
+fn reloaded(state: &mut State, requests: &Requests) {
+    with_rollouts(state, Rollouts::reloaded);
+    requests.handle().show_rollouts(state.rollouts.views());
+}
+
+/// Rollouts change the state that they are a part of.
+fn with_rollouts<T>(state: &mut State, act: impl FnOnce(&mut Rollouts, &mut State) -> T) -> T {
+    let mut rollouts = std::mem::take(&mut state.rollouts);
+    let done = act(&mut rollouts, state);
+    state.rollouts = rollouts;
+    done
+}
+
 /// Another process serves now. The service manager is told before this one ends, so that it follows the other.
 fn hand_over(state: &mut State, drain: &Drain, id: u32) -> Happened {
     tracing::info!(to = id, "another process has taken over");
     supervisor::tell(News::HandedOver(id));
     state.is_handed_over = true;
+    with_rollouts(state, Rollouts::hand_over);
     // a process that drains already goes on with that, and is not cut
     if drain.has_begun() { passed(state) } else { Happened::Stop }
 }

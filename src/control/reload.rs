@@ -2,6 +2,7 @@
 //!
 //! All of it or nothing: whatever fails on the way, the snapshot in force, its listeners and its counts stay.
 
+use crate::config::files::References;
 use crate::config::{ConfigErrors, Loaded, load};
 use crate::control::certificates::{self, CertificateWatch};
 use crate::control::facts::{facts, slots};
@@ -11,8 +12,8 @@ use crate::control::outcome::{Applied, Cause, Rejected, ReloadResult};
 use crate::control::plane::DataPlane;
 use crate::control::resolve::{RELOAD_TIME_MAX, resolve_within, unresolved};
 use crate::control::supervisor::{self, News};
-use crate::control::{AdminAddress, telemetry_address};
-use crate::routing::{Prepared, Snapshot, prepare, unix_seconds};
+use crate::control::{AdminAddress, Rollouts, telemetry_address};
+use crate::routing::{Overlay, Prepared, Snapshot, prepare, recompile, unix_seconds};
 use crate::telemetry::Registry;
 use crate::telemetry::door::Door;
 use crate::telemetry::health::Health;
@@ -32,6 +33,8 @@ use tokio::sync::oneshot;
 pub struct InForce {
     /// What was loaded.
     pub loaded: Loaded,
+    /// What those files hold.
+    pub references: References,
     /// The files that it names.
     pub named: BTreeSet<PathBuf>,
     /// When it was put in force, in seconds since 1970.
@@ -77,6 +80,9 @@ pub struct State {
     pub(super) looked_at: Fingerprint,
     digests: Digests,
     certificates: CertificateWatch,
+    /// Weights that are not the file's.
+    overlay: Overlay,
+    pub(super) rollouts: Rollouts,
 }
 
 /// Sockets of new listeners, by address of the file.
@@ -87,7 +93,7 @@ impl State {
     pub fn new(common: Common, plane: Box<dyn DataPlane>, files: Files, fingerprint: Fingerprint) -> State {
         let fixed = fixed(&common.in_force.load().loaded);
         let digests = Digests::default();
-        let certificates = CertificateWatch::default();
+        let (certificates, overlay) = (CertificateWatch::default(), Overlay::default());
         let mut state = State {
             common,
             plane,
@@ -99,15 +105,39 @@ impl State {
             looked_at: fingerprint,
             digests,
             certificates,
+            overlay,
+            rollouts: Rollouts::default(),
         };
         state.common.health.reload_applied(unix_seconds());
         state.tell_metrics();
         state
     }
 
+    /// The same with rollouts that were opened: without, they are in memory.
+    pub fn with_rollouts(self, rollouts: Rollouts) -> State {
+        State { rollouts, ..self }
+    }
+
+    /// Puts other weights in force: the files of now, compiled again. No listener, connection or count is touched.
+    pub fn put_weights_in_force(&mut self, overlay: Overlay) {
+        self.overlay = overlay;
+        let common = &self.common;
+        let (in_force, old) = (common.in_force.load(), common.snapshot.load_full());
+        let (loaded, references) = (&in_force.loaded, &in_force.references);
+        match recompile(loaded, references, &common.upstreams, &common.registry, &self.overlay) {
+            Ok(mut snapshot) => {
+                snapshot.listeners.clone_from(&old.listeners);
+                snapshot.put_in_force();
+                common.snapshot.store(Arc::new(snapshot));
+            }
+            Err(error) => tracing::error!(%error, "weights were not put in force: a bug of Ringway"),
+        }
+    }
+
     /// Tells metrics what is true now.
     pub(super) fn tell_metrics(&mut self) {
-        let facts = facts(&self.common.snapshot.load(), Instant::now());
+        let mut facts = facts(&self.common.snapshot.load(), Instant::now());
+        facts.rollouts = self.rollouts.facts();
         certificates::warn(&mut self.certificates, &facts.certificates, unix_seconds() as i64);
         self.common.metrics.state(facts);
     }
@@ -254,8 +284,14 @@ fn bind_new(state: &State, snapshot: &Snapshot) -> Result<Bound, Rejected> {
 
 /// Cannot fail: from here on the new files are in force.
 fn publish(state: &mut State, prepared: Prepared, bound: Bound, begun: Instant) -> Applied {
-    let Prepared { snapshot, loaded, .. } = prepared;
+    let Prepared { snapshot, loaded, references } = prepared;
     let common = &state.common;
+    // the tests were about the file; what serves has the weights that are in force
+    let ruled = match state.overlay.is_empty() {
+        true => None,
+        false => recompile(&loaded, &references, &common.upstreams, &common.registry, &state.overlay).ok(),
+    };
+    let snapshot = ruled.unwrap_or(snapshot);
     let (old, snapshot) = (common.in_force.load_full(), Arc::new(snapshot));
     let mut listeners = old.listeners.clone();
     listeners.retain(|address, _| snapshot.listeners.contains_key(address));
@@ -275,7 +311,7 @@ fn publish(state: &mut State, prepared: Prepared, bound: Bound, begun: Instant) 
     for address in old.listeners.keys().filter(|address| !snapshot.listeners.contains_key(address)) {
         state.plane.close(*address);
     }
-    common.in_force.store(Arc::new(InForce { loaded, named, since_unix_seconds, listeners }));
+    common.in_force.store(Arc::new(InForce { loaded, references, named, since_unix_seconds, listeners }));
     state.tell_metrics();
     Applied { rev: Arc::clone(&snapshot.rev), previous_rev: Arc::clone(&previous.rev), took, warnings }
 }
@@ -355,6 +391,7 @@ fn fixed(loaded: &Loaded) -> BTreeMap<&'static str, String> {
     let max_series = telemetry.max_series.map_or("the default".to_owned(), |most| most.to_string());
     BTreeMap::from([
         ("admin.address", admin),
+        ("stateDir", file.state_dir.as_ref().map_or("none".to_owned(), |folder| folder.display().to_string())),
         ("telemetry.address", telemetry_address(file).to_string()),
         ("telemetry.accessLog.path", log),
         ("telemetry.maxSeries", max_series),

@@ -1,4 +1,5 @@
 use super::cookies;
+use super::overlay::WeightSource;
 use super::snapshot::{Cohort, Override, Service};
 use super::user_key::UserKey;
 use super::view::{RequestView, unix_seconds};
@@ -86,6 +87,9 @@ impl Cohort {
 
     /// The reason that its requests get when there is no override.
     pub fn usual_reason(&self) -> Reason {
+        if self.ruled_by.as_ref().is_some_and(|ruled| ruled.source == WeightSource::Rollback) {
+            return Reason::Held;
+        }
         match self.layout.only() {
             Some(_) if self.has_own_weights => Reason::Cohort,
             Some(_) => Reason::Only,

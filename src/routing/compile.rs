@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::condition::{Condition, GeoTest};
 use super::host_pattern::HostPattern;
 use super::mirror;
+use super::overlay::Overlay;
 use super::path;
 use super::resilience;
 use super::routes::{Match, PathTest, Route, RouteTable, Timeouts};
@@ -37,6 +38,8 @@ pub struct Foundation<'f> {
     pub upstreams: &'f Upstreams,
     /// The recording slots in use.
     pub registry: &'f Registry,
+    /// Weights in force that are not the file's.
+    pub overlay: &'f Overlay,
 }
 
 /// Why a file cannot be compiled. `check` finds every such file before; this is the last line of defence.
@@ -146,7 +149,8 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
         text.extend_from_slice(format!("{name}/{cohort}").as_bytes());
         SaltKey::new(&text)
     };
-    let cohorts = compile_cohorts(name, service, &variants, remainder, own_salt, on, &place.key("cohorts"))?;
+    let mut cohorts = compile_cohorts(name, service, &variants, remainder, own_salt, on, &place.key("cohorts"))?;
+    on.overlay.apply(name, &variants, remainder, &mut cohorts, on.registry);
     let mirror = mirror::compile(name, service, &variants, &cohorts, on, &place.key("mirror"))?;
     let mut compiled = Service {
         name: name.into(),
@@ -293,6 +297,7 @@ fn compile_cohorts(
             weights,
             has_own_weights: cohort.weights.is_some(),
             layout,
+            ruled_by: None,
             slots: Box::default(),
             edits: traffic::edits(cohort.request_headers.as_ref(), cohort.response_headers.as_ref(), &place)?,
         };

@@ -20,6 +20,7 @@ pub mod host;
 pub mod host_pattern;
 pub mod limit;
 pub mod mirror;
+pub mod overlay;
 pub mod path;
 pub mod prepare;
 pub mod query;
@@ -37,7 +38,8 @@ pub mod view;
 
 pub use assign::Assignment;
 pub use compile::{CompileError, Foundation, compile};
-pub use prepare::{Prepared, prepare};
+pub use overlay::{Overlay, Ruled, WeightSource};
+pub use prepare::{Prepared, prepare, recompile};
 pub use snapshot::Snapshot;
 pub use test::Test;
 pub use view::{RequestView, Trust, unix_seconds};

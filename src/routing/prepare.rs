@@ -6,8 +6,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::compile::{Foundation, compile};
+use super::compile::{CompileError, Foundation, compile};
 use super::expect::{self, Verdict};
+use super::overlay::Overlay;
 use super::snapshot::Snapshot;
 use crate::config::files::References;
 use crate::config::render::TestCounts;
@@ -48,7 +49,8 @@ pub fn assemble(loaded: Loaded, upstreams: &Upstreams, registry: &Registry) -> R
         let problems = loaded.file_problems(problems);
         return Err(loaded.refuse(problems));
     }
-    let foundation = Foundation { references: &references, upstreams, registry };
+    let overlay = Overlay::default();
+    let foundation = Foundation { references: &references, upstreams, registry, overlay: &overlay };
     // A reload must outlive whatever a file does to the compiler; the hook has told where it happened.
     let compiled = catch_unwind(AssertUnwindSafe(|| compile(&loaded.file, &loaded.rev, &foundation)));
     let problem = match compiled {
@@ -60,6 +62,21 @@ pub fn assemble(loaded: Loaded, upstreams: &Upstreams, registry: &Registry) -> R
         Err(_) => Diagnostic::new(Code::NotSupported, "compiling this file met a bug in ringway; please report it"),
     };
     Err(loaded.refuse(vec![problem]))
+}
+
+/// Compiles what was prepared before, with weights in force that are not the file's. Its tests are about the file, and
+/// are not run again.
+///
+/// # Errors
+/// None for a configuration that was compiled before.
+pub fn recompile(
+    loaded: &Loaded,
+    references: &References,
+    upstreams: &Upstreams,
+    registry: &Registry,
+    overlay: &Overlay,
+) -> Result<Snapshot, CompileError> {
+    compile(&loaded.file, &loaded.rev, &Foundation { references, upstreams, registry, overlay })
 }
 
 impl Prepared {

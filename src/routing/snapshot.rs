@@ -12,6 +12,7 @@ use super::fault::Fault;
 use super::host_pattern::HostPattern;
 use super::limit::RateLimit;
 use super::mirror::Mirror;
+use super::overlay::RuledBy;
 use super::routes::RouteTable;
 use super::tls::ListenerTls;
 use super::user_key::KeySource;
@@ -163,6 +164,8 @@ pub struct Cohort {
     pub weights: Box<[Weight]>,
     /// The weights are the cohort's own, not those of the variants.
     pub has_own_weights: bool,
+    /// By whose word, when it is not the file's.
+    pub ruled_by: Option<RuledBy>,
     /// Which buckets belong to which variant.
     pub layout: Layout,
     /// Where each variant's requests are recorded.

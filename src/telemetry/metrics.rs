@@ -9,8 +9,10 @@ mod facts;
 mod fold;
 mod mirror;
 mod process;
+mod rollouts;
 
 pub use facts::{CertificateFact, EndpointFact, Facts, UpstreamFact, WeightFact};
+pub use rollouts::RolloutFact;
 
 use super::access_log::LogCounters;
 use super::health::Health;
@@ -306,6 +308,7 @@ mod tests {
         story.health.reload_applied(1_700_000_000);
         story.health.reload_rejected("line 3");
         story.metrics.state(Facts {
+            rollouts: Vec::new(),
             rev: "3f9c21".into(),
             weights: HashMap::from([(slot, WeightFact { configured: 0.05, in_force: 0.1 })]),
             endpoints: vec![EndpointFact {
@@ -349,6 +352,7 @@ mod tests {
         let slot = story.recorder.slot("shop", "everyone", "stable", Reason::Only);
         let (configured, in_force) = (1.0, 1.0);
         story.metrics.state(Facts {
+            rollouts: Vec::new(),
             rev: "1".into(),
             weights: HashMap::from([(slot, WeightFact { configured, in_force })]),
             endpoints: vec![EndpointFact { service: "s".into(), variant: "v".into(), state: "healthy", count: 0 }],

@@ -12,7 +12,7 @@ use ringway::model::Reason;
 use ringway::routing::snapshot::{ListenerLimits, ListenerTimeouts};
 use ringway::telemetry::Registry;
 use ringway::telemetry::health::Health;
-use ringway::telemetry::metrics::{EndpointFact, Facts, Metrics, UpstreamFact};
+use ringway::telemetry::metrics::{EndpointFact, Facts, Metrics, RolloutFact, UpstreamFact};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -87,7 +87,14 @@ fn families() -> BTreeMap<String, Family> {
         in_use: vec![("connections", 0)],
     };
     let (rev, endpoints, upstreams) = ("3f9c21".into(), vec![endpoint], vec![upstream]);
-    metrics.state(Facts { rev, endpoints, upstreams, ..Facts::default() });
+    let rollouts = vec![RolloutFact {
+        service: "shop".to_owned(),
+        phases: vec![("progressing", true)],
+        step: 1,
+        evidence: vec![("everyone".to_owned(), "errors", 1.0)],
+        verdicts: vec![("everyone".to_owned(), "errors", "pass", 1)],
+    }];
+    metrics.state(Facts { rev, endpoints, upstreams, rollouts, ..Facts::default() });
     let text = String::from_utf8(metrics.text().unwrap()).unwrap();
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut current = String::new();

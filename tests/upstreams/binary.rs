@@ -29,21 +29,43 @@ impl Binary {
     pub fn start_with(text: &str, args: &[&str], environment: &[(&str, &str)]) -> Binary {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("ringway.yaml"), text).unwrap();
-        // several processes may write to it, one after the other
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.path().join("log")).unwrap();
-        let mut command = Command::new(PROGRAM);
-        command.arg("run").args(args).args(["--log-format", "json"]).current_dir(dir.path());
-        command.env_remove("RINGWAY_CONFIG").env_remove("RINGWAY_LOG").envs(environment.iter().copied());
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        Binary::spawn(dir, args, environment)
+    }
+
+    fn spawn(dir: TempDir, args: &[&str], environment: &[(&str, &str)]) -> Binary {
+        let process = Binary::command_of(dir.path(), args, environment).spawn().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut binary = Binary { dir, listener: nowhere, telemetry: nowhere, process };
+        binary.wait_until_ready();
+        binary
+    }
+
+    /// Starts again what has ended or was killed, in the same folder.
+    pub fn restart(&mut self) {
+        let _ = self.process.wait();
+        std::fs::remove_file(self.dir.path().join("log")).unwrap();
+        self.process = Binary::command_of(self.dir.path(), &[], &[]).spawn().unwrap();
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&mut self) {
+        let binary = self;
         eventually("the start", || {
             assert!(binary.is_alive(), "{}", binary.log());
             if binary.log_has("\"ready\"") { Ok(()) } else { Err(binary.log()) }
         });
         binary.listener = binary.address_of("listening");
         binary.telemetry = binary.address_of("telemetry door");
-        binary
+    }
+
+    fn command_of(dir: &Path, args: &[&str], environment: &[(&str, &str)]) -> Command {
+        // several processes may write to it, one after the other
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.arg("run").args(args).args(["--log-format", "json"]).current_dir(dir);
+        command.env_remove("RINGWAY_CONFIG").env_remove("RINGWAY_LOG").envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
     }
 
     pub fn id(&self) -> u32 {

@@ -28,7 +28,7 @@ fn signal(id: u32, signal: Signal) {
 }
 
 /// Ends the processes that took over.
-struct Ends(PathBuf);
+pub struct Ends(pub PathBuf);
 
 impl Drop for Ends {
     fn drop(&mut self) {
@@ -37,7 +37,7 @@ impl Drop for Ends {
     }
 }
 
-fn wait_for_heirs(binary: &Binary, count: usize) -> u32 {
+pub fn wait_for_heirs(binary: &Binary, count: usize) -> u32 {
     eventually(&format!("heir {count}"), || match heirs(&binary.log()) {
         ids if ids.len() >= count => Ok(ids[count - 1]),
         ids => Err(format!("{ids:?}: {}", binary.log())),

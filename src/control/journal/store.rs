@@ -112,6 +112,11 @@ impl Store {
         Ok(Opened { store, found, problems })
     }
 
+    /// What stands in a folder that another process still holds.
+    pub fn peek(folder: &Path) -> Found {
+        read_state(folder, &mut Vec::new())
+    }
+
     /// Writes the state of all services, with the last line of the audit log. When it returns, a crash of the machine
     /// does not lose it.
     ///

@@ -79,6 +79,7 @@ fn state(config: &Path, plane: FakePlane) -> State {
         health,
         in_force: Arc::new(ArcSwap::from_pointee(InForce {
             loaded: prepared.loaded,
+            references: prepared.references,
             named: BTreeSet::new(),
             since_unix_seconds: 0,
             listeners,

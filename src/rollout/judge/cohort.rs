@@ -155,6 +155,11 @@ impl Judge {
         self.thresholds.as_ref()
     }
 
+    /// What counts as slow from now on, where the step began before stable's latencies were known.
+    pub fn freeze(&mut self, thresholds: Thresholds) {
+        self.thresholds.get_or_insert(thresholds);
+    }
+
     /// What happened in a second, and what follows from all that happened so far.
     pub fn tick(&mut self, tick: &Tick) -> Reading {
         if let Some(weight) = self.schedule.restart(tick.at_s) {

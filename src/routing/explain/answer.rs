@@ -185,7 +185,8 @@ fn split(file: &File, service: &Service, cohort: &Cohort, assignment: &Assignmen
     for range in cohort.layout.ranges() {
         let variant = &service.variants[range.variant].name;
         let share = percent(f64::from(range.end - range.start) / f64::from(BUCKETS));
-        let text = format!("buckets {} to {}: {variant}, {share} ({source})", range.start, range.end - 1);
+        let by = if cohort.ruled_by.is_some() { cohort.source_of(range.variant).into() } else { source.clone() };
+        let text = format!("buckets {} to {}: {variant}, {share} ({by})", range.start, range.end - 1);
         let number = assignment.bucket.number();
         let step = Step::new("range", text);
         let is_users = (range.start..range.end).contains(&number) && assignment.reason != Reason::Override;

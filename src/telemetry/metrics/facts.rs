@@ -1,4 +1,5 @@
 use super::super::recorder::Slot;
+use super::rollouts::RolloutFact;
 use std::collections::HashMap;
 
 /// What others know and the recorder does not. Replaced as a whole by [`Metrics::state`].
@@ -14,6 +15,8 @@ pub struct Facts {
     pub certificates: Vec<CertificateFact>,
     /// What came of the endpoints of each variant.
     pub upstreams: Vec<UpstreamFact>,
+    /// Where rollouts are.
+    pub rollouts: Vec<RolloutFact>,
 }
 
 /// When a certificate of a listener expires.

@@ -1,4 +1,5 @@
 use super::sum::{CODE_NONE, CODE_OTHER};
+use super::watch::WatchCells;
 use super::{Finished, Histogram, Sketch, add, zeroed};
 use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use std::sync::OnceLock;
@@ -17,6 +18,7 @@ pub(super) struct SlotCells {
     latencies: [OnceLock<Box<Histogram>>; Outcome::ALL.len()],
     users: OnceLock<Box<Sketch>>,
     users_with_errors: OnceLock<Box<Sketch>>,
+    pub(super) watch: OnceLock<Box<WatchCells>>,
 }
 
 /// Counts by status code; a page for each class of codes that occurs.
@@ -39,6 +41,7 @@ impl SlotCells {
             latencies: [const { OnceLock::new() }; Outcome::ALL.len()],
             users: OnceLock::new(),
             users_with_errors: OnceLock::new(),
+            watch: OnceLock::new(),
         }
     }
 
@@ -56,12 +59,18 @@ impl SlotCells {
         self.codes[finished.reason.index()].get_or_init(Box::default).count(finished.status);
         self.latencies[finished.outcome.index()].get_or_init(Box::default).record(finished.latency_us);
         self.expose(finished.user, finished.outcome == Outcome::Error);
+        if let Some(watch) = self.watch.get() {
+            watch.finish(finished);
+        }
         self.changed();
     }
 
     pub(super) fn fallback(&self, cause: FallbackCause, user: Option<u64>) {
         add(&self.fallbacks[cause.index()], 1);
         self.expose(user, true);
+        if let Some(watch) = self.watch.get() {
+            watch.fail(user);
+        }
         self.changed();
     }
 

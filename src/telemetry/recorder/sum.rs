@@ -1,4 +1,4 @@
-use super::{BucketCounts, Registry, Slot, UserCount};
+use super::{BucketCounts, Registry, Slot, UserCount, WatchRules, Watched, WatchedUsers};
 use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,6 +78,36 @@ impl Registry {
         let mut sum = SlotSum::default();
         self.add_counts(slot, &mut sum);
         sum
+    }
+
+    /// Counts the requests and users of a slot apart from now on, by these rules.
+    pub fn watch(&self, slot: Slot, rules: &WatchRules) {
+        for cells in self.shards().iter().filter_map(|shard| shard.cells(slot)) {
+            cells.watch.get_or_init(Box::default).start(rules);
+        }
+    }
+
+    /// Nobody watches a slot any more.
+    pub fn unwatch(&self, slot: Slot) {
+        for watch in self.shards().iter().filter_map(|shard| shard.cells(slot)?.watch.get()) {
+            watch.stop();
+        }
+    }
+
+    /// What was counted of a slot while it was watched.
+    pub fn watched(&self, slot: Slot) -> Watched {
+        let mut sum = Watched::default();
+        for watch in self.shards().iter().filter_map(|shard| shard.cells(slot)?.watch.get()) {
+            watch.add_to(&mut sum);
+        }
+        sum
+    }
+
+    /// Takes the users of a watched slot that were met since the last time: each set, 64 groups at a time.
+    pub fn take_users(&self, slot: Slot, tell: &mut impl FnMut(WatchedUsers, usize, u64)) {
+        for watch in self.shards().iter().filter_map(|shard| shard.cells(slot)?.watch.get()) {
+            watch.take(tell);
+        }
     }
 
     /// What all workers have recorded apart from any slot.

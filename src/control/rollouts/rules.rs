@@ -1,0 +1,86 @@
+//! From the file's gates to what the judge is told to tolerate.
+
+use crate::config::schema;
+use crate::model::Weight;
+use crate::rollout::judge::{BurnRules, BurnWindow, ErrorRules, JudgeRules, LatencyRules, OnHarm, QUANTILES, Unit};
+use crate::rollout::plan::{Rollout, Step};
+
+/// What is watched of a cohort.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct WatchPlan {
+    /// For the judge.
+    pub(super) rules: JudgeRules,
+    /// Answers of the 4xx class are errors.
+    pub(super) blames_rejected: bool,
+    /// The quantiles of latency that are compared.
+    pub(super) quantiles: [bool; QUANTILES],
+    /// Gates that nobody can answer, so that no step may rely on them.
+    pub(super) unanswered: Vec<String>,
+}
+
+/// What is watched of a cohort of a service.
+pub(super) fn watch_plan(service: &schema::Service, plan: &Rollout, cohort: &str) -> Option<WatchPlan> {
+    let rollout = service.rollout.as_ref()?;
+    let (gates, judge) = (&rollout.gates, &rollout.judge);
+    let default = JudgeRules::default();
+    let shifts: Vec<_> = plan.steps.iter().filter_map(Step::shift).filter(|shift| shift.cohort == cohort).collect();
+    let errors = ErrorRules {
+        ratio: gates.errors.allow.ratio.unwrap_or(1.2),
+        floor: gates.errors.allow.floor.map_or(0.001, |floor| floor.as_f64()),
+    };
+    let allow = &gates.latency.allow;
+    let latency = LatencyRules {
+        ratio: allow.ratio.unwrap_or(1.1),
+        plus_us: allow.plus.map_or(5_000, |plus| plus.0.as_micros() as u64),
+    };
+    let rules = JudgeRules {
+        alpha: judge.false_rollback.map_or(default.alpha, |rate| rate.as_f64()),
+        freeze_at: judge.freeze_at.unwrap_or(default.freeze_at),
+        min_bad: judge.min_bad.unwrap_or(default.min_bad),
+        min_requests: judge.min_requests.unwrap_or(default.min_requests),
+        count: match judge.count {
+            schema::Count::Users => Unit::Users,
+            schema::Count::Requests => Unit::Requests,
+        },
+        steps: shifts.len().max(1) as u32,
+        before_after: shifts.iter().any(|shift| plan.share_of(shift) >= Weight::HUNDRED),
+        errors: (!gates.errors.off).then_some(errors),
+        latency: (!gates.latency.off).then_some(latency),
+        sample_ratio: (!gates.sample_ratio.off).then(|| gates.sample_ratio.alpha.unwrap_or(0.001)),
+        burn: gates.burn.as_ref().map(burn),
+        ..default
+    };
+    let at = gates.latency.at.as_ref();
+    let is_at = |quantile: schema::Quantile| at.is_none_or(|at| at.contains(&quantile));
+    use schema::Quantile::{P50, P90, P95, P99};
+    Some(WatchPlan {
+        rules,
+        blames_rejected: gates.errors.bad.as_ref().is_some_and(|bad| bad.contains(&schema::Bad::Status4xx)),
+        quantiles: [P50, P90, P95, P99].map(is_at),
+        unanswered: unanswered(gates),
+    })
+}
+
+/// Gates that are not asked here.
+fn unanswered(gates: &schema::Gates) -> Vec<String> {
+    let outcomes = gates.outcomes.iter().map(|gate| &gate.name);
+    let queries = gates.prometheus.iter().map(|gate| &gate.name).chain(gates.http.iter().map(|gate| &gate.name));
+    outcomes.chain(queries).cloned().collect()
+}
+
+fn burn(gate: &schema::BurnGate) -> BurnRules {
+    let of = |window: &schema::BurnWindow| BurnWindow {
+        long_s: window.long.0.as_secs(),
+        short_s: window.short.0.as_secs(),
+        above: window.above,
+    };
+    let default = [BurnWindow::TABLE[0], BurnWindow::TABLE[4]];
+    BurnRules {
+        slo: gate.slo.as_f64(),
+        windows: gate.windows.as_ref().map_or(default.to_vec(), |windows| windows.iter().map(of).collect()),
+        on_harm: match gate.on_harm {
+            Some(schema::HarmAction::Rollback) => OnHarm::Rollback,
+            Some(schema::HarmAction::Pause) | None => OnHarm::Pause,
+        },
+    }
+}
