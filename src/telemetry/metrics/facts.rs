@@ -2,7 +2,7 @@ use super::super::recorder::Slot;
 use super::rollouts::RolloutFact;
 use std::collections::HashMap;
 
-/// What others know and the recorder does not. Replaced as a whole by [`Metrics::state`].
+/// What others know and the recorder does not. Replaced as a whole by [`super::Metrics::state`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// The revision in force; empty before the first.
