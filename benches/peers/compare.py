@@ -132,28 +132,43 @@ def measure(process, port, workload, seconds, directory):
     return used / int(count[1]) * 1e6
 
 
-def main():
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def arguments(text, workloads):
+    options = argparse.ArgumentParser(description=text.split("\n")[0])
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--seconds", type=int, default=3)
     options.add_argument("--ringway", default="target/release/ringway")
-    options.add_argument("workloads", nargs="*", default=list(WORKLOADS))
+    options.add_argument("workloads", nargs="*", default=workloads)
     given = options.parse_args()
     for tool in ("haproxy", "wrk"):
         if not shutil.which(tool):
             sys.exit(f"{tool} is not there: apt-get install {tool}")
+    return given
+
+
+def writer(directory):
+    def write(name, text):
+        path = os.path.join(directory, name)
+        with open(path, "w") as out:
+            out.write(text)
+        return path
+    return write
+
+
+def start_origin(write, stable, canary):
+    """The services: HAProxy, which answers from files."""
+    small, big = write("small", "x" * 1024), write("big", "x" * (1 << 20))
+    origin = write("origin.cfg", ORIGIN.format(stable=stable, canary=canary, small=small, big=big, bufsize=1200000))
+    return start(0, ["haproxy", "-db", "-f", origin], stable)
+
+
+def main():
+    given = arguments(__doc__, list(WORKLOADS))
     stable, canary, peer, ours, telemetry, admin = free_ports(6)
     with tempfile.TemporaryDirectory() as directory:
-        def write(name, text):
-            path = os.path.join(directory, name)
-            with open(path, "w") as out:
-                out.write(text)
-            return path
-        small, big = write("small", "x" * 1024), write("big", "x" * (1 << 20))
-        origin = write("origin.cfg", ORIGIN.format(stable=stable, canary=canary, small=small, big=big, bufsize=1200000))
+        write = writer(directory)
         haproxy = write("haproxy.cfg", PEER.format(port=peer, stable=stable, canary=canary))
         ringway = write("ringway.yaml", RINGWAY.format(port=ours, stable=stable, canary=canary, telemetry=telemetry, admin=admin))
-        source = start(0, ["haproxy", "-db", "-f", origin], stable)
+        source = start_origin(write, stable, canary)
         figures = {workload: [] for workload in given.workloads}
         try:
             for _ in range(given.rounds):

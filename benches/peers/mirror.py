@@ -6,8 +6,8 @@ usage: mirror.py [--rounds 5] [--seconds 3] [--ringway target/release/ringway] [
 Needs what compare.py needs, and measures in the same way. Every request is copied (`percent: 100`); what came of the copies is
 printed, since copies that were dropped cost little: with fewer than nine in ten compared the figure says nothing.
 """
-import argparse, os, re, signal, statistics, sys, tempfile, urllib.request
-from compare import ORIGIN, WORKLOADS, free_ports, measure, start
+import re, signal, statistics, sys, tempfile, urllib.request
+from compare import arguments, free_ports, measure, start, start_origin, writer
 
 FILE = """
 listeners: [{{ address: "127.0.0.1:{port}" }}]
@@ -29,24 +29,13 @@ def results(telemetry):
 
 
 def main():
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--seconds", type=int, default=3)
-    options.add_argument("--ringway", default="target/release/ringway")
-    options.add_argument("workloads", nargs="*", default=["h1", "h1hdr"])
-    given = options.parse_args()
+    given = arguments(__doc__, ["h1", "h1hdr"])
     port, stable, canary, telemetry, admin = free_ports(5)
     with tempfile.TemporaryDirectory() as directory:
-        def write(name, text):
-            path = os.path.join(directory, name)
-            with open(path, "w") as out:
-                out.write(text)
-            return path
-        small, big = write("small", "x" * 1024), write("big", "x" * (1 << 20))
-        origin = write("origin.cfg", ORIGIN.format(stable=stable, canary=canary, small=small, big=big, bufsize=1200000))
+        write = writer(directory)
         file = FILE.format(port=port, stable=stable, canary=canary, telemetry=telemetry, admin=admin)
         files = {"without": write("without.yaml", file), "with": write("with.yaml", file + MIRROR)}
-        source = start(0, ["haproxy", "-db", "-f", origin], stable)
+        source = start_origin(write, stable, canary)
         figures, copies = {workload: [] for workload in given.workloads}, {}
         try:
             for _ in range(given.rounds):

@@ -5,6 +5,7 @@ use super::headers::{
     TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, X_RINGWAY_COHORT,
     X_RINGWAY_SERVICE, X_RINGWAY_VARIANT,
 };
+use crate::upstream::http1::push_field;
 
 /// The fields that a request gets from us, on top of those that it came with.
 ///
@@ -33,12 +34,7 @@ pub(super) struct Additions<'r> {
 impl Additions<'_> {
     /// Writes them as header lines of HTTP/1.1.
     pub(super) fn write_to(&self, lines: &mut Vec<u8>) {
-        self.for_each(|name, value| {
-            lines.extend_from_slice(name.as_str().as_bytes());
-            lines.extend_from_slice(b": ");
-            lines.extend_from_slice(value);
-            lines.extend_from_slice(b"\r\n");
-        });
+        self.for_each(|name, value| push_field(lines, name, value));
     }
 
     /// Puts them into a map.

@@ -66,6 +66,14 @@ fn keep_private(headers: &mut HeaderMap, fields: Fields) {
     }
 }
 
+/// True for an answer that a shared cache may keep: it must not carry one user's cookie to others.
+pub(super) fn is_shared(headers: &HeaderMap) -> bool {
+    headers.get_all(CACHE_CONTROL).iter().any(|line| {
+        let line = line.as_bytes().to_ascii_lowercase();
+        [&b"public"[..], b"s-maxage"].iter().any(|word| memchr::memmem::find(&line, word).is_some())
+    })
+}
+
 /// True for an answer that no shared cache keeps. `private="field"` is about that field alone.
 fn is_private(headers: &HeaderMap, fields: Fields) -> bool {
     if !fields.has(Fields::CACHE_CONTROL) {

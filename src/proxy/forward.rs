@@ -288,7 +288,7 @@ fn finish(
     cache::guard(&mut head.headers, answered.fields, decision);
     limit::tell(&mut head.headers, &decision.quotas);
     if let Some(cookie) = &decision.issued
-        && !is_shared(&head.headers)
+        && !cache::is_shared(&head.headers)
     {
         head.headers.append(header::SET_COOKIE, cookie.clone());
     }
@@ -419,14 +419,6 @@ fn issue(service: &Service, user: &UserKey<'_>, is_secure: bool) -> Option<Heade
 /// True when the client came by TLS, as far as a trusted proxy tells.
 fn is_secure(head: &request::Parts, peer_trusted: bool) -> bool {
     peer_trusted && head.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https")
-}
-
-/// True for an answer that a shared cache may keep: it must not carry one user's cookie to others.
-fn is_shared(lines: &header::HeaderMap) -> bool {
-    lines.get_all(header::CACHE_CONTROL).iter().any(|line| {
-        let line = line.as_bytes().to_ascii_lowercase();
-        [&b"public"[..], b"s-maxage"].iter().any(|word| memchr::memmem::find(&line, word).is_some())
-    })
 }
 
 fn is_grpc(lines: &header::HeaderMap) -> bool {

@@ -1,7 +1,8 @@
 //! From a decided request to the head of its answer: pick an endpoint, borrow a connection, send, wait.
 
 use http::header::{self, HeaderValue};
-use http::{Uri, Version, request};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Uri, Version, request};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -290,12 +291,22 @@ fn address_http2(
     if asked.takes_trailers {
         head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    head.headers.remove(header::HOST);
-    let authority = destination.authority.as_ref().map_or(&b"localhost"[..], HeaderValue::as_bytes);
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
-    head.uri = uri.map_err(|_| Refused::Target)?;
+    let uri = over_http2(&mut head.headers, destination.authority.as_ref(), target, scheme);
+    head.uri = uri.ok_or(Refused::Target)?;
     head.version = Version::HTTP_2;
     Ok(())
+}
+
+/// A target as HTTP/2 wants it: the host is a part of it, and no field (RFC 9113 §8.3.1).
+pub(super) fn over_http2(
+    headers: &mut HeaderMap,
+    authority: Option<&HeaderValue>,
+    target: PathAndQuery,
+    scheme: &str,
+) -> Option<Uri> {
+    headers.remove(header::HOST);
+    let authority = authority.map_or(&b"localhost"[..], HeaderValue::as_bytes);
+    Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build().ok()
 }
 
 /// Writes the target and the host of a request as HTTP/1.1 wants them.

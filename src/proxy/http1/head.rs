@@ -1,13 +1,15 @@
 //! From bytes to a request (RFC 9112 §2 to §6). Whatever can be read in two ways is refused, and its connection with it.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 use std::mem::MaybeUninit;
 
 use crate::proxy::arrived::Arrived;
 use crate::routing::snapshot::ListenerLimits;
 use crate::upstream::Fields;
-use crate::upstream::http1::{Chunk, Framing, Malformed, content_length, header_name, is_chunked, keeps_alive};
+use crate::upstream::http1::{
+    Chunk, Framing, HeadText, Malformed, content_length, header_name, is_chunked, keeps_alive,
+};
 
 /// What the head of a request says about its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,16 +137,11 @@ fn parse_in<'b>(
     if has_bare_feed(head, &request) || target.contains('#') {
         return Err(Garbled::Malformed);
     }
-    // one copy, of which every value is a part
-    let text = Bytes::copy_from_slice(head);
-    let part = |part: &[u8]| {
-        let at = (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize).min(bytes);
-        text.slice(at..at + part.len())
-    };
+    let text = HeadText::of(head);
     let parts = &mut arrived.head;
     parts.method = Method::from_bytes(request.method.unwrap_or_default().as_bytes()).map_err(|_| Garbled::Malformed)?;
     parts.version = if request.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    parts.uri = Uri::from_maybe_shared(part(target.as_bytes())).map_err(|_| Garbled::Malformed)?;
+    parts.uri = Uri::from_maybe_shared(text.part(target.as_bytes())).map_err(|_| Garbled::Malformed)?;
     parts.headers.clear();
     parts.headers.reserve(request.headers.len() + FIELDS_ADDED);
     arrived.fields = Fields::default();
@@ -154,7 +151,7 @@ fn parse_in<'b>(
         if known == Fields::CONNECTION && asks.note(field.value) {
             continue;
         }
-        let value = HeaderValue::from_maybe_shared(part(field.value)).map_err(|_| Garbled::Malformed)?;
+        let value = HeaderValue::from_maybe_shared(text.part(field.value)).map_err(|_| Garbled::Malformed)?;
         arrived.fields = arrived.fields.and(known);
         parts.headers.append(name, value);
     }

@@ -11,6 +11,7 @@ use super::compare::Seen;
 use super::comparer::Pair;
 use super::copied::{ANSWER_BYTES_MAX, Outgoing};
 use crate::proxy::headers::X_RINGWAY_VARIANT;
+use crate::proxy::send::over_http2;
 use crate::proxy::worker::{Shared, Worker};
 use crate::routing::forged::X_RINGWAY_MIRROR;
 use crate::routing::mirror::Mirror;
@@ -233,7 +234,7 @@ fn head(mirror: &Mirror, request: Outgoing, length: Option<usize>, is_http2: boo
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     let uri = if is_http2 {
-        over_http2(&mut headers, authority, target, mirror.upstream.spec().scheme())
+        over_http2(&mut headers, authority.as_ref(), target, mirror.upstream.spec().scheme())
     } else {
         Some(over_http1(&mut headers, authority, target))
     };
@@ -252,15 +253,4 @@ fn head(mirror: &Mirror, request: Outgoing, length: Option<usize>, is_http2: boo
 fn over_http1(headers: &mut HeaderMap, authority: Option<HeaderValue>, target: http::uri::PathAndQuery) -> Uri {
     headers.insert(header::HOST, authority.unwrap_or(HeaderValue::from_static("")));
     Uri::from(target)
-}
-
-fn over_http2(
-    headers: &mut HeaderMap,
-    authority: Option<HeaderValue>,
-    target: http::uri::PathAndQuery,
-    scheme: &str,
-) -> Option<Uri> {
-    headers.remove(header::HOST);
-    let authority = authority.as_ref().map_or(&b"localhost"[..], HeaderValue::as_bytes);
-    Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build().ok()
 }

@@ -1,11 +1,11 @@
 //! From bytes to an answer (RFC 9112 §4 to §6). Whatever can be read in two ways is refused, and its connection with it.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, response};
 use std::mem::MaybeUninit;
 
 use super::framing::{Chunk, Framing, HEAD_BYTES_MAX, Malformed, content_length, is_chunked};
-use super::{SpareMap, header_name};
+use super::{HeadText, SpareMap, header_name};
 use crate::upstream::Fields;
 
 /// The head of an answer that is complete, and how its body ends.
@@ -32,16 +32,13 @@ pub(super) fn take_head(read: &mut BytesMut, method: &Method) -> Result<Option<H
     };
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed)?;
     let version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    // one copy, of which every value is a part
-    let text = Bytes::copy_from_slice(&read[..length]);
-    let start = read.as_ptr() as usize;
+    let text = HeadText::of(&read[..length]);
     let mut headers = SpareMap::take();
     headers.reserve(answer.headers.len() + 2);
     let mut found = Fields::default();
     for field in answer.headers.iter() {
         let (name, known) = header_name(field.name.as_bytes())?;
-        let at = (field.value.as_ptr() as usize).wrapping_sub(start).min(length);
-        let value = HeaderValue::from_maybe_shared(text.slice(at..at + field.value.len())).map_err(|_| Malformed)?;
+        let value = HeaderValue::from_maybe_shared(text.part(field.value)).map_err(|_| Malformed)?;
         found = found.and(known);
         headers.append(name, value);
     }

@@ -11,6 +11,7 @@ mod names;
 mod pending;
 mod scratch;
 mod spare;
+mod text;
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, request, response};
@@ -27,9 +28,10 @@ use decode::Head;
 pub(crate) use decode::keeps_alive;
 pub(crate) use framing::{Chunk, Framing, Malformed, Piece, content_length, is_chunked};
 pub(crate) use names::header_name;
-pub(crate) use pending::{BodyForm, Pending, push_fields};
+pub(crate) use pending::{BodyForm, Pending, push_field, push_fields};
 pub(crate) use scratch::ReadSize;
 pub(crate) use spare::SpareMap;
+pub(crate) use text::HeadText;
 
 /// A connection, and how far its exchange is.
 pub(super) struct Http1 {

@@ -1,7 +1,7 @@
 //! What waits to be written on an HTTP/1.1 connection, in either direction (RFC 9112 §7).
 
 use bytes::{Buf, Bytes};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -141,11 +141,16 @@ impl Pending {
 /// Writes header or trailer fields, a line each.
 pub(crate) fn push_fields(to: &mut Vec<u8>, fields: &HeaderMap) {
     for (name, value) in fields {
-        to.extend_from_slice(name.as_str().as_bytes());
-        to.extend_from_slice(b": ");
-        to.extend_from_slice(value.as_bytes());
-        to.extend_from_slice(b"\r\n");
+        push_field(to, name, value.as_bytes());
     }
+}
+
+/// Writes one field as a line.
+pub(crate) fn push_field(to: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    to.extend_from_slice(name.as_str().as_bytes());
+    to.extend_from_slice(b": ");
+    to.extend_from_slice(value);
+    to.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
