@@ -20,7 +20,7 @@ pub use logs::{LOG_VARIABLE, LogFormat};
 pub use run::run;
 pub use upgrade::Takeover;
 
-use crate::config::ConfigErrors;
+use crate::config::{ConfigErrors, schema};
 use crate::control::journal::store::StoreError;
 use crate::control::reload::{bound_address, load_files, reason};
 use crate::control::{self, CONTROL_GROUPS, Memory};
@@ -30,7 +30,7 @@ use crate::control::{
 };
 use crate::proxy::{Comparer, Shared, ViaName};
 use crate::routing::{Prepared, Snapshot, prepare, unix_seconds};
-use crate::telemetry::access_log::{AccessLog, Target};
+use crate::telemetry::access_log::{AccessLog, Format, Target};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::windows::{WindowStats, Windows};
@@ -145,7 +145,7 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     // 3. the workers, without work
     snapshot.put_in_force();
     let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-    let log = telemetry.access_log.map(|log| start_log(&log.path)).transpose()?;
+    let log = telemetry.access_log.map(|log| start_log(&log)).transpose()?;
     let counters = log.as_ref().map(AccessLog::counters);
     let health = Health::new();
     let shared = Arc::new(Shared {
@@ -343,8 +343,15 @@ impl Control {
     }
 }
 
-fn start_log(path: &str) -> Result<AccessLog, StartError> {
-    AccessLog::start(Target::of(path)).map_err(|error| StartError::AccessLog { path: path.to_owned(), error })
+fn start_log(log: &schema::AccessLog) -> Result<AccessLog, StartError> {
+    let format = match log.format {
+        schema::LogFormat::Ringway => Format::Ringway,
+        schema::LogFormat::Ecs => Format::Ecs,
+        schema::LogFormat::Envoy => Format::Envoy,
+        schema::LogFormat::Combined => Format::Combined,
+    };
+    let path = &log.path;
+    AccessLog::start(Target::of(path), format).map_err(|error| StartError::AccessLog { path: path.clone(), error })
 }
 
 fn bind_listeners(

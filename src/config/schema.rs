@@ -160,7 +160,7 @@ pub struct Admin {
 pub struct Telemetry {
     /// IP address and port of `/metrics`, `/livez`, `/readyz` and `/startupz`. Default `127.0.0.1:9902`.
     pub address: Option<SocketAddr>,
-    /// One JSON line for each request. Default: none.
+    /// One line for each request. Default: none.
     pub access_log: Option<AccessLog>,
     /// The most series that `/metrics` exposes; what is beyond is folded into `__other__`. Default 10000.
     pub max_series: Option<u32>,
@@ -172,6 +172,24 @@ pub struct Telemetry {
 pub struct AccessLog {
     /// `stdout`, `stderr`, or a file that is appended to.
     pub path: String,
+    /// The shape of a line. Default: `ringway`.
+    #[serde(default)]
+    pub format: LogFormat,
+}
+
+/// The shape of a line of the access log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum LogFormat {
+    /// JSON with all there is.
+    #[default]
+    Ringway,
+    /// JSON by the Elastic Common Schema.
+    Ecs,
+    /// Envoy's default text format, which has no place for cohort and variant.
+    Envoy,
+    /// The combined log format of web servers, which has none either.
+    Combined,
 }
 
 /// Where the place of a client comes from.

@@ -1,3 +1,4 @@
+use super::formats::{Format, push_combined, push_ecs, push_envoy};
 use super::json::{push_number, push_string};
 use crate::model::Reason;
 use std::io::Write;
@@ -63,12 +64,13 @@ pub struct Entry<'a> {
 /// Formats lines. Keeps the text of the current second, which most lines share.
 #[derive(Debug, Default)]
 pub struct LineFormat {
+    format: Format,
     second: u64,
     text: Vec<u8>,
 }
 
 /// The most bytes of a name from the file.
-const NAME_MAX: usize = 255;
+pub(super) const NAME_MAX: usize = 255;
 
 impl Entry<'_> {
     /// Bytes that a usual line takes.
@@ -108,81 +110,108 @@ impl Default for Entry<'_> {
 }
 
 impl LineFormat {
-    /// Appends the entry as one JSON object and a newline.
-    pub fn write(&mut self, entry: &Entry<'_>, to: &mut Vec<u8>) {
-        self.time(entry.unix_ms, to);
-        text(to, b",\"listener\":", entry.listener.as_bytes(), NAME_MAX);
-        if let Some(client) = entry.client {
-            to.extend_from_slice(b",\"client\":\"");
-            push_address(to, client);
-            to.push(b'"');
-        }
-        text(to, b",\"method\":", entry.method.as_bytes(), 32);
-        text(to, b",\"host\":", entry.host, 255);
-        text(to, b",\"path\":", without_query(entry.path), 1024);
-        text(to, b",\"route\":", entry.route.as_bytes(), NAME_MAX);
-        text(to, b",\"service\":", entry.service.as_bytes(), NAME_MAX);
-        text(to, b",\"cohort\":", entry.cohort.as_bytes(), NAME_MAX);
-        text(to, b",\"variant\":", entry.variant.as_bytes(), NAME_MAX);
-        text(to, b",\"reason\":", entry.reason.map_or("", Reason::as_str).as_bytes(), NAME_MAX);
-        if let Some(bucket) = entry.bucket {
-            number(to, b",\"bucket\":", u64::from(bucket));
-        }
-        text(to, b",\"rev\":", entry.rev.as_bytes(), NAME_MAX);
-        number(to, b",\"status\":", u64::from(entry.status));
-        text(to, b",\"flags\":", entry.flags.as_bytes(), 32);
-        number(to, b",\"duration_us\":", entry.duration_us);
-        if let Some(upstream_us) = entry.upstream_us {
-            number(to, b",\"upstream_us\":", upstream_us);
-        }
-        if entry.attempts > 1 {
-            number(to, b",\"attempts\":", u64::from(entry.attempts));
-        }
-        number(to, b",\"bytes_in\":", entry.bytes_in);
-        number(to, b",\"bytes_out\":", entry.bytes_out);
-        text(to, b",\"protocol\":", entry.protocol.as_bytes(), 16);
-        text(to, b",\"request_id\":", entry.request_id, 128);
-        text(to, b",\"trace_id\":", entry.trace_id, 32);
-        text(to, b",\"endpoint\":", entry.endpoint.as_bytes(), NAME_MAX);
-        text(to, b",\"user_agent\":", entry.user_agent, 256);
-        to.extend_from_slice(b"}\n");
+    /// Lines of this shape.
+    pub fn new(format: Format) -> LineFormat {
+        LineFormat { format, ..LineFormat::default() }
     }
 
-    /// Opens the object with the time of RFC 3339, in UTC with milliseconds.
+    /// Appends the entry and a newline.
+    pub fn write(&mut self, entry: &Entry<'_>, to: &mut Vec<u8>) {
+        if self.format == Format::Combined {
+            match entry.client {
+                Some(client) => push_address(to, client),
+                None => to.push(b'-'),
+            }
+        }
+        self.time(entry.unix_ms, to);
+        match self.format {
+            Format::Ringway => push_ringway(entry, to),
+            Format::Ecs => push_ecs(entry, to),
+            Format::Envoy => push_envoy(entry, to),
+            Format::Combined => push_combined(entry, to),
+        }
+    }
+
+    /// Begins the line with the time, in UTC, with milliseconds where the shape has them.
     fn time(&mut self, unix_ms: u64, to: &mut Vec<u8>) {
         let second = unix_ms / 1_000;
         if self.text.is_empty() || second != self.second {
+            let (begin, form) = self.format.opening();
             self.second = second;
             self.text.clear();
-            self.text.extend_from_slice(b"{\"ts\":\"");
-            push_second(&mut self.text, second);
-            self.text.push(b'.');
+            self.text.extend_from_slice(begin.as_bytes());
+            push_second(&mut self.text, second, form);
         }
         to.extend_from_slice(&self.text);
         let ms = (unix_ms % 1_000) as u32;
         let digit = |of: u32| b'0' + (of % 10) as u8;
-        to.extend_from_slice(&[digit(ms / 100), digit(ms / 10), digit(ms), b'Z', b'"']);
+        match self.format {
+            Format::Combined => {}
+            Format::Envoy => to.extend_from_slice(&[b'.', digit(ms / 100), digit(ms / 10), digit(ms), b'Z']),
+            Format::Ringway | Format::Ecs => {
+                to.extend_from_slice(&[b'.', digit(ms / 100), digit(ms / 10), digit(ms), b'Z', b'"']);
+            }
+        }
     }
 }
 
-fn text(to: &mut Vec<u8>, key: &[u8], value: &[u8], max: usize) {
+/// The rest of a line of [`Format::Ringway`], after its time.
+fn push_ringway(entry: &Entry<'_>, to: &mut Vec<u8>) {
+    text(to, b",\"listener\":", entry.listener.as_bytes(), NAME_MAX);
+    if let Some(client) = entry.client {
+        to.extend_from_slice(b",\"client\":\"");
+        push_address(to, client);
+        to.push(b'"');
+    }
+    text(to, b",\"method\":", entry.method.as_bytes(), 32);
+    text(to, b",\"host\":", entry.host, 255);
+    text(to, b",\"path\":", without_query(entry.path), 1024);
+    text(to, b",\"route\":", entry.route.as_bytes(), NAME_MAX);
+    text(to, b",\"service\":", entry.service.as_bytes(), NAME_MAX);
+    text(to, b",\"cohort\":", entry.cohort.as_bytes(), NAME_MAX);
+    text(to, b",\"variant\":", entry.variant.as_bytes(), NAME_MAX);
+    text(to, b",\"reason\":", entry.reason.map_or("", Reason::as_str).as_bytes(), NAME_MAX);
+    if let Some(bucket) = entry.bucket {
+        number(to, b",\"bucket\":", u64::from(bucket));
+    }
+    text(to, b",\"rev\":", entry.rev.as_bytes(), NAME_MAX);
+    number(to, b",\"status\":", u64::from(entry.status));
+    text(to, b",\"flags\":", entry.flags.as_bytes(), 32);
+    number(to, b",\"duration_us\":", entry.duration_us);
+    if let Some(upstream_us) = entry.upstream_us {
+        number(to, b",\"upstream_us\":", upstream_us);
+    }
+    if entry.attempts > 1 {
+        number(to, b",\"attempts\":", u64::from(entry.attempts));
+    }
+    number(to, b",\"bytes_in\":", entry.bytes_in);
+    number(to, b",\"bytes_out\":", entry.bytes_out);
+    text(to, b",\"protocol\":", entry.protocol.as_bytes(), 16);
+    text(to, b",\"request_id\":", entry.request_id, 128);
+    text(to, b",\"trace_id\":", entry.trace_id, 32);
+    text(to, b",\"endpoint\":", entry.endpoint.as_bytes(), NAME_MAX);
+    text(to, b",\"user_agent\":", entry.user_agent, 256);
+    to.extend_from_slice(b"}\n");
+}
+
+pub(super) fn text(to: &mut Vec<u8>, key: &[u8], value: &[u8], max: usize) {
     if !value.is_empty() {
         to.extend_from_slice(key);
         push_string(to, value, max);
     }
 }
 
-fn number(to: &mut Vec<u8>, key: &[u8], value: u64) {
+pub(super) fn number(to: &mut Vec<u8>, key: &[u8], value: u64) {
     to.extend_from_slice(key);
     push_number(to, value);
 }
 
-fn without_query(path: &str) -> &[u8] {
+pub(super) fn without_query(path: &str) -> &[u8] {
     let path = path.as_bytes();
     &path[..memchr::memchr2(b'?', b'#', path).unwrap_or(path.len())]
 }
 
-fn push_address(to: &mut Vec<u8>, address: IpAddr) {
+pub(super) fn push_address(to: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(address) => {
             for (at, octet) in address.octets().into_iter().enumerate() {
@@ -197,16 +226,13 @@ fn push_address(to: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
-/// `2026-11-21T08:26:00`; years beyond 9999 are shown as the last second of 9999, the limit of RFC 3339.
-fn push_second(to: &mut Vec<u8>, second: u64) {
+/// A second by a form of `strftime`, such as `2026-11-21T08:26:00`; years beyond 9999 are shown as the last second of 9999, the limit of RFC 3339.
+fn push_second(to: &mut Vec<u8>, second: u64, form: &str) {
     const LAST: i64 = 253_402_207_200;
     let second = i64::try_from(second).unwrap_or(LAST).min(LAST);
     let time = jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    let time = time.to_zoned(jiff::tz::TimeZone::UTC).datetime();
-    let (year, month, day) = (time.year(), time.month(), time.day());
-    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
     // Writing to a vector cannot fail.
-    drop(write!(to, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"));
+    drop(write!(to, "{}", time.to_zoned(jiff::tz::TimeZone::UTC).strftime(form)));
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The access log: one JSON object a line, one line a request.
+//! The access log: one line a request, as JSON or in the shape of another program's log.
 //!
 //! ```text
 //! worker: LogShard::write → its buffer ─ 16 KiB or a flush tick → bounded channel → writer thread → file
@@ -8,10 +8,12 @@
 //! cookies, query strings and user keys have no field here, so they cannot appear.
 
 mod entry;
+mod formats;
 mod json;
 mod target;
 
 pub use entry::{Entry, LineFormat};
+pub use formats::Format;
 pub use target::Target;
 
 use std::cell::RefCell;
@@ -31,6 +33,7 @@ const BLOCKS_WAITING_MAX: usize = 256;
 /// A running access log. When it and all its shards are dropped, the writer thread writes the rest and ends.
 #[derive(Debug)]
 pub struct AccessLog {
+    format: Format,
     blocks: BlockSender,
     counters: LogCounters,
     writer: Option<thread::JoinHandle<()>>,
@@ -53,7 +56,7 @@ pub struct LogShard {
     buffer: RefCell<Buffer>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Buffer {
     format: LineFormat,
     block: Block,
@@ -68,19 +71,19 @@ struct Block {
 
 impl AccessLog {
     /// Opens the target and starts the writer thread. Fails when a file cannot be opened.
-    pub fn start(target: Target) -> io::Result<AccessLog> {
+    pub fn start(target: Target, format: Format) -> io::Result<AccessLog> {
         let sink = Sink::open(target)?;
         let counters = LogCounters::default();
         let (blocks, waiting) = sync_channel(BLOCKS_WAITING_MAX);
         let of_writer = counters.clone();
         let writer =
             thread::Builder::new().name("access-log".into()).spawn(move || write_all(&waiting, sink, &of_writer))?;
-        Ok(AccessLog { blocks, counters, writer: Some(writer) })
+        Ok(AccessLog { format, blocks, counters, writer: Some(writer) })
     }
 
     /// A worker's end.
     pub fn shard(&self) -> LogShard {
-        LogShard::new(self.blocks.clone(), self.counters.clone())
+        LogShard::new(self.format, self.blocks.clone(), self.counters.clone())
     }
 
     /// How many lines were lost.
@@ -112,8 +115,9 @@ impl LogCounters {
 }
 
 impl LogShard {
-    fn new(blocks: BlockSender, counters: LogCounters) -> LogShard {
-        LogShard { blocks, counters, buffer: RefCell::default() }
+    fn new(format: Format, blocks: BlockSender, counters: LogCounters) -> LogShard {
+        let buffer = Buffer { format: LineFormat::new(format), block: Block::default() };
+        LogShard { blocks, counters, buffer: RefCell::new(buffer) }
     }
 
     /// Adds a line. Never blocks.
@@ -184,7 +188,7 @@ mod tests {
     fn lines_of_all_workers_reach_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
-        let log = AccessLog::start(Target::File(path.clone())).unwrap();
+        let log = AccessLog::start(Target::File(path.clone()), Format::Ringway).unwrap();
         thread::scope(|scope| {
             for _ in 0..2 {
                 let shard = log.shard();
@@ -204,7 +208,7 @@ mod tests {
     fn when_the_writer_is_behind_lines_are_dropped_and_counted() {
         let (blocks, waiting) = sync_channel(1);
         let counters = LogCounters::default();
-        let shard = LogShard::new(blocks, counters.clone());
+        let shard = LogShard::new(Format::Ringway, blocks, counters.clone());
         for _ in 0..3 {
             shard.write(&Entry::default());
             shard.flush_tick();
@@ -225,7 +229,7 @@ mod tests {
     fn the_log_ends_with_shards_alive_and_writes_what_it_has() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
-        let log = AccessLog::start(Target::File(path.clone())).unwrap();
+        let log = AccessLog::start(Target::File(path.clone()), Format::Ringway).unwrap();
         let (shard, counters) = (log.shard(), log.counters());
         shard.write(&Entry::default());
         shard.flush_tick();
@@ -238,7 +242,7 @@ mod tests {
     #[test]
     fn a_full_buffer_is_handed_over_without_a_tick() {
         let (blocks, waiting) = sync_channel(1);
-        let shard = LogShard::new(blocks, LogCounters::default());
+        let shard = LogShard::new(Format::Ringway, blocks, LogCounters::default());
         while waiting.try_recv().is_err() {
             shard.write(&Entry { path: "/some/path", ..Entry::default() });
         }
@@ -262,7 +266,7 @@ mod tests {
         if !full.exists() {
             return;
         }
-        let log = AccessLog::start(Target::File(full.to_owned())).unwrap();
+        let log = AccessLog::start(Target::File(full.to_owned()), Format::Ringway).unwrap();
         let shard = log.shard();
         shard.write(&Entry::default());
         shard.write(&Entry::default());
@@ -275,6 +279,6 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_opened_is_an_error_at_the_start() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(AccessLog::start(Target::File(folder.path().join("missing/access.log"))).is_err());
+        assert!(AccessLog::start(Target::File(folder.path().join("missing/access.log")), Format::Ringway).is_err());
     }
 }
