@@ -8,6 +8,7 @@
 //! `guard`. It runs on the control thread, apart from the workers.
 
 mod api;
+mod dashboard;
 mod guard;
 mod mirror;
 mod problem;
@@ -43,7 +44,7 @@ const HEADERS_MAX: usize = 64;
 /// Serves the door until it is to be closed; who is being answered then has a second for it.
 pub async fn serve(door: Door, handle: Handle, close: impl Future<Output = ()>) {
     tokio::pin!(close);
-    let router = guard::guarded(api::router(handle), door.hosts());
+    let router = guard::guarded(api::router(handle).merge(dashboard::router()), door.hosts());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
