@@ -52,11 +52,16 @@ const placeholder = (title, have, requests) => h("figure", { class: "plot empty"
 
 /** The share of requests in each bucket of latency, both variants over one another, on a logarithmic axis. */
 function spread(service, cohort, data, roles) {
-  const edges = [...new Set(data.variants.flatMap((of) => (of.histogram ?? []).map((bucket) => bucket.leMs)))].filter(Number.isFinite).sort((a, b) => a - b);
+  // buckets that hold next to nothing would make the axis long and the plot thin
+  const filled = (of) => { const least = of.n * 2e-4; return (of.histogram ?? []).filter((bucket) => bucket.count > least); };
+  const within = data.variants.flatMap(filled).map((bucket) => bucket.leMs).filter(Number.isFinite);
+  const [shortest, longest] = [Math.min(...within), Math.max(...within)];
+  const edges = [...new Set(data.variants.flatMap((of) => (of.histogram ?? []).map((bucket) => bucket.leMs)))].filter((edge) => edge >= shortest && edge <= longest).sort((a, b) => a - b);
   const lines = data.variants.map((of) => {
     const counts = new Map((of.histogram ?? []).map((bucket) => [bucket.leMs, bucket.count]));
     const all = [...counts.values()].reduce((sum, value) => sum + value, 0) || 1;
-    return { name: of.name, look: look(of.name, roles), values: edges.map((edge) => (counts.get(edge) ?? 0) / all) };
+    const quantile = (q) => ms(of.quantiles?.find((one) => one.q === q)?.ms);
+    return { name: of.name, look: look(of.name, roles), label: `p50 ${quantile(0.5)}, p99 ${quantile(0.99)}`, values: edges.map((edge) => (counts.get(edge) ?? 0) / all) };
   });
   const ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000].filter((at) => at >= edges[0] && at <= edges[edges.length - 1]);
   return plot({ id: `${service}-${cohort}-spread`, title: "Latency, overlaid", xs: edges, lines, axis: "latency_ms", isLog: true, format: (value) => percent(value, 1), formatX: ms, ticksX: ticks.length > 7 ? ticks.filter((_, at) => at % 2 === 0) : ticks, note: "share of the requests up to this latency, above the bucket before" });
@@ -69,7 +74,7 @@ function quantiles(service, cohort, data) {
   const name = (at) => `p${Math.round((list[at]?.q ?? 0) * 1000) / 10}`;
   return plot({
     id: `${service}-${cohort}-quantiles`, title: "Difference by quantile", axis: "quantile", xs, zero: true,
-    lines: [{ name: "canary − stable", look: "canary", values: list.map((of) => of.ms), low: list.map((of) => of.low), high: list.map((of) => of.high) }],
+    lines: [{ name: "canary − stable", look: "canary", label: `p99 ${msDifference(list.find((of) => of.q === 0.99)?.ms)}`, values: list.map((of) => of.ms), low: list.map((of) => of.low), high: list.map((of) => of.high) }],
     format: msDifference, formatX: name, ticksX: xs.filter((at) => list.length <= 9 || at % Math.ceil(list.length / 8) === 0),
     note: "with its 95 % band; above zero the canary is slower",
   });

@@ -12,7 +12,7 @@ import { ENDPOINTS, clock, count, ms, percent, points } from "./words.js";
 
 /** Tapped requests that are kept. */
 const TAPPED_MAX = 2000;
-const SHOWN_MAX = 100;
+const SHOWN_MAX = 25;
 
 const tap = { source: null, address: "", requests: [], dropped: 0, failure: null, isPaused: false };
 

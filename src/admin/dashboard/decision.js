@@ -16,7 +16,7 @@ export function decisionPanel(rollout, roles) {
     h("p", { class: "verdict bad" }, h("b", null, `✖ ${clock(decision.unixMs)} `), decision.sentence),
     h("dl", { class: "facts" },
       fact("cohort", decision.cohort ?? "all"), fact("gate", decision.gate ?? "–"),
-      Object.entries(decision.numbers ?? {}).map(([name, value]) => fact(name, text(value)))),
+      Object.entries(decision.numbers ?? {}).map(([name, value]) => fact(name.replaceAll(/([a-z])([A-Z])/g, "$1 $2").toLowerCase(), text(value)))),
     chart(rollout, roles),
     h("h3", null, `Requests that failed (${decision.samples?.length ?? 0} samples)`),
     table(["at", right("status"), "path", "variant", "cohort", right("took"), "trace"], (decision.samples ?? []).map((sample, at) => h("tr", { key: at },

@@ -113,7 +113,7 @@ function set(element, name, value, old) {
     for (const [property, text] of Object.entries(value ?? {})) {
       if (old?.[property] !== text) element.style.setProperty(property, String(text));
     }
-  } else if (PROPERTIES.has(name)) {
+  } else if (PROPERTIES.has(name) && element.localName !== "option") {
     if (element[name] !== (value ?? (name === "value" ? "" : false))) element[name] = value ?? (name === "value" ? "" : false);
   } else if (value === old) {
     return;

@@ -42,13 +42,12 @@ export function plot({ id, title, note, xs, lines, format, formatX, axis = "time
   const summary = `${title}: ${lines.map((line) => `${line.name} ${format(line.values[place])}`).join(", ")}`;
   return h("figure", { class: `plot${dim ? " dim" : ""}`, key: id },
     h("figcaption", null,
-      h("span", { class: "plot-title" }, title),
+      h("span", { class: "plot-title" }, title), menu(id, title, xs, lines, axis),
       h("span", { class: "legend" },
-        lines.map((line) => h("span", { class: `key ${line.look}` },
+        lines.map((line) => h("span", { class: `key ${line.look}`, key: line.name },
           h("svg", { width: 18, height: 8, "aria-hidden": "true" }, h("path", { d: "M0 4H18", class: `line ${line.look}` })),
-          line.name, " ", h("b", null, format(line.values[place])))),
-        nearest === null ? null : h("span", { class: "muted" }, formatX(xs[nearest]))),
-      menu(id, title, xs, lines, axis)),
+          line.name, " ", h("b", null, nearest === null && line.label !== undefined ? line.label : format(line.values[place])))),
+        nearest === null ? null : h("span", { class: "muted" }, formatX(xs[nearest])))),
     h("svg", {
       class: "chart", role: "img", tabindex: 0, "aria-label": `${summary}. Arrow keys move along the plot.`,
       viewBox: `0 0 ${width} ${height}`, height, "data-plot": id,
@@ -62,7 +61,7 @@ export function plot({ id, title, note, xs, lines, format, formatX, axis = "time
         h("path", { class: "grid", d: `M${PAD.left} ${r(y(value))}H${width - PAD.right}` }),
         h("text", { class: "axis end", x: PAD.left - 6, y: r(y(value)) + 4, "text-anchor": "end" }, format(value)))),
       (ticksX ?? timeTicks(first, last, inner.width)).map((value) =>
-        h("text", { class: "axis", key: `x${value}`, x: r(x(value)), y: height - 5, "text-anchor": "middle" }, formatX(value, true))),
+        h("text", { class: "axis", key: `x${value}`, x: r(x(value)), y: height - 5, "text-anchor": x(value) > width - 28 ? "end" : "middle" }, formatX(value, true))),
       zero ? h("path", { class: "zero", d: `M${PAD.left} ${r(y(0))}H${width - PAD.right}` }) : null,
       marks.filter((mark) => mark.x >= first && mark.x <= last).map((mark, index) => h("g", { key: `m${index}`, class: `mark ${mark.kind ?? ""}` },
         h("title", null, mark.text),
@@ -82,10 +81,10 @@ export function plot({ id, title, note, xs, lines, format, formatX, axis = "time
 }
 
 /** A plot of shares and latencies over time of the variants of a `ringway.series/v1`. */
-export function overTime({ series, values, ...rest }) {
+export function overTime({ series, values, only, ...rest }) {
   const count = series.variants[0]?.requests?.length ?? 0;
   const xs = Array.from({ length: count }, (_, at) => (series.fromUnixSeconds + (at + 1) * series.stepSeconds) * 1000);
-  const lines = series.variants.map((variant) => ({ name: variant.name, look: look(variant.name, rest.roles), values: values(variant) }));
+  const lines = series.variants.filter((variant) => !only || only(variant)).map((variant) => ({ name: variant.name, look: look(variant.name, rest.roles), values: values(variant) }));
   const marks = (series.marks ?? []).map((mark) => ({ x: mark.unixMs, text: `${clock(mark.unixMs)} ${mark.text}`, kind: mark.kind, symbol: SYMBOLS[mark.kind] }));
   return plot({ xs, lines: rest.extra ? [...lines, ...rest.extra] : lines, marks, formatX: timeText, ...rest });
 }
@@ -113,8 +112,8 @@ export function interval({ value, low, high, limit, label, verdict }) {
   const all = [value, low, high, 0, limit].filter(Number.isFinite);
   const [least, most] = [Math.min(...all), Math.max(...all)];
   const room = (most - least) * 0.1 || 1;
-  const x = (at) => r(4 + ((at - least + room) / (most - least + 2 * room)) * 152);
-  return h("svg", { class: `interval ${verdict ?? ""}`, viewBox: "0 0 160 22", width: 160, height: 22, role: "img", "aria-label": label },
+  const x = (at) => r(4 + ((at - least + room) / (most - least + 2 * room)) * 112);
+  return h("svg", { class: `interval ${verdict ?? ""}`, viewBox: "0 0 120 22", width: 120, height: 22, role: "img", "aria-label": label },
     h("title", null, label),
     h("path", { class: "zero", d: `M${x(0)} 2V20` }),
     Number.isFinite(limit) ? h("path", { class: "limit-line", d: `M${x(limit)} 1V21` }) : null,

@@ -106,7 +106,7 @@ function grid(series, at, service, cohort, roles, rollout, answer) {
     overTime({ ...common, id: id("p99"), title: "Latency p99", format: ms, values: (variant) => variant.p99 }),
     overTime({ ...common, id: id("p95"), title: "Latency p95", format: ms, values: (variant) => variant.p95 }),
     overTime({ ...common, id: id("p50"), title: "Latency p50", format: ms, values: (variant) => variant.p50 }),
-    overTime({ ...common, id: id("share"), title: "Share, asked and actual", format: (value) => percent(value, 1), values: (variant) => variant.share, extra: asked, top: 0.02 }));
+    overTime({ ...common, id: id("share"), title: "Share, asked and actual", format: (value) => percent(value, 1), values: (variant) => variant.share, extra: asked, top: 0.02, only: asked.length > 0 ? (variant) => look(variant.name, roles) === "canary" : undefined }));
 }
 
 const words = (seconds) => (seconds < 60 ? `${Math.round(seconds)} s` : span(seconds));
@@ -141,16 +141,20 @@ function gates(rollout) {
       const kind = VERDICTS[gate.verdict]?.[2] ?? "warn";
       return h("li", { key: `${gate.cohort}/${gate.name}`, class: kind },
         h("div", { class: "gate-head" }, h("b", null, gate.name), gate.cohort ? h("span", { class: "muted" }, ` ${gate.cohort}`) : null, verdict(gate.verdict)),
-        gate.stable && gate.canary ? h("div", { class: "gate-sides num" },
+        gate.slow ? h("p", { class: "note" }, `slower than ${ms(gate.slow.limitMs)} (p${Math.round((gate.slow.quantile ?? 0) * 1000) / 10} of ${rollout.from ?? "stable"}: ${ms(gate.slow.stableMs)})`) : null,
+        gate.stable?.of > 0 && gate.canary ? h("div", { class: "gate-sides num" },
           h("span", { class: "key stable" }, rollout.from ?? "stable", " ", h("b", null, inUnit(gate.stable.rate, gate.unit)), h("span", { class: "muted" }, ` of ${count(gate.stable.of)}`)),
           h("span", { class: "key canary" }, rollout.to ?? "canary", " ", h("b", null, inUnit(gate.canary.rate, gate.unit)), h("span", { class: "muted" }, ` of ${count(gate.canary.of)}`))) : null,
         band ? h("div", { class: "gate-difference num" },
           interval({ ...band, limit: gate.limit, verdict: kind, label: `difference ${differenceInUnit(band.value, gate.unit)}, band ${differenceInUnit(band.low, gate.unit)} to ${differenceInUnit(band.high, gate.unit)}${Number.isFinite(gate.limit) ? `, limit ${differenceInUnit(gate.limit, gate.unit)}` : ""}` }),
-          h("span", null, differenceInUnit(band.value, gate.unit), h("span", { class: "muted" }, ` [${differenceInUnit(band.low, gate.unit)}, ${differenceInUnit(band.high, gate.unit)}]`))) : null,
+          h("span", null, differenceInUnit(band.value, gate.unit), h("span", { class: "muted" }, ` [${bare(band.low, gate.unit)}, ${bare(band.high, gate.unit)}]`))) : null,
         h("div", { class: "gate-evidence" }, h("span", { class: "muted" }, "evidence of harm "), meter(gate.evidence, gate.needed, kind)),
         gate.text ? h("p", { class: "note" }, gate.text) : null);
     })));
 }
+
+/** A difference whose unit stands next to it already. */
+const bare = (value, unit) => differenceInUnit(value, unit).replace(/ (pp|ms|s)$/, "");
 
 function cohorts(rollout, roles) {
   const rows = (rollout.cohorts ?? []).map((cohort) => h("tr", { key: cohort.name },
