@@ -25,7 +25,7 @@ use crate::control::journal::store::StoreError;
 use crate::control::reload::{bound_address, load_files, reason};
 use crate::control::{self, CONTROL_GROUPS, Memory};
 use crate::control::{
-    AdminAddress, Cause, Common, DataPlane, Digests, Ended, Handle, InForce, Patience, ReloadResult, Requests,
+    AdminAddress, Cause, Common, DataPlane, Digests, Drill, Ended, Handle, InForce, Patience, ReloadResult, Requests,
     Rollouts, State,
 };
 use crate::proxy::{Comparer, Shared, ViaName};
@@ -64,6 +64,8 @@ pub struct Options {
     pub takeover: Takeover,
     /// Where control groups are, whose limit of memory is guarded.
     pub control_groups: PathBuf,
+    /// How the new version can be broken on purpose: for the demo.
+    pub drill: Option<Arc<Drill>>,
 }
 
 /// A process that serves. Dropping it drains in the background; [`Running::wait`] waits for the end.
@@ -180,7 +182,7 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     };
 
     // 6. the control thread, which opens the listeners once names are known
-    let requests = Requests::new(common.clone(), &registry);
+    let requests = Requests::new(common.clone(), &registry).with_drill(options.drill.clone());
     let handle = requests.handle();
     let mut state = State::new(common, Box::new(plane), files, fingerprint).with_rollouts(rollouts);
     state.guard(Memory::of_this_process(&options.control_groups));
@@ -201,6 +203,7 @@ impl Options {
             log_format: None,
             takeover: Takeover::No,
             control_groups: CONTROL_GROUPS.into(),
+            drill: None,
         }
     }
 }

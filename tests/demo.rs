@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 impl Demo {
     fn start() -> Demo {
         let dir = tempfile::tempdir().unwrap();
-        let mut child = ringway(&dir, &["demo", "--port", "0", "--for", "60s"])
+        let mut child = ringway(&dir, &["demo", "--port", "0", "--for", "180s"])
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
@@ -105,33 +105,62 @@ fn share(line: &str, of: &str) -> Option<f64> {
 fn an_edit_moves_users_and_a_broken_one_moves_nobody() {
     let mut demo = Demo::start();
     let url = demo.line("the address", PATIENCE, |line| line.starts_with("  open"));
-    let all = ["staff", "beta", "asia", "everyone"].map(|cohort| format!("{cohort} canary"));
-    let line = demo.line("traffic in all cohorts", PATIENCE, |line| all.iter().all(|of| share(line, of).is_some()));
-    assert_eq!(share(&line, "staff canary"), Some(100.0));
+    demo.line("the first ring", PATIENCE, |line| line == "  release-v42: staff 100 %");
+    demo.line("its traffic", PATIENCE, |line| share(line, "staff canary") == Some(100.0));
     let answer = ask(&url, "x-employee: 1");
     assert!(answer.contains("x-ringway-variant: canary") && answer.contains("\"version\": \"v42\""), "{answer}");
 
-    demo.edit(&[("weight: 95,", "weight: 50,"), ("weight: 5,", "weight: 50,")]);
+    demo.edit(&[("weight: 100,", "weight: 50,"), ("weight: 0,", "weight: 50,")]);
     let seconds = Duration::from_secs(3);
     demo.line("the edit", seconds, |line| line.starts_with("✔ edit in force"));
-    demo.line("the weights", seconds, |line| line == "  everyone: canary 5 % → 50 %, stable 95 % → 50 %");
-    demo.line("who moves", seconds, |line| line.contains("users move: everyone stable → canary; all others stay"));
+    demo.line("the weights", seconds, |line| line == "  everyone: canary 0 % → 50 %, stable 100 % → 50 %");
+    demo.line("who moves", seconds, |line| line.contains(" users move, all others stay:"));
+    demo.line("who rules now", seconds, |line| line.starts_with("• release-v42: superseded"));
     demo.line("their arrival", PATIENCE, |line| {
         line.starts_with("  seen: ") && line.ends_with(" at their new place, nobody else moved, 0 requests dropped")
     });
     demo.line("the shares", PATIENCE, |line| share(line, "everyone canary").is_some_and(|share| share > 35.0));
 
-    demo.edit(&[("stable: 50, canary: 50", "stable: 50, kanary: 50")]);
+    demo.edit(&[("to: canary", "to: kanary")]);
     demo.line("the refusal", seconds, |line| line == "✘ edit refused, nothing changed");
     let problem = demo.line("the problem", seconds, |line| line.contains("ringway.yaml:"));
-    assert!(problem.contains(": RW0108: ") && problem.contains("`kanary`"), "{problem}");
+    assert!(problem.contains(": RW") && problem.contains("`kanary`"), "{problem}");
     let line = demo.line("the next second", PATIENCE, |line| share(line, "everyone canary").is_some());
     assert!(share(&line, "everyone canary") > Some(35.0) && share(&line, "beta canary") > Some(30.0), "{line}");
 
     let (code, took, summary) = demo.interrupt();
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(2), "{took:?}");
-    assert!(summary.contains(" 0 dropped\nedits: 1 taken, 1 refused\n"), "{summary}");
+    assert!(summary.contains(" 0 dropped\nreleases: 0 out, 0 taken back; edits: 1 taken, 1 refused\n"), "{summary}");
+}
+
+/// All of what Ringway is for, without a hand on it.
+#[test]
+fn a_good_release_reaches_everyone_and_a_bad_one_is_taken_back_from_the_ring_that_it_hurts() {
+    let mut demo = Demo::start();
+    let while_it_lasts = Duration::from_secs(90);
+    for ring in ["staff", "beta", "asia", "everyone"] {
+        let line = format!("  release-v42: {ring} 100 %");
+        demo.line(ring, while_it_lasts, |said| said == line);
+    }
+    demo.line("the end", PATIENCE, |line| line.starts_with("✔ release-v42 is out to everyone after "));
+
+    demo.line("the next", while_it_lasts, |line| line == "  release-v43: beta 100 %");
+    let why = demo.line("the way back", while_it_lasts, |line| line.starts_with('✘'));
+    let percent = why.strip_prefix("✘ rolled back shop/asia ").and_then(|rest| rest.split_once(" % → 0 %: errors "));
+    let ring: f64 = percent.and_then(|(share, _)| share.parse().ok()).unwrap_or_else(|| panic!("{why}"));
+    assert!((25.0..=100.0).contains(&ring) && why.contains(" against stable ") && why.contains(" of 20"), "{why}");
+    // the other rings keep it, and users of the one that was hurt are served by stable
+    demo.line("who has it now", PATIENCE, |line| {
+        share(line, "staff canary") == Some(100.0)
+            && share(line, "beta canary") == Some(100.0)
+            && share(line, "asia canary").is_none()
+    });
+
+    let audit = run(&demo.dir, &["audit", "verify", "ringway-demo/state/audit.jsonl"]);
+    assert!(audit.status.success(), "{audit:?}");
+    let (_, _, summary) = demo.interrupt();
+    assert!(summary.contains(" 0 dropped\nreleases: 1 out, 1 taken back; edits: 0 taken, 0 refused\n"), "{summary}");
 }
 
 #[test]
@@ -143,12 +172,12 @@ fn it_ends_by_itself_and_says_which_port_stood_in_for_a_taken_one() {
     let said = text(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     assert!(said.contains(&format!("port {port} is taken, so the listener is on port ")), "{said}");
-    assert!(said.contains(" 0 dropped\nedits: 0 taken, 0 refused\n"), "{said}");
+    assert!(said.contains(" 0 dropped\nreleases: 0 out, 0 taken back; edits: 0 taken, 0 refused\n"), "{said}");
     assert!(!said.contains('\x1b'), "no terminal, no escape sequences: {said:?}");
 
     // the same again, once the file is the user's own
     let file = dir.path().join("ringway-demo/ringway.yaml");
-    let edited = fs::read_to_string(&file).unwrap().replace("weight: 95,", "weight: 94,");
+    let edited = fs::read_to_string(&file).unwrap().replace("weight: 100,", "weight: 94,");
     let listener = edited.split_once("address: ").unwrap().1.lines().next().unwrap().to_owned();
     fs::write(&file, &edited).unwrap();
     let taken = TcpListener::bind(&listener).unwrap();

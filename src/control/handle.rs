@@ -1,3 +1,4 @@
+use super::drill::Drill;
 use super::outcome::{Cause, ReloadResult};
 use super::reload::{Common, InForce};
 use super::rollouts::{Ask, RolloutView};
@@ -18,6 +19,7 @@ pub struct Handle {
     common: Common,
     windows: Arc<Mutex<Windows>>,
     rollouts: Arc<ArcSwap<Vec<RolloutView>>>,
+    drill: Option<Arc<Drill>>,
 }
 
 /// The control thread's end of all handles.
@@ -54,7 +56,13 @@ impl Requests {
         let (requests, waiting) = mpsc::channel(WAITING_MAX);
         let windows = Arc::new(Mutex::new(Windows::new(Arc::clone(registry))));
         let rollouts = Arc::default();
-        Requests { waiting, handle: Handle { requests, common, windows, rollouts } }
+        Requests { waiting, handle: Handle { requests, common, windows, rollouts, drill: None } }
+    }
+
+    /// The same for a process whose new version can be broken on purpose.
+    pub fn with_drill(mut self, drill: Option<Arc<Drill>>) -> Requests {
+        self.handle.drill = drill;
+        self
     }
 
     /// Another handle.
@@ -98,6 +106,11 @@ impl Handle {
 
     pub(super) fn show_rollouts(&self, views: Vec<RolloutView>) {
         self.rollouts.store(Arc::new(views));
+    }
+
+    /// How the new version is broken on purpose; `None` outside of the demo.
+    pub fn drill(&self) -> Option<&Drill> {
+        self.drill.as_deref()
     }
 
     /// Duplicates of the sockets of all listeners, by their address of the file.

@@ -12,6 +12,7 @@ mod address;
 mod certificates;
 pub mod client;
 mod drain;
+mod drill;
 mod facts;
 mod files;
 mod handle;
@@ -30,6 +31,7 @@ mod watch;
 
 pub use address::{ADMIN_DEFAULT, AdminAddress, Doors, TELEMETRY_DEFAULT, reachable, telemetry_address};
 pub use drain::Ended;
+pub use drill::{DRILL_DELAY_MAX, Drill};
 pub use files::{Digests, Files, Fingerprint};
 pub use handle::{Handle, Request, Requests};
 pub use memory::{CONTROL_GROUPS, Memory};

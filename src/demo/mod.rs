@@ -3,7 +3,7 @@
 //! ```text
 //! users ──X-Forwarded-For, cookies──▶ proxy ──▶ stable (v41), canary (v42)
 //!   ▲ what each of them got             ▲ ringway.yaml, which a person edits
-//!   └───────── picture, once a second ──┘
+//!   └───────── picture, once a second ──┘◀── releases, one after the other
 //! ```
 //!
 //! Nothing here is part of the proxy. Users and samples are on threads of their own and talk to it over sockets;
@@ -11,15 +11,17 @@
 
 mod file;
 mod picture;
+mod releases;
 mod screen;
 mod story;
 mod table;
 mod upstream;
 mod users;
 
-use crate::control::{Handle, Patience, reachable};
+use crate::control::{Drill, Handle, Patience, reachable};
 use crate::server::{self, Running, StartError};
 use file::DemoFile;
+use releases::Releases;
 use screen::{Line, Look, Screen};
 use std::ffi::OsString;
 use std::io;
@@ -90,6 +92,7 @@ struct Demo {
     handle: Handle,
     crowd: Arc<Crowd>,
     story: Story,
+    releases: Releases,
     /// Of the last edit, where lines are written.
     has_told_arrivals: bool,
     began: Instant,
@@ -103,19 +106,21 @@ struct Demo {
 /// It cannot start, or standard output cannot be written. A reader of it that has gone is an end like any other.
 pub fn run(options: &Options) -> Result<(), DemoError> {
     // 1. the file, the samples, and the proxy
-    let (file, running, upstreams) = start(options)?;
+    let drill = Arc::new(Drill::default());
+    let (file, running, upstreams) = start(options, &drill)?;
 
     // 2. the users
     let (handle, crowd) = (running.handle(), Crowd::new());
-    let story = Story::begin(&handle, &crowd);
+    let (story, releases) = (Story::begin(&handle, &crowd), Releases::begin(&file, &drill));
     let (options, began, program) = (options.clone(), Instant::now(), program());
-    let mut demo = Demo { options, file, running, handle, crowd, story, has_told_arrivals: false, began, program };
+    let has_told_arrivals = false;
+    let mut demo = Demo { options, file, running, handle, crowd, story, releases, has_told_arrivals, began, program };
     let traffic = Traffic::start(&demo.crowd, demo.listener(), demo.options.rate).map_err(DemoError::System)?;
 
     // 3. the picture, until the end
     let mut screen = Screen::new(demo.options.is_plain).map_err(DemoError::Output)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DemoError::System)?;
-    let shown = runtime.block_on(demo.show(&mut screen, &traffic));
+    let shown = runtime.block_on(demo.show(&mut screen, &traffic, &upstreams));
 
     // 4. users first, then the proxy, and the samples last: nothing that was sent is lost
     drop(traffic);
@@ -129,22 +134,23 @@ pub fn run(options: &Options) -> Result<(), DemoError> {
     }
 }
 
-fn start(options: &Options) -> Result<(DemoFile, Running, Upstreams), DemoError> {
+fn start(options: &Options, drill: &Arc<Drill>) -> Result<(DemoFile, Running, Upstreams), DemoError> {
     let mut starts = 1;
     loop {
         let mut file = DemoFile::open(&options.dir, options.port)?;
-        let upstreams = Upstreams::start(&file.loaded.file, &mut file.notes).map_err(DemoError::System)?;
+        let upstreams = Upstreams::start(&file.loaded.file, drill, &mut file.notes).map_err(DemoError::System)?;
         let patience = Patience { drain: DRAIN_MAX, ..Patience::default() };
-        match server::start(&server::Options { patience, ..server::Options::new(&file.path) }) {
+        let drill = Some(Arc::clone(drill));
+        match server::start(&server::Options { patience, drill, ..server::Options::new(&file.path) }) {
             Ok(running) => return Ok((file, running, upstreams)),
-            Err(StartError::Bind { .. }) if file.is_own && starts < STARTS_MAX => starts += 1,
+            Err(StartError::Bind { .. }) if file.form.is_some() && starts < STARTS_MAX => starts += 1,
             Err(error) => return Err(DemoError::Start(error)),
         }
     }
 }
 
 impl Demo {
-    async fn show(&mut self, screen: &mut Screen, traffic: &Traffic) -> Result<(), DemoError> {
+    async fn show(&mut self, screen: &mut Screen, traffic: &Traffic, upstreams: &Upstreams) -> Result<(), DemoError> {
         let mut signals = Signals::new().map_err(DemoError::System)?;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -166,8 +172,15 @@ impl Demo {
                         self.has_told_arrivals = false;
                         self.tell(screen, &self.edit()).map_err(DemoError::Output)?;
                     }
+                    let news = self.releases.look(&self.handle.rollouts());
+                    if !news.is_empty() {
+                        self.tell(screen, &news).map_err(DemoError::Output)?;
+                    }
                 }
                 _ = second.tick() => {
+                    if self.releases.ship(upstreams)? {
+                        self.story.expect_release();
+                    }
                     let lines = self.second_lines();
                     self.tell(screen, &lines).map_err(DemoError::Output)?;
                 }

@@ -8,7 +8,7 @@ use crate::model::grouped;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Figures reach back to the last edit, and at most so many seconds.
+/// Figures reach back to the last change of shares, and at most so many seconds.
 const WINDOW_SECONDS_MAX: u64 = 60;
 
 /// A terminal from which on the columns of the table stand further apart.
@@ -19,7 +19,7 @@ impl Demo {
     fn doors(&self) -> Vec<Line> {
         let line = |name: &str, text: String| (Look::Normal, format!("  {name:<8} {text}"));
         let rev = self.handle.snapshot().rev.to_string();
-        let edit = format!("{}   (rev {rev}, loaded {} ago)", self.path(), span(self.story.since.elapsed()));
+        let edit = format!("{}   (rev {rev}, loaded {} ago)", self.path(), span(self.story.loaded.elapsed()));
         let mut lines = vec![
             line("open", self.url()),
             line("edit", edit),
@@ -40,6 +40,9 @@ impl Demo {
     pub(super) fn picture(&self, (columns, rows): (u16, u16)) -> Vec<Line> {
         let mut lines = vec![(Look::Title, self.headline(columns))];
         lines.extend(self.doors());
+        lines.push(Line::default());
+        lines.extend(self.releases.progress());
+        lines.extend(self.releases.news.iter().cloned().flat_map(|line| wrapped(line, columns)));
         lines.push(Line::default());
         let story = self.edit().into_iter().chain(self.arrivals().map(|(_, line)| line));
         lines.extend(story.flat_map(|line| wrapped(line, columns)));
@@ -101,7 +104,11 @@ impl Demo {
             grouped(failed),
             self.dropped()
         );
-        let story = format!("edits: {} taken, {} refused", self.story.taken, self.story.refused);
+        let (promoted, back) = (self.releases.promoted, self.releases.taken_back);
+        let story = format!(
+            "releases: {promoted} out, {back} taken back; edits: {} taken, {} refused",
+            self.story.taken, self.story.refused
+        );
         let mut lines = vec![(Look::Title, head), (Look::Normal, story), Line::default()];
         lines.extend(self.table(columns));
         let next = format!("for your own service: {} init, then docs/guides/first-split.md", self.program);
@@ -128,13 +135,13 @@ impl Demo {
         };
         let looks = std::iter::once(Look::Title).chain(rows.iter().map(look));
         let lines = looks.zip(render(&rows, gap));
-        let since = if self.story.edit.is_some() { "the last edit" } else { "the start" };
         let seconds = self.handle.with_windows(|windows| windows.covered_seconds(seconds));
-        let note = format!("the last {seconds} s, at most {WINDOW_SECONDS_MAX} and not before {since}");
+        let note = format!("the last {seconds} s, at most {WINDOW_SECONDS_MAX} and not before the shares last changed");
         lines.chain([(Look::Quiet, note)]).collect()
     }
 
-    /// Only seconds that began after the last edit: the windows hold whole seconds, the first may be half before it.
+    /// Only seconds that began after the last change of shares: the windows hold whole seconds, and the first may
+    /// be half before it.
     fn window_seconds(&self) -> u64 {
         self.story.since.elapsed().as_secs().saturating_sub(1).clamp(1, WINDOW_SECONDS_MAX)
     }

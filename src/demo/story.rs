@@ -17,12 +17,18 @@ use std::time::{Duration, Instant, SystemTime};
 /// What is known of the file that is in force, and of the last edit.
 pub(super) struct Story {
     reloads: Arc<Reloads>,
+    /// What was in force at the last look.
+    snapshot: Option<Arc<Snapshot>>,
+    /// The next edit is that of a release, which is told by itself.
+    expects_release: bool,
     shares: BTreeMap<Share, f64>,
     /// What each user gets by the file in force, by position; `None` for one that gets nothing.
     pub(super) places: Vec<Option<Place>>,
     /// The users whom the last edit moved, by position.
     moved: Vec<usize>,
     /// When the file in force was put there.
+    pub(super) loaded: Instant,
+    /// When the shares in force were, by a file or by a rollout.
     pub(super) since: Instant,
     /// What came of the last edit; absent before the first.
     pub(super) edit: Option<Edit>,
@@ -54,9 +60,12 @@ impl Story {
         let snapshot = handle.snapshot();
         Story {
             reloads: handle.health().reloads(),
+            snapshot: Some(Arc::clone(&snapshot)),
+            expects_release: false,
             shares: shares(&snapshot),
             places: places(handle, &snapshot, crowd),
             moved: Vec::new(),
+            loaded: Instant::now(),
             since: Instant::now(),
             edit: None,
             taken: 0,
@@ -68,6 +77,13 @@ impl Story {
     pub(super) fn look(&mut self, handle: &Handle, crowd: &Crowd, path: &Path) -> bool {
         let reloads = handle.health().reloads();
         if *reloads == *self.reloads {
+            self.follow(handle, crowd);
+            return false;
+        }
+        if std::mem::take(&mut self.expects_release) {
+            self.reloads = reloads;
+            self.loaded = Instant::now();
+            self.follow(handle, crowd);
             return false;
         }
         let before = std::mem::replace(&mut self.reloads, Arc::clone(&reloads));
@@ -80,6 +96,24 @@ impl Story {
         true
     }
 
+    /// The next edit is that of a release.
+    pub(super) fn expect_release(&mut self) {
+        self.expects_release = true;
+    }
+
+    /// A rollout has moved users: nobody is still on the way of an edit.
+    fn follow(&mut self, handle: &Handle, crowd: &Crowd) {
+        let snapshot = handle.snapshot();
+        if self.snapshot.as_ref().is_some_and(|last| Arc::ptr_eq(&snapshot, last)) {
+            return;
+        }
+        self.shares = shares(&snapshot);
+        self.places = places(handle, &snapshot, crowd);
+        self.snapshot = Some(snapshot);
+        self.since = Instant::now();
+        self.moved.clear();
+    }
+
     /// What is in force now, compared with what was.
     fn take(&mut self, handle: &Handle, crowd: &Crowd, path: &Path) -> Edit {
         let head = match saved_ago(path, &handle.in_force().named) {
@@ -87,9 +121,10 @@ impl Story {
             None => "edit in force".to_owned(),
         };
         let snapshot = handle.snapshot();
+        self.snapshot = Some(Arc::clone(&snapshot));
         let shares = std::mem::replace(&mut self.shares, shares(&snapshot));
         let places = std::mem::replace(&mut self.places, places(handle, &snapshot, crowd));
-        self.since = Instant::now();
+        (self.loaded, self.since) = (Instant::now(), Instant::now());
         self.moved = (0..places.len()).filter(|user| places[*user] != self.places[*user]).collect();
         let mut changes = changes(&shares, &self.shares);
         changes.extend(self.moves(&places));
@@ -239,9 +274,12 @@ mod tests {
         let moved = (0..before.len()).filter(|user| before[*user] != after[*user]).collect();
         Story {
             reloads: Arc::default(),
+            snapshot: None,
+            expects_release: false,
             shares: BTreeMap::new(),
             places: after,
             moved,
+            loaded: Instant::now(),
             since: Instant::now(),
             edit: Some(Edit::Taken { head: String::new(), changes: Vec::new() }),
             taken: 0,

@@ -1,6 +1,8 @@
 //! The sample service: a real HTTP server for each endpoint of the file, with the latency and the errors of a real one.
 
 use crate::config::schema::File;
+use crate::control::Drill;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -20,16 +22,27 @@ use tokio::sync::oneshot;
 
 /// The sample servers. They end when this is dropped.
 pub(super) struct Upstreams {
+    samples: Vec<(SocketAddr, Arc<Sample>)>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// A version of the sample service.
+/// An endpoint of the sample service.
 #[derive(Debug)]
 struct Sample {
-    version: String,
-    /// Half of the answers take at most this long.
-    median_ms: f64,
+    release: ArcSwap<Deployed>,
+    drill: Arc<Drill>,
+}
+
+/// What runs at an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Deployed {
+    /// Its name.
+    pub(super) version: String,
+    /// It is being released, so that a drill is about it.
+    pub(super) is_new: bool,
+    /// The users who are hurt by a mistake in it.
+    pub(super) flaw_for: Option<&'static str>,
 }
 
 /// The most endpoints of a file that get a sample server.
@@ -38,24 +51,30 @@ const SAMPLES_MAX: usize = 16;
 /// How far latencies spread: the standard deviation of their logarithm. 95 % take at most 2.3 times the median.
 const SPREAD: f64 = 0.5;
 
-/// The median of the first version; each further one takes a little longer.
+/// Half of the answers take at most this long.
 const MEDIAN_MS: f64 = 18.0;
 
 /// One answer in so many is an error, whichever the version: nothing real is without.
-const ONE_ERROR_IN: u32 = 2_000;
+const ONE_ERROR_IN: f64 = 1.0 / 2_000.0;
+
+/// Of the requests of users whom a mistake concerns, this share fails.
+const FLAW: f64 = 0.4;
 
 impl Upstreams {
     /// Serves at the endpoints of a file that are on this machine. Where somebody listens already, that is what the
     /// proxy will talk to, and `notes` says so.
-    pub(super) fn start(file: &File, notes: &mut Vec<String>) -> io::Result<Upstreams> {
+    pub(super) fn start(file: &File, drill: &Arc<Drill>, notes: &mut Vec<String>) -> io::Result<Upstreams> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        for (address, sample) in samples_of(file) {
+        let mut samples = Vec::new();
+        for (address, deployed) in samples_of(file) {
             match TcpListener::bind(address) {
                 Ok(socket) => {
                     socket.set_nonblocking(true)?;
-                    runtime.spawn(serve(socket, Arc::new(sample)));
+                    let sample = Arc::new(Sample::new(deployed, drill));
+                    samples.push((address, Arc::clone(&sample)));
+                    runtime.spawn(serve(socket, sample));
                 }
-                Err(error) => notes.push(format!("no sample server of {} on {address}: {error}", sample.version)),
+                Err(error) => notes.push(format!("no sample server of {} on {address}: {error}", deployed.version)),
             }
         }
         let (stop, stopped) = oneshot::channel::<()>();
@@ -66,7 +85,13 @@ impl Upstreams {
             });
         };
         let thread = thread::Builder::new().name("demo-upstreams".into()).spawn(run)?;
-        Ok(Upstreams { stop: Some(stop), thread: Some(thread) })
+        Ok(Upstreams { samples, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Puts another version on the endpoint at this port.
+    pub(super) fn deploy(&self, port: u16, deployed: &Deployed) {
+        let at = self.samples.iter().filter(|(address, _)| address.port() == port);
+        at.for_each(|(_, sample)| sample.release.store(Arc::new(deployed.clone())));
     }
 }
 
@@ -81,15 +106,13 @@ impl Drop for Upstreams {
 }
 
 /// The endpoints that are addresses of this machine, with what is to answer there.
-fn samples_of(file: &File) -> Vec<(SocketAddr, Sample)> {
+fn samples_of(file: &File) -> Vec<(SocketAddr, Deployed)> {
     let variants = file.services.values().flat_map(|service| service.variants.iter().enumerate());
     let samples = variants.flat_map(|(position, (name, variant))| {
         let version = variant.version.as_deref().unwrap_or(name);
-        let median_ms = MEDIAN_MS + 2.0 * position as f64;
+        let deployed = Deployed { version: version.to_owned(), is_new: position > 0, flaw_for: None };
         let local = variant.endpoints.iter().filter_map(|endpoint| endpoint.parse::<SocketAddr>().ok());
-        local
-            .filter(|address| address.ip().is_loopback())
-            .map(move |address| (address, Sample { version: version.to_owned(), median_ms }))
+        local.filter(|address| address.ip().is_loopback()).map(move |address| (address, deployed.clone()))
     });
     samples.take(SAMPLES_MAX).collect()
 }
@@ -115,13 +138,14 @@ async fn serve(socket: TcpListener, sample: Arc<Sample>) {
 }
 
 async fn answer(sample: Arc<Sample>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    tokio::time::sleep(sample.latency()).await;
-    let (status, kind, body) = if fastrand::u32(..ONE_ERROR_IN) == 0 {
-        (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{} has a bad day\n", sample.version))
+    let deployed = sample.release.load_full();
+    tokio::time::sleep(sample.latency(&deployed)).await;
+    let (status, kind, body) = if fastrand::f64() < sample.failing(&deployed, request.headers()) {
+        (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{} has a bad day\n", deployed.version))
     } else if wants_html(request.headers()) {
-        (StatusCode::OK, "text/html; charset=utf-8", sample.html(request.headers()))
+        (StatusCode::OK, "text/html; charset=utf-8", deployed.html(request.headers()))
     } else {
-        (StatusCode::OK, "application/json", format!("{:#}\n", sample.json(request.headers())))
+        (StatusCode::OK, "application/json", format!("{:#}\n", deployed.json(request.headers())))
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
@@ -130,13 +154,29 @@ async fn answer(sample: Arc<Sample>, request: Request<Incoming>) -> Result<Respo
 }
 
 impl Sample {
-    /// Log-normal, as latencies of services are: many a little faster than the median, a few much slower.
-    fn latency(&self) -> Duration {
-        // Box and Muller, "A note on the generation of random normal deviates", 1958
-        let normal = (-2.0 * (1.0 - fastrand::f64()).ln()).sqrt() * (TAU * fastrand::f64()).cos();
-        Duration::from_secs_f64(self.median_ms / 1_000.0 * (SPREAD * normal).exp())
+    fn new(deployed: Deployed, drill: &Arc<Drill>) -> Sample {
+        Sample { release: ArcSwap::from_pointee(deployed), drill: Arc::clone(drill) }
     }
 
+    /// Log-normal, as latencies of services are: many a little faster than the median, a few much slower.
+    fn latency(&self, deployed: &Deployed) -> Duration {
+        // Box and Muller, "A note on the generation of random normal deviates", 1958
+        let normal = (-2.0 * (1.0 - fastrand::f64()).ln()).sqrt() * (TAU * fastrand::f64()).cos();
+        let usual = Duration::from_secs_f64(MEDIAN_MS / 1_000.0 * (SPREAD * normal).exp());
+        if deployed.is_new { usual + self.drill.delay() } else { usual }
+    }
+
+    /// How likely this request fails.
+    fn failing(&self, deployed: &Deployed, headers: &HeaderMap) -> f64 {
+        let cohort = headers.get("x-ringway-cohort").and_then(|name| name.to_str().ok());
+        let is_concerned = deployed.flaw_for.is_some_and(|concerned| cohort == Some(concerned));
+        let flaw = if is_concerned { FLAW } else { 0.0 };
+        let drill = if deployed.is_new { self.drill.failing() } else { 0.0 };
+        ONE_ERROR_IN.max(flaw).max(drill)
+    }
+}
+
+impl Deployed {
     fn json(&self, headers: &HeaderMap) -> Value {
         let told: Map<String, Value> = told(headers).map(|(name, value)| (name.to_owned(), json!(value))).collect();
         json!({ "version": self.version, "told": told })
@@ -181,17 +221,43 @@ mod tests {
             canary: { weight: 1, endpoints: [\"[::1]:3\", shop.internal:80] }\n";
         let loaded = load_texts(vec![Source::new("a.yaml", text)]).unwrap();
         let samples = samples_of(&loaded.file);
-        let seen: Vec<_> = samples.iter().map(|(at, sample)| (at.to_string(), sample.version.as_str())).collect();
-        assert_eq!(seen, [("127.0.0.1:2".to_owned(), "v41"), ("[::1]:3".to_owned(), "canary")]);
+        let seen: Vec<_> = samples.iter().map(|(at, of)| (at.to_string(), of.version.as_str(), of.is_new)).collect();
+        assert_eq!(seen, [("127.0.0.1:2".to_owned(), "v41", false), ("[::1]:3".to_owned(), "canary", true)]);
     }
 
     #[test]
     fn half_of_the_latencies_are_below_the_median_and_few_far_above() {
-        let sample = Sample { version: "v41".to_owned(), median_ms: 20.0 };
-        let mut latencies: Vec<_> = (0..10_000).map(|_| sample.latency().as_secs_f64() * 1_000.0).collect();
+        let (drill, old) = (Arc::new(Drill::default()), deployed("v41", None));
+        let sample = Sample::new(old.clone(), &drill);
+        let mut latencies: Vec<_> = (0..10_000).map(|_| sample.latency(&old).as_secs_f64() * 1_000.0).collect();
         latencies.sort_by(f64::total_cmp);
         let (p50, p95) = (latencies[5_000], latencies[9_500]);
-        assert!((p50 - 20.0).abs() < 2.0 && (40.0..52.0).contains(&p95), "{p50} {p95}");
+        assert!((p50 - MEDIAN_MS).abs() < 2.0 && (36.0..47.0).contains(&p95), "{p50} {p95}");
+        drill.set(0.0, Duration::from_secs(1));
+        let new = Deployed { is_new: true, ..old.clone() };
+        assert!(sample.latency(&new) > Duration::from_secs(1) && sample.latency(&old) < Duration::from_secs(1));
+    }
+
+    fn deployed(version: &str, flaw_for: Option<&'static str>) -> Deployed {
+        Deployed { version: version.to_owned(), is_new: false, flaw_for }
+    }
+
+    #[test]
+    fn a_flaw_hurts_those_whom_it_concerns_and_a_drill_everybody_who_has_the_new_version() {
+        let drill = Arc::new(Drill::default());
+        let flawed = Deployed { is_new: true, ..deployed("v43", Some("asia")) };
+        let sample = Sample::new(flawed.clone(), &drill);
+        let of = |cohort: &'static str| {
+            HeaderMap::from_iter([(
+                http::HeaderName::from_static("x-ringway-cohort"),
+                http::HeaderValue::from_static(cohort),
+            )])
+        };
+        assert_eq!(sample.failing(&flawed, &of("asia")), FLAW);
+        assert_eq!(sample.failing(&flawed, &of("beta")), ONE_ERROR_IN);
+        drill.set(0.5, Duration::ZERO);
+        assert_eq!(sample.failing(&flawed, &of("beta")), 0.5);
+        assert_eq!(sample.failing(&deployed("v42", None), &of("beta")), ONE_ERROR_IN);
     }
 
     #[test]
@@ -199,7 +265,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-ringway-cohort", "<b>beta".parse().unwrap());
         headers.insert("cookie", "uid=alice".parse().unwrap());
-        let sample = Sample { version: "v42".to_owned(), median_ms: 1.0 };
+        let sample = deployed("v42", None);
         let page = sample.html(&headers);
         assert!(page.contains("This is v42") && page.contains("<td>&lt;b&gt;beta"), "{page}");
         assert!(!page.contains("alice"));

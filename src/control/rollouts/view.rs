@@ -8,7 +8,7 @@ use crate::rollout::plan::Plan;
 use crate::rollout::state::{Phase, State};
 
 /// Where the rollout of a service is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RolloutView {
     /// The service.
     pub service: String,
@@ -33,7 +33,7 @@ pub struct RolloutView {
 }
 
 /// What a cohort has of the new version.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CohortView {
     /// The cohort.
     pub name: String,
