@@ -220,7 +220,7 @@ function scale(low, high) {
 }
 
 function timeTicks(first, last, width) {
-  const wanted = Math.max(2, Math.floor(width / 90));
+  const wanted = Math.max(2, Math.floor(width / 64));
   const sizes = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200].map((seconds) => seconds * 1000);
   const size = sizes.find((candidate) => (last - first) / candidate <= wanted) ?? sizes[sizes.length - 1];
   cross.isShort = size < 60_000;

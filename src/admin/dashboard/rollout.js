@@ -113,6 +113,7 @@ const words = (seconds) => (seconds < 60 ? `${Math.round(seconds)} s` : span(sec
 
 /** The difference that a gate sees, with its band and limit, since this page was opened. */
 function difference(rollout, cohort, at, service, isOld) {
+  const [from, to] = [rollout?.from ?? "stable", rollout?.to ?? "canary"];
   const gates = (rollout?.gates ?? []).filter((gate) => gate.difference && (!cohort || !gate.cohort || gate.cohort === cohort));
   const label = (gate) => `${gate.name}${gate.cohort ? ` in ${gate.cohort}` : ""}`;
   const gate = gates.find((of) => label(of) === at.gate) ?? gates[0];
@@ -123,11 +124,11 @@ function difference(rollout, cohort, at, service, isOld) {
   const looks = live.looks.get(`${service}/${gate.cohort}/${gate.name}`) ?? [];
   return h("div", { class: "plot-with-choice", key: "difference" },
     plot({
-      id: `${service}-difference`, title: `Difference, canary − stable: ${label(gate)}`, dim: isOld,
+      id: `${service}-difference`, title: `Difference: ${label(gate)}`, dim: isOld,
       xs: looks.map((of) => of.unixMs), zero: true, formatX: timeText, limit: gate.limit ?? undefined,
       lines: [{ name: "difference", look: "canary", values: looks.map((of) => of.value), low: looks.map((of) => of.low), high: looks.map((of) => of.high) }],
       format: (value) => differenceInUnit(value, gate.unit),
-      note: `with its 95 % band, valid at every look; ${looks.length} looks since this page was opened`,
+      note: `${to} − ${from} with its 95 % band, since this page was opened`,
     }),
     gates.length > 1 ? h("select", { class: "over", "aria-label": "gate of the difference", value: label(gate), onchange: (event) => change({ gate: event.target.value }) }, gates.map((of) => h("option", { key: label(of), value: label(of) }, label(of)))) : null);
 }
