@@ -7,7 +7,7 @@ import { chromium } from "playwright-core";
 
 const EXECUTABLE = process.env.RINGWAY_CHROMIUM ?? "/usr/bin/chromium";
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-const PICTURES = fileURLToPath(new URL("../../target/dashboard/", import.meta.url));
+const PICTURES = process.env.RINGWAY_PICTURES ?? fileURLToPath(new URL("../../target/dashboard/", import.meta.url));
 
 let browser = null;
 

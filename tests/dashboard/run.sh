@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
 # The dashboard in a real browser. Needs Debian's chromium, nodejs (20 or later) and npm, and the built program.
+# Pictures of its pages are in target/dashboard/ afterwards.
 #
 #   tests/dashboard/run.sh                 all of it
 #   tests/dashboard/run.sh states          one file of it
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+target="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
+export RINGWAY="${RINGWAY:-$target/debug/ringway}" RINGWAY_PICTURES="$target/dashboard/"
+cd tests/dashboard
 
 for tool in chromium node npm; do
     command -v "$tool" >/dev/null || {

@@ -11,7 +11,7 @@ const WINDOWS = [["15m", 900], ["1h", 3600], ["6h", 21600]];
 
 export function decisionPanel(rollout, roles) {
   const { decision } = rollout;
-  const isBack = rollout.phase === "rolled-back";
+  const isBack = rollout.phase === "rolled-back" || decision.kind === "rolled-back";
   return panel(isBack ? "Ringway took it back by itself" : "Ringway found harm", { id: "decision", className: "decision", tools: copyable(summary(rollout), "copy incident summary", true) },
     h("p", { class: "verdict bad" }, h("b", null, `✖ ${clock(decision.unixMs)} `), decision.sentence),
     h("dl", { class: "facts" },

@@ -1,7 +1,7 @@
 // The state of the process, once a second, by server-sent events; and how old it is.
 
 import { redraw } from "./state.js";
-import { who, refresh } from "./api.js";
+import { who, refresh, signIn } from "./api.js";
 
 /** Older than this, nothing is shown as live. */
 const STALE_MS = 3500;
@@ -61,10 +61,16 @@ function open() {
     // the browser comes back by itself from a broken connection, but not from an answer that is no stream
     if (source?.readyState === EventSource.CLOSED) {
       close();
-      timer = setTimeout(follow, Math.min(1000 * 2 ** retry++, 10_000));
+      timer = setTimeout(again, Math.min(1000 * 2 ** retry++, 10_000));
     }
     redraw();
   };
+}
+
+/** A stream that was refused may be a session that has ended: then the page says so. */
+async function again() {
+  await signIn().catch(() => {});
+  follow();
 }
 
 function close() {

@@ -15,7 +15,7 @@ export const releases = {
     const { status, rollouts } = live.tick;
     const idle = status.services.filter((service) => !rollouts.some((of) => of.service === service.name));
     return [
-      h("h1", { class: `sentence live ${worst(rollouts)}`, key: "sentence" }, h("span", { "aria-hidden": "true" }, { bad: "✖ ", warn: "⚠ ", good: "✔ ", wait: "◌ " }[worst(rollouts)] ?? ""), status.sentence || sentence(rollouts)),
+      h("h1", { class: `sentence live ${worst(rollouts)}`, key: "sentence" }, h("span", { "aria-hidden": "true" }, { bad: "✖ ", warn: "⚠ ", good: "✔ ", wait: "◌ " }[worst(rollouts)] ?? ""), capital(status.sentence || sentence(rollouts))),
       rollouts.length > 0 ? h("div", { class: "cards", key: "cards" }, rollouts.map(card)) : panel("Rollouts", { id: "none" }, h("p", { class: "muted" }, "No service has a `rollout` in the file. Weights are as the file says; the matrix below shows them.")),
       h("div", { class: "matrices", key: "matrices" }, status.services.map((service) => matrix(service, rollouts.find((of) => of.service === service.name)))),
       idle.length > 0 && rollouts.length > 0 ? h("p", { class: "muted", key: "idle" }, `Without a rollout: ${idle.map((service) => service.name).join(", ")}.`) : null,
@@ -23,6 +23,8 @@ export const releases = {
     ];
   },
 };
+
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function worst(rollouts) {
   const kinds = rollouts.map((rollout) => health(rollout)[0]);
