@@ -37,7 +37,7 @@ function chart(rollout, roles) {
   if (!answer.data) return state(answer, "chart of the decision");
   const series = around(answer.data, decision.unixMs);
   const mark = [{ unixMs: decision.unixMs, kind: "rolled-back", text: decision.sentence }];
-  const common = { series: { ...series, marks: mark }, roles, height: 140 };
+  const common = { series: { ...series, marks: mark }, roles, height: 140, focus: decision.unixMs };
   return h("div", { class: "plots two" },
     overTime({ ...common, id: `${rollout.service}-decision-errors`, title: "Error rate at the decision", format: (value) => percent(value), values: (variant) => rolling(variant.errors, variant.requests, 5) }),
     overTime({ ...common, id: `${rollout.service}-decision-p99`, title: "p99 at the decision", format: ms, values: (variant) => variant.p99 }));

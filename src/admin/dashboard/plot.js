@@ -23,9 +23,9 @@ export function look(name, { from = "stable", to = "canary" } = {}) {
 
 /**
  * A plot of lines. `xs` are rising numbers; `lines` are `{name, look, values, low, high}` (the last two a band around
- * the values). `format` makes texts of values, `formatX` of places on the x axis.
+ * the values). The legend tells the last values, or those at `focus`. `format` makes texts of values, `formatX` of places on the x axis.
  */
-export function plot({ id, title, note, xs, lines, format, formatX, axis = "time", limit, limitText, zero, marks = [], height = 168, dim, ticksX, isLog, top }) {
+export function plot({ id, title, note, xs, lines, format, formatX, axis = "time", limit, limitText, zero, marks = [], height = 168, dim, ticksX, isLog, top, focus }) {
   const width = widths.get(id) ?? 460;
   const inner = { width: width - PAD.left - PAD.right, height: height - PAD.top - PAD.bottom };
   const given = lines.flatMap((line) => [...line.values, ...(line.low ?? []), ...(line.high ?? [])]).filter(Number.isFinite);
@@ -36,7 +36,7 @@ export function plot({ id, title, note, xs, lines, format, formatX, axis = "time
   const x = (value) => PAD.left + ((along(value) - along(first)) / (along(last) - along(first) || 1)) * inner.width;
   const y = (value) => PAD.top + inner.height - ((value - low) / (high - low || 1)) * inner.height;
   const nearest = cross.axis === axis && cross.at !== null ? closest(xs, cross.at, along) : null;
-  const place = nearest ?? lastKnown(lines);
+  const place = nearest ?? (focus === undefined ? lastKnown(lines) : closest(xs, focus, along) ?? 0);
   const isEmpty = given.length === 0;
 
   const summary = `${title}: ${lines.map((line) => `${line.name} ${format(line.values[place])}`).join(", ")}`;

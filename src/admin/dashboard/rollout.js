@@ -45,7 +45,9 @@ function without(at, service, known) {
 }
 
 function page(at, rollout, known) {
-  const [kind, symbol, text] = health(rollout);
+  const [kind, symbol, told] = health(rollout);
+  const isTakenBack = rollout.phase === "rolled-back" && rollout.decision;
+  const text = isTakenBack ? takenBack(rollout) : told;
   const roles = { from: rollout.from ?? "stable", to: rollout.to ?? "canary" };
   return [
     h("p", { class: `sentence live ${kind}`, key: "sentence", role: "status" }, h("span", { "aria-hidden": "true" }, `${symbol} `), text,
@@ -56,6 +58,12 @@ function page(at, rollout, known) {
       h("div", { class: "wide-column" }, plots(at, rollout.service, known, roles, rollout)),
       h("div", { class: "side-column" }, gates(rollout), cohorts(rollout, roles), events(rollout.service))),
   ];
+}
+
+/** What became of it; why stands in the panel below. */
+function takenBack({ decision, from, fromVersion }) {
+  const whom = decision.cohort && decision.cohort !== "everyone" ? decision.cohort : "everybody";
+  return `Taken back by Ringway ${span((live.tick.unixMs - decision.unixMs) / 1000)} ago: ${fromVersion || from || "stable"} serves ${whom} again.`;
 }
 
 /** ROLL BACK comes first and stands at the right end: whatever else comes and goes, it never moves. */
