@@ -9,6 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -18,13 +19,18 @@ struct Demo {
     child: Child,
     lines: Receiver<String>,
     said: Vec<String>,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// Demos that are judged run one after the other: each has latencies, and their machine may be small.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// For what takes as long as the machine is slow.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Demo {
     fn start() -> Demo {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();
         let mut child = ringway(&dir, &["demo", "--port", "0", "--for", "180s"])
             .stdout(Stdio::piped())
@@ -34,7 +40,7 @@ impl Demo {
         let (tell, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).all(|line| tell.send(line).is_ok()));
-        Demo { dir, child, lines, said: Vec::new() }
+        Demo { dir, child, lines, said: Vec::new(), _alone: alone }
     }
 
     /// Waits for a line that comes from now on.
@@ -115,11 +121,11 @@ fn an_edit_moves_users_and_a_broken_one_moves_nobody() {
     demo.line("the edit", seconds, |line| line.starts_with("✔ edit in force"));
     demo.line("the weights", seconds, |line| line == "  everyone: canary 0 % → 50 %, stable 100 % → 50 %");
     demo.line("who moves", seconds, |line| line.contains(" users move, all others stay:"));
-    demo.line("who rules now", seconds, |line| line.starts_with("• release-v42: superseded"));
     demo.line("their arrival", PATIENCE, |line| {
         line.starts_with("  seen: ") && line.ends_with(" at their new place, nobody else moved, 0 requests dropped")
     });
     demo.line("the shares", PATIENCE, |line| share(line, "everyone canary").is_some_and(|share| share > 35.0));
+    assert!(demo.said.iter().any(|line| line.starts_with("• release-v42: superseded")), "{}", demo.said.join("\n"));
 
     demo.edit(&[("to: canary", "to: kanary")]);
     demo.line("the refusal", seconds, |line| line == "✘ edit refused, nothing changed");

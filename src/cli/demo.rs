@@ -17,7 +17,7 @@ pub(super) struct Args {
     /// Where the demo's files are
     #[arg(long, value_name = "DIR", default_value = "ringway-demo")]
     dir: PathBuf,
-    /// The port of the listener, another one when it is taken [default: 8080]
+    /// The port of the listener, another one when it is taken; 0: any free one, for all that listens [default: 8080]
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
     /// Requests a second

@@ -97,9 +97,12 @@ impl Form {
     /// The usual ports, and free ones for those that are taken; the ones that people type are noted.
     fn free(listener: Option<u16>, notes: &mut Vec<String>) -> std::io::Result<Form> {
         let usual = Form { listener: listener.unwrap_or(PORT_DEFAULT), ..Form::default() };
+        // who lets the system choose one wants to be in nobody's way
+        let is_free = listener == Some(0);
         // all stay bound until each is chosen: none is chosen twice
         let mut bound = Vec::new();
         let mut free = |wanted: u16, what: Option<&str>| {
+            let wanted = if is_free { 0 } else { wanted };
             let (socket, is_wanted) = match TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)) {
                 Ok(socket) => (socket, true),
                 Err(_) => (TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, false),

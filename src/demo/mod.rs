@@ -139,6 +139,11 @@ fn start(options: &Options, drill: &Arc<Drill>) -> Result<(DemoFile, Running, Up
     loop {
         let mut file = DemoFile::open(&options.dir, options.port)?;
         let upstreams = Upstreams::start(&file.loaded.file, drill, &mut file.notes).map_err(DemoError::System)?;
+        // somebody took a port meanwhile; his versions are not ours to release
+        if file.form.is_some() && !upstreams.are_complete() && starts < STARTS_MAX {
+            starts += 1;
+            continue;
+        }
         let patience = Patience { drain: DRAIN_MAX, ..Patience::default() };
         let drill = Some(Arc::clone(drill));
         match server::start(&server::Options { patience, drill, ..server::Options::new(&file.path) }) {

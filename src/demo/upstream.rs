@@ -23,6 +23,8 @@ use tokio::sync::oneshot;
 /// The sample servers. They end when this is dropped.
 pub(super) struct Upstreams {
     samples: Vec<(SocketAddr, Arc<Sample>)>,
+    /// Endpoints where somebody else listens.
+    missing: usize,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -65,7 +67,7 @@ impl Upstreams {
     /// proxy will talk to, and `notes` says so.
     pub(super) fn start(file: &File, drill: &Arc<Drill>, notes: &mut Vec<String>) -> io::Result<Upstreams> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut samples = Vec::new();
+        let (mut samples, mut missing) = (Vec::new(), 0);
         for (address, deployed) in samples_of(file) {
             match TcpListener::bind(address) {
                 Ok(socket) => {
@@ -74,7 +76,10 @@ impl Upstreams {
                     samples.push((address, Arc::clone(&sample)));
                     runtime.spawn(serve(socket, sample));
                 }
-                Err(error) => notes.push(format!("no sample server of {} on {address}: {error}", deployed.version)),
+                Err(error) => {
+                    missing += 1;
+                    notes.push(format!("no sample server of {} on {address}: {error}", deployed.version));
+                }
             }
         }
         let (stop, stopped) = oneshot::channel::<()>();
@@ -85,7 +90,12 @@ impl Upstreams {
             });
         };
         let thread = thread::Builder::new().name("demo-upstreams".into()).spawn(run)?;
-        Ok(Upstreams { samples, stop: Some(stop), thread: Some(thread) })
+        Ok(Upstreams { samples, missing, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// True when every endpoint of this machine is ours.
+    pub(super) fn are_complete(&self) -> bool {
+        self.missing == 0
     }
 
     /// Puts another version on the endpoint at this port.
