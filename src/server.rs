@@ -177,6 +177,7 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
         health,
         metrics: Arc::new(metrics),
         in_force: Arc::new(ArcSwap::from_pointee(in_force)),
+        events: Arc::default(),
     };
 
     // 6. the control thread, which opens the listeners once names are known

@@ -28,6 +28,10 @@ pub(super) fn router(handle: Handle) -> Router {
             "/api/v1/rollouts",
             get(|State(handle): State<Handle>| async move { answer(StatusCode::OK, &rollouts::rollouts(&handle)) }),
         )
+        .route("/api/v1/rollouts/{service}", get(rollout))
+        .route("/api/v1/events", get(super::events::events))
+        .route("/api/v1/history", get(super::events::history))
+        .route("/api/v1/audit/verify", get(super::events::verify))
         .route("/api/v1/rollouts/{service}/{command}", post(ask_rollout))
         .route("/api/v1/mirror/{service}", get(mirror))
         .route("/api/v1/reload", post(reload))
@@ -43,6 +47,16 @@ async fn mirror(State(handle): State<Handle>, Path(service): Path<String>) -> Re
     let found = super::mirror::mirror(&handle.snapshot(), &service);
     let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service, or it has no mirror; see /api/v1/status");
     found.map(|value| answer(StatusCode::OK, &value)).ok_or_else(absent)
+}
+
+async fn rollout(State(handle): State<Handle>, Path(service): Path<String>) -> Result<Response, Problem> {
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service, or it has no rollout; see /api/v1/rollouts");
+    let (etag, value) = rollouts::rollout_of(&handle, &service).ok_or_else(absent)?;
+    let mut response = answer(StatusCode::OK, &value);
+    if let Ok(etag) = HeaderValue::try_from(etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    Ok(response)
 }
 
 /// Does what is asked of a rollout, and says how it is undone.

@@ -7,11 +7,15 @@
 //! It is for this machine only, and a web page that somebody on this machine looks at must not get through: see
 //! `guard`. It runs on the control thread, apart from the workers.
 
+mod answer;
 mod api;
+mod events;
 mod guard;
+mod history;
 mod mirror;
 mod problem;
 mod rollouts;
+mod sentence;
 mod socket;
 mod status;
 

@@ -2,9 +2,12 @@
 
 use super::problem::Problem;
 use crate::config::values;
-use crate::control::{Ask, Handle, RolloutView};
+use crate::control::events::Events;
+use crate::control::{Ask, BAND_ALPHA, CohortView, GateView, Handle, Progress, RolloutView, StepView};
 use crate::model::Weight;
 use crate::rollout::command::{Actor, Answer, Command};
+use crate::rollout::judge::{Detail, Tally};
+use crate::routing::Snapshot;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,46 +39,118 @@ struct Wish {
 
 /// Every rollout.
 pub(super) fn rollouts(handle: &Handle) -> Value {
-    let rollouts: Vec<Value> = handle.rollouts().iter().map(rollout).collect();
+    let (views, snapshot) = (handle.rollouts(), handle.snapshot());
+    let rollouts: Vec<Value> = views.iter().map(|view| rollout(view, &snapshot, handle.events())).collect();
     json!({ "schema": "ringway.rollouts/v1", "rollouts": rollouts })
 }
 
+/// The rollout of one service, with what tells its state apart from others.
+pub(super) fn rollout_of(handle: &Handle, service: &str) -> Option<(String, Value)> {
+    let views = handle.rollouts();
+    let view = views.iter().find(|view| view.service == service)?;
+    Some((etag(view), rollout(view, &handle.snapshot(), handle.events())))
+}
+
+/// The entity tag of a rollout: another one when there is something else to decide about.
+pub(super) fn etag(view: &RolloutView) -> String {
+    format!("\"{:016x}\"", view.revision())
+}
+
 /// Where one rollout is.
-pub(super) fn rollout(view: &RolloutView) -> Value {
-    let cohorts: Vec<Value> = (view.cohorts.iter())
-        .map(|cohort| {
-            let (users, requests) = cohort.seen;
-            let share = cohort.share.as_f64();
-            json!({ "name": cohort.name, "share": share, "shown": cohort.shown, "users": users, "requests": requests })
-        })
-        .collect();
+fn rollout(view: &RolloutView, snapshot: &Snapshot, events: &Events) -> Value {
+    let service = snapshot.service(&view.service);
+    let version = |name: &str| {
+        let variant = service?.variants.iter().find(|variant| *variant.name == *name)?;
+        variant.version.as_deref()
+    };
+    let skipped = events.skipped(&view.service, &view.id);
+    let plan: Vec<Value> = view.plan.iter().map(|of| step(of, skipped.contains(&of.number))).collect();
+    let decision = events.decision(&view.service, &view.id);
     json!({
+        "schema": "ringway.rollout/v1",
         "service": view.service,
         "id": view.id,
         "phase": view.phase.as_str(),
         "why": view.why,
         "to": view.to,
         "from": view.from,
+        "toVersion": version(&view.to),
+        "fromVersion": version(&view.from),
         "step": view.step,
         "steps": view.steps,
-        "cohorts": cohorts,
-        "gates": gates(view),
+        "plan": plan,
+        "stepElapsedSeconds": view.step_elapsed.as_secs(),
+        "stepHoldSeconds": view.step_hold.map(|hold| hold.as_secs()),
+        "elapsedSeconds": view.elapsed.as_secs(),
+        "runbook": view.runbook,
+        "cohorts": view.cohorts.iter().map(cohort).collect::<Vec<_>>(),
+        "gates": view.gates.iter().map(gate).collect::<Vec<_>>(),
+        "decision": super::events::decision(decision.as_deref()),
+    })
+}
+
+/// One step of the file; `weight` and `ramp` are in percent, `hold` in seconds.
+fn step(of: &StepView, is_skipped: bool) -> Value {
+    let ramp: Vec<f64> = of.shares.iter().map(|share| share.as_f64()).collect();
+    let is_skipped = is_skipped && of.progress == Progress::Done;
+    json!({
+        "number": of.number,
+        "cohort": of.cohort,
+        "weight": if let [share] = ramp[..] { Some(share) } else { None },
+        "ramp": (ramp.len() > 1).then_some(&ramp),
+        "approve": (!of.approve.is_empty()).then_some(&of.approve),
+        "hold": of.hold.as_secs(),
+        "window": of.window,
+        "state": if is_skipped { "skipped" } else { of.progress.as_str() },
+    })
+}
+
+fn cohort(of: &CohortView) -> Value {
+    let (users, requests) = of.seen;
+    json!({
+        "name": of.name,
+        "share": of.share.as_f64() / 100.0,
+        "fileShare": of.in_file.as_f64() / 100.0,
+        "shown": of.shown,
+        "users": users,
+        "requests": requests,
+        "probes": of.probes,
     })
 }
 
 /// The judge's word.
 pub(super) fn gates(view: &RolloutView) -> Vec<Value> {
-    let gate = |gate: &crate::control::GateView| {
-        json!({
-            "name": gate.gate,
-            "cohort": gate.cohort,
-            "verdict": gate.verdict,
-            "evidence": gate.evidence,
-            "needed": gate.needed,
-            "text": gate.sentence,
-        })
-    };
     view.gates.iter().map(gate).collect()
+}
+
+/// Rates are from 0 to 1, also those of latency: of requests that were slower than `slow.limitMs` says.
+fn gate(of: &GateView) -> Value {
+    let tally = |tally: Tally| json!({ "events": tally.events, "of": tally.of, "rate": tally.rate() });
+    let difference = of
+        .difference()
+        .map(|(value, band)| json!({ "value": value, "low": band.low, "high": band.high, "alpha": BAND_ALPHA }));
+    let slow = match of.detail {
+        Detail::Slow { level, stable_us, canary_us, .. } => Some(json!({
+            "quantile": level,
+            "stableMs": stable_us as f64 / 1_000.0,
+            "limitMs": canary_us as f64 / 1_000.0,
+        })),
+        _ => None,
+    };
+    json!({
+        "name": of.gate,
+        "cohort": of.cohort,
+        "verdict": of.verdict,
+        "evidence": of.evidence,
+        "needed": of.needed,
+        "text": of.sentence,
+        "stable": tally(of.stable),
+        "canary": tally(of.canary),
+        "difference": difference,
+        "limit": of.limit,
+        "unit": "rate",
+        "slow": slow,
+    })
 }
 
 /// Understands a request for a change.

@@ -83,6 +83,7 @@ async fn story(address: &str) -> Story {
             since_unix_seconds: 7,
             listeners,
         })),
+        events: Arc::default(),
     };
     let requests = Requests::new(common.clone(), &registry);
     let handle = requests.handle();
@@ -248,7 +249,7 @@ async fn status_and_configuration_tell_no_secret() {
     let stable = &cohort["variants"][0];
     let expected = serde_json::json!({
         "name": "stable", "version": "v41", "weight": 95.0, "source": "file", "configuredShare": 0.95, "share": null,
-        "rps": 0.0, "requests": 0, "errors": 0, "p50": null, "p95": null, "p99": null,
+        "users": 0, "rps": 0.0, "requests": 0, "errors": 0, "p50": null, "p95": null, "p99": null,
     });
     assert_eq!(*stable, expected);
 

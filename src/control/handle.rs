@@ -1,9 +1,12 @@
+use super::events::Events;
 use super::outcome::{Cause, ReloadResult};
 use super::reload::{Common, InForce};
 use super::rollouts::{Ask, RolloutView};
 use crate::rollout::command::Answer;
+use crate::rollout::effect::Event;
 use crate::routing::Snapshot;
 use crate::telemetry::health::Health;
+use crate::telemetry::tap::Tap;
 use crate::telemetry::windows::{WindowStats, Windows};
 use crate::telemetry::{Registry, Slot};
 use arc_swap::ArcSwap;
@@ -32,6 +35,8 @@ pub enum Request {
     Reload(Cause, oneshot::Sender<ReloadResult>),
     /// Ask something of a rollout. `None`: there is no such service.
     Rollout(Ask, oneshot::Sender<Option<Answer>>),
+    /// Keep this with the rest of what happened.
+    Note(Event),
     /// Finish what is in flight and end; a second one: end at once.
     Drain,
     /// Duplicates of the sockets of all listeners, by their address of the file.
@@ -91,6 +96,21 @@ impl Handle {
         Ok(answered)
     }
 
+    /// Keeps something that happened with the rest of it, in the audit log too. The log is not told.
+    pub fn note(&self, event: Event) -> Result<(), Busy> {
+        self.ask(Request::Note(event))
+    }
+
+    /// What happened.
+    pub fn events(&self) -> &Events {
+        &self.common.events
+    }
+
+    /// Where finished requests pass by.
+    pub fn tap(&self) -> &Arc<Tap> {
+        self.common.registry.tap()
+    }
+
     /// Where each rollout is, as of the last second or command.
     pub fn rollouts(&self) -> Arc<Vec<RolloutView>> {
         self.rollouts.load_full()
@@ -133,6 +153,11 @@ impl Handle {
     /// What happened to a slot in the last seconds, up to the last full one.
     pub fn stats(&self, slot: Slot, last_seconds: u64) -> WindowStats {
         self.with_windows(|windows| windows.stats(slot, last_seconds))
+    }
+
+    /// How many distinct users slots have had together since the start, about.
+    pub fn users(&self, slots: &[Slot]) -> u64 {
+        self.common.registry.users(slots)
     }
 
     /// Reads many slots of the same second.

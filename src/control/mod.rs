@@ -12,6 +12,7 @@ mod address;
 mod certificates;
 pub mod client;
 mod drain;
+pub mod events;
 mod facts;
 mod files;
 mod handle;
@@ -36,16 +37,17 @@ pub use memory::{CONTROL_GROUPS, Memory};
 pub use outcome::{Applied, Cause, Rejected, ReloadResult};
 pub use plane::DataPlane;
 pub use reload::{Common, InForce, State};
-pub use rollouts::{Ask, CohortView, GateView, RolloutView, Rollouts};
+pub use rollouts::{Ask, BAND_ALPHA, CohortView, GateView, Progress, RolloutView, Rollouts, StepView};
 pub use watch::{Pace, Watch};
 
+use crate::rollout::effect::{Event, EventKind};
 use drain::{Drain, Effect, Happened};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use supervisor::News;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -147,9 +149,14 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                 Request::Reload(cause, answer) => {
                     let result = reload::reload(state, cause).await;
                     reloaded(state, requests);
+                    note_reload(state, cause, &result);
                     watch.follow(state.files.clone(), state.looked_at);
                     // whoever asked may have gone
                     let _ = answer.send(result);
+                    continue;
+                }
+                Request::Note(event) => {
+                    with_rollouts(state, |rollouts, state| rollouts.note(state, event));
                     continue;
                 }
                 Request::Rollout(ask, answer) => {
@@ -160,8 +167,9 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                 }
             },
             () = watch.changed(), if !drain.has_begun() => {
-                reload::reload(state, Cause::Changed).await;
+                let result = reload::reload(state, Cause::Changed).await;
                 reloaded(state, requests);
+                note_reload(state, Cause::Changed, &result);
                 watch.follow(state.files.clone(), state.looked_at);
                 continue;
             }
@@ -182,7 +190,11 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
             }
         };
         match drain.step(happened, Instant::now(), patience.drain) {
-            Some(Effect::Begin) => begin_drain(state, patience.drain),
+            Some(Effect::Begin) => {
+                begin_drain(state, patience.drain);
+                let sentence = "draining: no new connections, finishing what is in flight".to_owned();
+                note(state, event_of_process(EventKind::Drain, sentence));
+            }
             Some(Effect::Leave(ended)) => return ended,
             None => {}
         }
@@ -201,6 +213,48 @@ fn with_rollouts<T>(state: &mut State, act: impl FnOnce(&mut Rollouts, &mut Stat
     let done = act(&mut rollouts, state);
     state.rollouts = rollouts;
     done
+}
+
+fn note(state: &mut State, event: Event) {
+    with_rollouts(state, |rollouts, state| rollouts.note(state, event));
+}
+
+/// What came of a reload is told with the rest of what happened. Files that are in force already are no news.
+fn note_reload(state: &mut State, cause: Cause, result: &ReloadResult) {
+    let (kind, sentence) = match result {
+        ReloadResult::Unchanged { .. } => return,
+        ReloadResult::Applied(Applied { rev, previous_rev, warnings, .. }) => {
+            let warned = match warnings.len() {
+                0 => String::new(),
+                1 => ", 1 warning".to_owned(),
+                several => format!(", {several} warnings"),
+            };
+            let sentence = format!("rev {rev} is in force instead of {previous_rev} ({}{warned})", cause.as_str());
+            (EventKind::ReloadApplied, sentence)
+        }
+        ReloadResult::Rejected(rejected) => {
+            let rev = &state.common.snapshot.load().rev;
+            let first = rejected.to_string().lines().next().unwrap_or_default().to_owned();
+            (EventKind::ReloadRejected, format!("rev {rev} stays in force ({}): {first}", cause.as_str()))
+        }
+    };
+    note(state, event_of_process(kind, sentence));
+}
+
+/// An event that is about no service.
+pub fn event_of_process(kind: EventKind, sentence: String) -> Event {
+    Event {
+        kind,
+        unix_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+        service: String::new(),
+        rollout: None,
+        cohort: None,
+        actor: None,
+        reason: None,
+        sentence,
+        numbers: Vec::new(),
+        runbook: None,
+    }
 }
 
 /// Another process serves now. The service manager is told before this one ends, so that it follows the other.

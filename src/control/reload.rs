@@ -5,6 +5,7 @@
 use crate::config::files::References;
 use crate::config::{ConfigErrors, Loaded, load};
 use crate::control::certificates::{self, CertificateWatch};
+use crate::control::events::Events;
 use crate::control::facts::{facts, slots};
 use crate::control::files::{Digests, Files, Fingerprint};
 use crate::control::memory::Memory;
@@ -60,6 +61,8 @@ pub struct Common {
     pub metrics: Arc<Metrics>,
     /// What is in force.
     pub in_force: Arc<ArcSwap<InForce>>,
+    /// What happened.
+    pub events: Arc<Events>,
 }
 
 /// All that a reload may change.

@@ -151,4 +151,8 @@ kinds! {
     WeightSet "weight-set" true "a person set a share",
     WeightEnded "weight-ended" true "a share that a person had set has ended",
     TooLong "too-long" true "the rollout takes longer than `maxDuration`",
+    ReloadApplied "reload-applied" false "other files are in force",
+    ReloadRejected "reload-rejected" false "other files were refused, and nothing changed",
+    Drain "drain" false "the process finishes what is in flight and ends",
+    LogLevel "log-level" false "another level of log lines is in force",
 }
