@@ -1,37 +1,76 @@
 //! `ringway.rollouts/v1`, and what people ask of a rollout.
 
+use super::api::answer;
+use super::change::{Change, Words, read};
+use super::pages::Page;
 use super::problem::Problem;
+use crate::config::schema::Role;
 use crate::config::values;
 use crate::control::{Ask, Handle, RolloutView};
 use crate::model::Weight;
-use crate::rollout::command::{Actor, Answer, Command};
+use crate::rollout::command::{Answer, Command};
+use axum::body::Bytes;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The longest name of a person or group, and the longest reason, in bytes: they stand in the state and the audit log.
-const NAME_BYTES_MAX: usize = 256;
-const REASON_BYTES_MAX: usize = 4 * 1024;
-/// Groups of one person.
-const GROUPS_MAX: usize = 32;
-
-/// What a request for a change says. Who asks is believed: whoever reaches this door may do everything.
-#[derive(Debug, Default, Deserialize)]
+/// What a request for a change says.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Wish {
+    /// Who asks; counts only where nothing else tells, and is marked as unverified.
     actor: String,
+    /// The groups that they are in; likewise.
     groups: Vec<String>,
+    /// Why; stands in the audit log.
     reason: String,
+    /// `rollback`: from this cohort only; `set-weight`: of this one.
     cohort: Option<String>,
+    /// `set-weight`: the variant.
     variant: Option<String>,
-    /// Percent of the cohort.
+    /// `set-weight`: percent of the cohort.
+    #[schemars(with = "Option<f64>")]
     weight: Option<serde_json::Number>,
-    /// `set-weight`: how long it lasts.
+    /// `set-weight`: how long it lasts, such as `30m`.
+    #[serde(alias = "for")]
+    #[schemars(with = "Option<String>")]
     lasts: Option<values::Duration>,
     /// `promote`: all steps at once.
     full: bool,
     /// `rollback`: by the steps of `onHarm.gradual`.
     gradual: bool,
+}
+
+pub(super) fn pages() -> Vec<Page> {
+    let commands = "Ask something of a rollout: promote, pause, resume, rollback, retry, approve, skip or set-weight.";
+    vec![
+        Page::get("/rollouts", Role::Viewer, "Where every rollout is.", || {
+            get(|State(handle): State<Handle>| async move { answer(StatusCode::OK, &rollouts(&handle)) })
+        })
+        .tells("ringway.rollouts/v1"),
+        Page::change("/rollouts/{service}/{command}", Role::Operator, commands, || post(command))
+            .takes::<Wish>()
+            .tells("ringway.rollout-command/v1"),
+    ]
+}
+
+/// Does what is asked of a rollout, and says how it is undone.
+async fn command(
+    State(handle): State<Handle>,
+    Path((service, command)): Path<(String, String)>,
+    change: Change,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let ask = ask_of(&change, service.clone(), &command, &body)?;
+    let wanted = ask.command.clone();
+    let answered = handle.ask_rollout(ask).map_err(|_| Problem::busy())?;
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; see /api/v1/status");
+    let told = answered.await.map_err(|_| Problem::busy())?.ok_or_else(absent)?;
+    Ok(answer(StatusCode::OK, &tell(&service, &wanted, &told)?))
 }
 
 /// Every rollout.
@@ -79,17 +118,11 @@ pub(super) fn gates(view: &RolloutView) -> Vec<Value> {
 }
 
 /// Understands a request for a change.
-pub(super) fn read(service: String, word: &str, body: &[u8]) -> Result<Ask, Problem> {
+fn ask_of(change: &Change, service: String, word: &str, body: &[u8]) -> Result<Ask, Problem> {
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
-    let wish: Wish = match body.trim_ascii() {
-        b"" => Wish::default(),
-        body => serde_json::from_slice(body).map_err(|error| bad(format!("the body is not understood: {error}")))?,
-    };
-    let names = wish.groups.iter().chain([&wish.actor]);
-    let is_long = names.into_iter().any(|name| name.len() > NAME_BYTES_MAX) || wish.groups.len() > GROUPS_MAX;
-    if is_long || wish.reason.len() > REASON_BYTES_MAX {
-        return Err(bad("a name has at most 256 bytes, a reason 4096; there are at most 32 groups".to_owned()));
-    }
+    let wish: Wish = read(body)?;
+    let words = Words { actor: wish.actor, groups: wish.groups, reason: wish.reason };
+    let actor = change.actor(&words)?;
     let needs = |name: &str| bad(format!("{word} needs `{name}`"));
     let command = match word {
         "promote" if wish.full => Command::PromoteFull,
@@ -108,8 +141,7 @@ pub(super) fn read(service: String, word: &str, body: &[u8]) -> Result<Ask, Prob
         },
         _ => return Err(Problem::new(StatusCode::NOT_FOUND, format!("a rollout knows no `{word}`"))),
     };
-    let name = if wish.actor.is_empty() { "somebody".to_owned() } else { wish.actor };
-    Ok(Ask { service, actor: Actor { name, groups: wish.groups }, reason: wish.reason, command })
+    Ok(Ask { service, actor, reason: words.reason, command })
 }
 
 fn share(number: &serde_json::Number) -> Result<Weight, String> {
@@ -118,7 +150,7 @@ fn share(number: &serde_json::Number) -> Result<Weight, String> {
 }
 
 /// The answer of a rollout, with the way back. 409 when it cannot be done in this phase.
-pub(super) fn tell(service: &str, command: &Command, answer: &Answer) -> Result<Value, Problem> {
+fn tell(service: &str, command: &Command, answer: &Answer) -> Result<Value, Problem> {
     let (result, text) = match answer {
         Answer::Done(text) => ("done", text),
         Answer::Unchanged(text) => ("unchanged", text),

@@ -1,3 +1,4 @@
+use super::notes::Note;
 use super::outcome::{Cause, ReloadResult};
 use super::reload::{Common, InForce};
 use super::rollouts::{Ask, RolloutView};
@@ -8,6 +9,7 @@ use crate::telemetry::windows::{WindowStats, Windows};
 use crate::telemetry::{Registry, Slot};
 use arc_swap::ArcSwap;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -28,16 +30,27 @@ pub struct Requests {
 
 /// Something asked of the control thread.
 pub enum Request {
-    /// Load the files again.
-    Reload(Cause, oneshot::Sender<ReloadResult>),
+    /// Load the files again, because somebody asks.
+    Reload(Cause, Option<By>, oneshot::Sender<ReloadResult>),
     /// Ask something of a rollout. `None`: there is no such service.
     Rollout(Ask, oneshot::Sender<Option<Answer>>),
     /// Finish what is in flight and end; a second one: end at once.
-    Drain,
+    Drain(Option<By>),
+    /// Something was changed that is no business of this thread, and must be written down.
+    Note(Note),
     /// Duplicates of the sockets of all listeners, by their address of the file.
     Sockets(oneshot::Sender<Vec<(SocketAddr, TcpListener)>>),
     /// A process of this id has the sockets and serves: finish what is in flight and end.
     HandOver(u32, oneshot::Sender<()>),
+}
+
+/// Who asks for something of the process, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct By {
+    /// Their name.
+    pub actor: String,
+    /// Why, in their words; may be empty.
+    pub reason: String,
 }
 
 /// Requests that may wait for the control thread; further ones are refused.
@@ -74,14 +87,34 @@ impl Requests {
 impl Handle {
     /// Reloads; the answer comes when it is done.
     pub fn reload(&self, cause: Cause) -> Result<oneshot::Receiver<ReloadResult>, Busy> {
+        self.reload_by(cause, None)
+    }
+
+    /// Reloads because somebody asks.
+    pub fn reload_by(&self, cause: Cause, by: Option<By>) -> Result<oneshot::Receiver<ReloadResult>, Busy> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Request::Reload(cause, answer))?;
+        self.ask(Request::Reload(cause, by, answer))?;
         Ok(answered)
     }
 
     /// Finishes what is in flight and ends; the second time it ends at once.
     pub fn drain(&self) -> Result<(), Busy> {
-        self.ask(Request::Drain)
+        self.drain_by(None)
+    }
+
+    /// Drains because somebody asks.
+    pub fn drain_by(&self, by: Option<By>) -> Result<(), Busy> {
+        self.ask(Request::Drain(by))
+    }
+
+    /// Writes down what was changed elsewhere.
+    pub fn note(&self, note: Note) -> Result<(), Busy> {
+        self.ask(Request::Note(note))
+    }
+
+    /// The file or directory that is loaded.
+    pub fn config(&self) -> &Path {
+        &self.common.config
     }
 
     /// Asks something of a rollout; the answer comes when it is done. `None`: there is no such service.

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::Note;
 use super::journal::store::{Found, Store, StoreError, WAITING_MAX};
 use super::plans::{open_windows, plans};
 use super::reload;
@@ -222,6 +223,11 @@ impl Rollouts {
         let Ask { service, actor, reason, command } = ask;
         self.plans.get(&service)?;
         self.turn(hands, Some(&service), &Happened::Asked { actor, reason, command })
+    }
+
+    /// Something else was changed.
+    pub(super) fn note(&mut self, note: Option<Note>) {
+        self.record(note.into_iter().map(|note| note.event(unix_ms())).collect());
     }
 
     /// Where each rollout is.
