@@ -1,6 +1,6 @@
 //! `ringway.events/v1`, `ringway.history/v1` and `ringway.audit-verify/v1`: what happened.
 
-use super::answer::{answer, number_of};
+use super::api::answer;
 use super::history;
 use super::problem::Problem;
 use crate::control::Handle;
@@ -40,14 +40,14 @@ pub(super) async fn events(State(handle): State<Handle>, Query(wanted): Query<Wa
     let limit = wanted.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
     let found = handle.events().latest(&Asked { before: wanted.before, service, limit });
     let events: Vec<Value> = found.iter().map(|found| event(found)).collect();
-    answer(&json!({ "schema": "ringway.events/v1", "events": events }))
+    answer(StatusCode::OK, &json!({ "schema": "ringway.events/v1", "events": events }))
 }
 
 /// `GET /history?days=30`: rollouts, the latest first.
 pub(super) async fn history(State(handle): State<Handle>, Query(wanted): Query<Days>) -> Response {
     let since_ms = history::unix_ms().saturating_sub(wanted.days.unwrap_or(30).clamp(1, DAYS_MAX) * 86_400_000);
     let rollouts = history::history(&handle.events().all(), &handle.rollouts(), since_ms);
-    answer(&json!({ "schema": "ringway.history/v1", "rollouts": rollouts }))
+    answer(StatusCode::OK, &json!({ "schema": "ringway.history/v1", "rollouts": rollouts }))
 }
 
 /// `GET /audit/verify`: reads all of the audit log, on a thread of its own.
@@ -56,12 +56,15 @@ pub(super) async fn verify(State(handle): State<Handle>) -> Result<Response, Pro
     let folder = handle.events().folder().ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, no_log))?;
     let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the check broke off: a bug of Ringway");
     let found = tokio::task::spawn_blocking(move || past::verify(&folder)).await.map_err(broken)?;
-    Ok(answer(&json!({
-        "schema": "ringway.audit-verify/v1",
-        "ok": found.problem.is_none(),
-        "lines": found.lines,
-        "problem": found.problem,
-    })))
+    Ok(answer(
+        StatusCode::OK,
+        &json!({
+            "schema": "ringway.audit-verify/v1",
+            "ok": found.problem.is_none(),
+            "lines": found.lines,
+            "problem": found.problem,
+        }),
+    ))
 }
 
 /// One event.
@@ -113,4 +116,11 @@ fn sample(of: &Passed) -> Value {
 /// Numbers as numbers, where they are.
 fn numbers(of: &PastEvent) -> Map<String, Value> {
     of.numbers.iter().map(|(name, text)| (name.clone(), number_of(text))).collect()
+}
+
+/// A text as the number that it is, or as a text.
+fn number_of(text: &str) -> Value {
+    let whole = text.parse::<u64>().ok().map(Value::from);
+    let number = whole.or_else(|| serde_json::Number::from_f64(text.parse().ok()?).map(Value::from));
+    number.unwrap_or_else(|| text.into())
 }

@@ -1,40 +1,91 @@
 //! `ringway.rollouts/v1`, and what people ask of a rollout.
 
+use super::api::answer;
+use super::change::{Change, Words, read};
+use super::pages::Page;
 use super::problem::Problem;
+use crate::config::schema::Role;
 use crate::config::values;
 use crate::control::events::Events;
 use crate::control::{Ask, BAND_ALPHA, CohortView, GateView, Handle, Progress, RolloutView, StepView};
 use crate::model::Weight;
-use crate::rollout::command::{Actor, Answer, Command};
+use crate::rollout::command::{Answer, Command};
 use crate::rollout::judge::{Detail, Tally};
 use crate::routing::Snapshot;
-use axum::http::StatusCode;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use axum::routing::{get, post};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The longest name of a person or group, and the longest reason, in bytes: they stand in the state and the audit log.
-const NAME_BYTES_MAX: usize = 256;
-const REASON_BYTES_MAX: usize = 4 * 1024;
-/// Groups of one person.
-const GROUPS_MAX: usize = 32;
-
-/// What a request for a change says. Who asks is believed: whoever reaches this door may do everything.
-#[derive(Debug, Default, Deserialize)]
+/// What a request for a change says.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Wish {
+    /// Who asks; counts only where nothing else tells, and is marked as unverified.
     actor: String,
+    /// The groups that they are in; likewise.
     groups: Vec<String>,
+    /// Why; stands in the audit log.
     reason: String,
+    /// `rollback`: from this cohort only; `set-weight`: of this one.
     cohort: Option<String>,
+    /// `set-weight`: the variant.
     variant: Option<String>,
-    /// Percent of the cohort.
+    /// `set-weight`: percent of the cohort.
+    #[schemars(with = "Option<f64>")]
     weight: Option<serde_json::Number>,
-    /// `set-weight`: how long it lasts.
+    /// `set-weight`: how long it lasts, such as `30m`.
+    #[serde(alias = "for")]
+    #[schemars(with = "Option<String>")]
     lasts: Option<values::Duration>,
     /// `promote`: all steps at once.
     full: bool,
     /// `rollback`: by the steps of `onHarm.gradual`.
     gradual: bool,
+}
+
+pub(super) fn pages() -> Vec<Page> {
+    let commands = "Ask something of a rollout: promote, pause, resume, rollback, retry, approve, skip or set-weight.";
+    vec![
+        Page::get("/rollouts", Role::Viewer, "Where every rollout is.", || {
+            get(|State(handle): State<Handle>| async move { answer(StatusCode::OK, &rollouts(&handle)) })
+        })
+        .tells("ringway.rollouts/v1"),
+        Page::get("/rollouts/{service}", Role::Viewer, "Where one rollout is; the ETag is for If-Match.", || get(one))
+            .tells("ringway.rollout/v1"),
+        Page::change("/rollouts/{service}/{command}", Role::Operator, commands, || post(command))
+            .takes::<Wish>()
+            .tells("ringway.rollout-command/v1"),
+    ]
+}
+
+async fn one(State(handle): State<Handle>, Path(service): Path<String>) -> Result<Response, Problem> {
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service, or it has no rollout; see /api/v1/rollouts");
+    let (etag, value) = rollout_of(&handle, &service).ok_or_else(absent)?;
+    let mut response = answer(StatusCode::OK, &value);
+    if let Ok(etag) = HeaderValue::try_from(etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    Ok(response)
+}
+
+/// Does what is asked of a rollout, and says how it is undone.
+async fn command(
+    State(handle): State<Handle>,
+    Path((service, command)): Path<(String, String)>,
+    change: Change,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let ask = ask_of(&change, service.clone(), &command, &body)?;
+    let wanted = ask.command.clone();
+    let answered = handle.ask_rollout(ask).map_err(|_| Problem::busy())?;
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; see /api/v1/status");
+    let told = answered.await.map_err(|_| Problem::busy())?.ok_or_else(absent)?;
+    Ok(answer(StatusCode::OK, &tell(&service, &wanted, &told)?))
 }
 
 /// Every rollout.
@@ -154,17 +205,11 @@ fn gate(of: &GateView) -> Value {
 }
 
 /// Understands a request for a change.
-pub(super) fn read(service: String, word: &str, body: &[u8]) -> Result<Ask, Problem> {
+fn ask_of(change: &Change, service: String, word: &str, body: &[u8]) -> Result<Ask, Problem> {
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
-    let wish: Wish = match body.trim_ascii() {
-        b"" => Wish::default(),
-        body => serde_json::from_slice(body).map_err(|error| bad(format!("the body is not understood: {error}")))?,
-    };
-    let names = wish.groups.iter().chain([&wish.actor]);
-    let is_long = names.into_iter().any(|name| name.len() > NAME_BYTES_MAX) || wish.groups.len() > GROUPS_MAX;
-    if is_long || wish.reason.len() > REASON_BYTES_MAX {
-        return Err(bad("a name has at most 256 bytes, a reason 4096; there are at most 32 groups".to_owned()));
-    }
+    let wish: Wish = read(body)?;
+    let words = Words { actor: wish.actor, groups: wish.groups, reason: wish.reason };
+    let actor = change.actor(&words)?;
     let needs = |name: &str| bad(format!("{word} needs `{name}`"));
     let command = match word {
         "promote" if wish.full => Command::PromoteFull,
@@ -183,8 +228,7 @@ pub(super) fn read(service: String, word: &str, body: &[u8]) -> Result<Ask, Prob
         },
         _ => return Err(Problem::new(StatusCode::NOT_FOUND, format!("a rollout knows no `{word}`"))),
     };
-    let name = if wish.actor.is_empty() { "somebody".to_owned() } else { wish.actor };
-    Ok(Ask { service, actor: Actor { name, groups: wish.groups }, reason: wish.reason, command })
+    Ok(Ask { service, actor, reason: words.reason, command })
 }
 
 fn share(number: &serde_json::Number) -> Result<Weight, String> {
@@ -193,7 +237,7 @@ fn share(number: &serde_json::Number) -> Result<Weight, String> {
 }
 
 /// The answer of a rollout, with the way back. 409 when it cannot be done in this phase.
-pub(super) fn tell(service: &str, command: &Command, answer: &Answer) -> Result<Value, Problem> {
+fn tell(service: &str, command: &Command, answer: &Answer) -> Result<Value, Problem> {
     let (result, text) = match answer {
         Answer::Done(text) => ("done", text),
         Answer::Unchanged(text) => ("unchanged", text),

@@ -48,6 +48,7 @@ struct Story {
     dir: tempfile::TempDir,
     address: AdminAddress,
     handle: Handle,
+    sessions: Sessions,
 }
 
 const TEXT: &str = "listeners: [{ address: 127.0.0.1:81 }]\nservices:\n  shop:\n    variants:\n      \
@@ -90,7 +91,9 @@ async fn story(address: &str) -> Story {
     let state = State::new(common, Box::new(Idle::default()), files, fingerprint);
     let door = bind(&address.parse().unwrap()).unwrap();
     let address = door.address().clone();
-    tokio::spawn(serve(door, handle.clone(), std::future::pending()));
+    let sessions = Sessions::default();
+    let terms = Terms { sessions: sessions.clone(), ..Terms::default() };
+    tokio::spawn(serve(door, handle.clone(), terms, std::future::pending()));
     tokio::spawn(crate::control::run(
         state,
         BTreeMap::new(),
@@ -99,7 +102,7 @@ async fn story(address: &str) -> Story {
         async { Ok::<(), std::convert::Infallible>(()) },
         || (),
     ));
-    Story { dir, address, handle }
+    Story { dir, address, handle, sessions }
 }
 
 impl Story {
@@ -158,7 +161,12 @@ async fn what_is_refused_and_what_is_not() {
         ("200", "GET /api/v1/status HTTP/1.1", "host: [::1]:9\r\n".into()),
         ("200", "GET /api/v1/status HTTP/1.1", format!("host: {bound}\r\n")),
         ("200", "HEAD /api/v1/status HTTP/1.1", "host: localhost\r\n".into()),
-        ("200", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nsec-fetch-site: none\r\n".into()),
+        // a browser must sign in, and whoever a proxy brings is not of this machine
+        ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nsec-fetch-site: none\r\n".into()),
+        ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\ncookie: ringway_session=rw_guess\r\n".into()),
+        ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nx-forwarded-for: 10.0.0.1\r\n".into()),
+        ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nauthorization: Bearer rw_guess\r\n".into()),
+        ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nauthorization: Basic YTpi\r\n".into()),
         // a name that was rebound to this machine
         ("421", "GET /api/v1/status HTTP/1.1", "host: evil.example\r\n".into()),
         ("421", "GET /api/v1/status HTTP/1.1", "host: localhost.evil.example:9901\r\n".into()),
@@ -184,7 +192,7 @@ async fn what_is_refused_and_what_is_not() {
         ),
         // changing
         ("200", "POST /api/v1/reload HTTP/1.1", format!("host: localhost\r\n{JSON}")),
-        ("200", "POST /api/v1/reload HTTP/1.1", same),
+        ("401", "POST /api/v1/reload HTTP/1.1", same),
         (
             "200",
             "POST /api/v1/reload HTTP/1.1",
@@ -223,7 +231,7 @@ async fn what_is_refused_and_what_is_not() {
         ("405", "OPTIONS /api/v1/drain HTTP/1.1", "host: localhost\r\n".into()),
         ("405", "POST /api/v1/status HTTP/1.1", format!("host: localhost\r\n{JSON}")),
         ("404", "GET /api/v1/reload/ HTTP/1.1", "host: localhost\r\n".into()),
-        ("404", "GET / HTTP/1.1", "host: localhost\r\n".into()),
+        ("404", "GET /nowhere HTTP/1.1", "host: localhost\r\n".into()),
         ("431", "GET / HTTP/1.1", format!("host: localhost\r\nx: {}\r\n", "y".repeat(20_000))),
     ];
     for (expected, line, headers) in cases {

@@ -119,6 +119,11 @@ impl Events {
         found
     }
 
+    /// The number of the latest one; 0 for none.
+    pub fn last_id(&self) -> u64 {
+        self.past().events.back().map_or(0, |event| event.id)
+    }
+
     /// All, oldest first.
     pub fn all(&self) -> Vec<Arc<PastEvent>> {
         self.past().events.iter().cloned().collect()

@@ -17,37 +17,46 @@ mod facts;
 mod files;
 mod handle;
 mod health;
+mod imagined;
 pub mod journal;
 mod memory;
 mod mount;
+mod notes;
 mod outcome;
 mod plane;
 pub mod plans;
+mod rehearsal;
 pub mod reload;
 mod resolve;
 mod rollouts;
+mod services;
 pub mod supervisor;
 mod watch;
+mod weights;
 
 pub use address::{ADMIN_DEFAULT, AdminAddress, Doors, TELEMETRY_DEFAULT, reachable, telemetry_address};
 pub use drain::Ended;
 pub use files::{Digests, Files, Fingerprint};
-pub use handle::{Handle, Request, Requests};
+pub use handle::{By, Handle, Request, Requests};
+pub use imagined::{Draft, Trial, draft, in_force_again, with_trial};
 pub use memory::{CONTROL_GROUPS, Memory};
-pub use outcome::{Applied, Cause, Rejected, ReloadResult};
+pub use notes::Note;
+pub use outcome::{Applied, Cause, Rehearsed, Rejected, ReloadResult};
 pub use plane::DataPlane;
+pub use rehearsal::rehearse;
 pub use reload::{Common, InForce, State};
 pub use rollouts::{Ask, BAND_ALPHA, CohortView, GateView, Progress, RolloutView, Rollouts, StepView};
+pub use services::{EndpointView, endpoints};
 pub use watch::{Pace, Watch};
+pub use weights::Weights;
 
-use crate::rollout::effect::{Event, EventKind};
 use drain::{Drain, Effect, Happened};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use supervisor::News;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -136,7 +145,14 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
         let happened = tokio::select! {
             biased;
             request = requests.next() => match request {
-                Request::Drain => Happened::Stop,
+                Request::Drain(by) => {
+                    note(state, Some(Note::of_drain(by)));
+                    Happened::Stop
+                }
+                Request::Note(told) => {
+                    note(state, Some(told));
+                    continue;
+                }
                 Request::Sockets(answer) => {
                     let _ = answer.send(state.plane.sockets());
                     continue;
@@ -146,17 +162,13 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                     let _ = answer.send(());
                     happened
                 }
-                Request::Reload(cause, answer) => {
+                Request::Reload(cause, by, answer) => {
                     let result = reload::reload(state, cause).await;
+                    note(state, Note::of_reload(cause, by, &result));
                     reloaded(state, requests);
-                    note_reload(state, cause, &result);
                     watch.follow(state.files.clone(), state.looked_at);
                     // whoever asked may have gone
                     let _ = answer.send(result);
-                    continue;
-                }
-                Request::Note(event) => {
-                    with_rollouts(state, |rollouts, state| rollouts.note(state, event));
                     continue;
                 }
                 Request::Rollout(ask, answer) => {
@@ -168,8 +180,8 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
             },
             () = watch.changed(), if !drain.has_begun() => {
                 let result = reload::reload(state, Cause::Changed).await;
+                note(state, Note::of_reload(Cause::Changed, None, &result));
                 reloaded(state, requests);
-                note_reload(state, Cause::Changed, &result);
                 watch.follow(state.files.clone(), state.looked_at);
                 continue;
             }
@@ -190,11 +202,7 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
             }
         };
         match drain.step(happened, Instant::now(), patience.drain) {
-            Some(Effect::Begin) => {
-                begin_drain(state, patience.drain);
-                let sentence = "draining: no new connections, finishing what is in flight".to_owned();
-                note(state, event_of_process(EventKind::Drain, sentence));
-            }
+            Some(Effect::Begin) => begin_drain(state, patience.drain),
             Some(Effect::Leave(ended)) => return ended,
             None => {}
         }
@@ -207,54 +215,17 @@ fn reloaded(state: &mut State, requests: &Requests) {
     requests.handle().show_rollouts(state.rollouts.views());
 }
 
+/// The audit log is kept with the rollouts.
+fn note(state: &mut State, note: Option<Note>) {
+    with_rollouts(state, |rollouts, state| rollouts.note(state, note));
+}
+
 /// Rollouts change the state that they are a part of.
 fn with_rollouts<T>(state: &mut State, act: impl FnOnce(&mut Rollouts, &mut State) -> T) -> T {
     let mut rollouts = std::mem::take(&mut state.rollouts);
     let done = act(&mut rollouts, state);
     state.rollouts = rollouts;
     done
-}
-
-fn note(state: &mut State, event: Event) {
-    with_rollouts(state, |rollouts, state| rollouts.note(state, event));
-}
-
-/// What came of a reload is told with the rest of what happened. Files that are in force already are no news.
-fn note_reload(state: &mut State, cause: Cause, result: &ReloadResult) {
-    let (kind, sentence) = match result {
-        ReloadResult::Unchanged { .. } => return,
-        ReloadResult::Applied(Applied { rev, previous_rev, warnings, .. }) => {
-            let warned = match warnings.len() {
-                0 => String::new(),
-                1 => ", 1 warning".to_owned(),
-                several => format!(", {several} warnings"),
-            };
-            let sentence = format!("rev {rev} is in force instead of {previous_rev} ({}{warned})", cause.as_str());
-            (EventKind::ReloadApplied, sentence)
-        }
-        ReloadResult::Rejected(rejected) => {
-            let rev = &state.common.snapshot.load().rev;
-            let first = rejected.to_string().lines().next().unwrap_or_default().to_owned();
-            (EventKind::ReloadRejected, format!("rev {rev} stays in force ({}): {first}", cause.as_str()))
-        }
-    };
-    note(state, event_of_process(kind, sentence));
-}
-
-/// An event that is about no service.
-pub fn event_of_process(kind: EventKind, sentence: String) -> Event {
-    Event {
-        kind,
-        unix_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
-        service: String::new(),
-        rollout: None,
-        cohort: None,
-        actor: None,
-        reason: None,
-        sentence,
-        numbers: Vec::new(),
-        runbook: None,
-    }
 }
 
 /// Another process serves now. The service manager is told before this one ends, so that it follows the other.

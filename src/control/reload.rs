@@ -265,7 +265,7 @@ pub fn load_files(mut files: Files, digests: &mut Digests) -> (Result<Loaded, Co
 }
 
 /// A thread of its own rather than the pool's, where slow name servers may hold every thread.
-async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (tell, told) = oneshot::channel();
     let spawned = thread::Builder::new().name("reload".into()).spawn(move || {
         let _ = tell.send(work());

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::Note;
 use super::events::{EVENTS_MAX, PastEvent};
 use super::journal::past::last_events;
 use super::journal::store::{Found, Store, StoreError};
@@ -251,6 +252,11 @@ impl Rollouts {
         let Ask { service, actor, reason, command } = ask;
         self.plans.get(&service)?;
         self.turn(hands, Some(&service), &Happened::Asked { actor, reason, command })
+    }
+
+    /// Something else was changed.
+    pub(super) fn note(&mut self, hands: &reload::State, note: Option<Note>) {
+        self.record(hands, note.into_iter().map(|note| note.event(unix_ms())).collect());
     }
 
     /// Where each rollout is.

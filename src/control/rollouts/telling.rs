@@ -7,14 +7,6 @@ use crate::rollout::effect::{Event, EventKind};
 use crate::telemetry::tap::Passed;
 
 impl Rollouts {
-    /// Something happened that the log has told already.
-    pub(in crate::control) fn note(&mut self, hands: &reload::State, event: Event) {
-        hands.common.events.push(&event, Vec::new());
-        if !self.is_over {
-            self.append(vec![event]);
-        }
-    }
-
     pub(super) fn record(&mut self, hands: &reload::State, mut events: Vec<Event>) {
         for event in &mut events {
             self.tell_whom_it_met(event);
