@@ -2,9 +2,11 @@
 
 #![cfg(test)]
 
+mod data;
+
 use super::*;
 use crate::control::reload::load_files;
-use crate::control::{AdminAddress, Common, DataPlane, Digests, Files, InForce, Patience, Requests, State};
+use crate::control::{AdminAddress, Common, DataPlane, Digests, Files, InForce, Patience, Requests, Rollouts, State};
 use crate::telemetry::Registry;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
@@ -48,6 +50,7 @@ struct Story {
     dir: tempfile::TempDir,
     address: AdminAddress,
     handle: Handle,
+    registry: Arc<Registry>,
     sessions: Sessions,
 }
 
@@ -57,9 +60,13 @@ const TEXT: &str = "listeners: [{ address: 127.0.0.1:81 }]\nservices:\n  shop:\n
 
 /// A door with a control loop behind it.
 async fn story(address: &str) -> Story {
+    story_of(address, TEXT).await
+}
+
+async fn story_of(address: &str, text: &str) -> Story {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("ringway.yaml");
-    std::fs::write(&config, TEXT).unwrap();
+    std::fs::write(&config, text).unwrap();
     std::fs::write(dir.path().join("key"), "hunter2hunter2hunter2hunter2hunter2").unwrap();
     std::fs::set_permissions(dir.path().join("key"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let address = address.replace("DIR", &dir.path().display().to_string());
@@ -88,7 +95,8 @@ async fn story(address: &str) -> Story {
     };
     let requests = Requests::new(common.clone(), &registry);
     let handle = requests.handle();
-    let state = State::new(common, Box::new(Idle::default()), files, fingerprint);
+    let rollouts = Rollouts::open(&common.in_force.load().loaded.file, false).unwrap();
+    let state = State::new(common, Box::new(Idle::default()), files, fingerprint).with_rollouts(rollouts);
     let door = bind(&address.parse().unwrap()).unwrap();
     let address = door.address().clone();
     let sessions = Sessions::default();
@@ -102,7 +110,7 @@ async fn story(address: &str) -> Story {
         async { Ok::<(), std::convert::Infallible>(()) },
         || (),
     ));
-    Story { dir, address, handle, sessions }
+    Story { dir, address, handle, registry, sessions }
 }
 
 impl Story {
