@@ -188,6 +188,9 @@ mod tests {
             assert!(!body.is_empty());
         }
         assert_eq!(ask("/assets/000000000000/app.js", None).await.0, StatusCode::NOT_FOUND);
-        assert_eq!(ask(&format!("/assets/{}/..%2findex.html", tag.trim_matches('"')), None).await.0, StatusCode::NOT_FOUND);
+        assert_eq!(
+            ask(&format!("/assets/{}/..%2findex.html", tag.trim_matches('"')), None).await.0,
+            StatusCode::NOT_FOUND
+        );
     }
 }

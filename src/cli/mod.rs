@@ -5,7 +5,6 @@
 mod audit;
 mod check;
 mod completions;
-mod curl_line;
 mod demo;
 mod diff;
 mod door;

@@ -13,33 +13,44 @@ mod certificates;
 pub mod client;
 mod drain;
 mod drill;
+pub mod events;
 mod facts;
 mod files;
 mod handle;
 mod health;
+mod imagined;
 pub mod journal;
 mod memory;
 mod mount;
+mod notes;
 mod outcome;
 mod plane;
 pub mod plans;
+mod rehearsal;
 pub mod reload;
 mod resolve;
 mod rollouts;
+mod services;
 pub mod supervisor;
 mod watch;
+mod weights;
 
 pub use address::{ADMIN_DEFAULT, AdminAddress, Doors, TELEMETRY_DEFAULT, reachable, telemetry_address};
 pub use drain::Ended;
 pub use drill::{DRILL_DELAY_MAX, Drill};
 pub use files::{Digests, Files, Fingerprint};
-pub use handle::{Handle, Request, Requests};
+pub use handle::{By, Handle, Request, Requests};
+pub use imagined::{Draft, Trial, draft, in_force_again, with_trial};
 pub use memory::{CONTROL_GROUPS, Memory};
-pub use outcome::{Applied, Cause, Rejected, ReloadResult};
+pub use notes::Note;
+pub use outcome::{Applied, Cause, Rehearsed, Rejected, ReloadResult};
 pub use plane::DataPlane;
+pub use rehearsal::rehearse;
 pub use reload::{Common, InForce, State};
-pub use rollouts::{Ask, CohortView, GateView, RolloutView, Rollouts};
+pub use rollouts::{Ask, BAND_ALPHA, CohortView, GateView, Progress, RolloutView, Rollouts, StepView};
+pub use services::{EndpointView, endpoints};
 pub use watch::{Pace, Watch};
+pub use weights::Weights;
 
 use drain::{Drain, Effect, Happened};
 use std::collections::BTreeMap;
@@ -136,7 +147,14 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
         let happened = tokio::select! {
             biased;
             request = requests.next() => match request {
-                Request::Drain => Happened::Stop,
+                Request::Drain(by) => {
+                    note(state, Some(Note::of_drain(by)));
+                    Happened::Stop
+                }
+                Request::Note(told) => {
+                    note(state, Some(told));
+                    continue;
+                }
                 Request::Sockets(answer) => {
                     let _ = answer.send(state.plane.sockets());
                     continue;
@@ -146,8 +164,9 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                     let _ = answer.send(());
                     happened
                 }
-                Request::Reload(cause, answer) => {
+                Request::Reload(cause, by, answer) => {
                     let result = reload::reload(state, cause).await;
+                    note(state, Note::of_reload(cause, by, &result));
                     reloaded(state, requests);
                     watch.follow(state.files.clone(), state.looked_at);
                     // whoever asked may have gone
@@ -162,7 +181,8 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                 }
             },
             () = watch.changed(), if !drain.has_begun() => {
-                reload::reload(state, Cause::Changed).await;
+                let result = reload::reload(state, Cause::Changed).await;
+                note(state, Note::of_reload(Cause::Changed, None, &result));
                 reloaded(state, requests);
                 watch.follow(state.files.clone(), state.looked_at);
                 continue;
@@ -195,6 +215,11 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
 fn reloaded(state: &mut State, requests: &Requests) {
     with_rollouts(state, Rollouts::reloaded);
     requests.handle().show_rollouts(state.rollouts.views());
+}
+
+/// The audit log is kept with the rollouts.
+fn note(state: &mut State, note: Option<Note>) {
+    with_rollouts(state, |rollouts, state| rollouts.note(state, note));
 }
 
 /// Rollouts change the state that they are a part of.

@@ -162,6 +162,7 @@ async fn forward(
     }
     let service = &snapshot.services[route.service.ok_or(ProxyError::NoRoute)?];
     let mut decision = Decision::of(service, route, client.ip, &service.assign(&view), is_https);
+    record.describe_sample(head, service.cohorts[decision.cohort].slots[decision.variant]);
     decision.record(decision.variant, decision.reason, record);
     limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 

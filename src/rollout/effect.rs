@@ -64,7 +64,7 @@ pub enum Source {
     },
 }
 
-/// Something that happened to a rollout.
+/// Something that happened to a rollout, or to the process (then the service is empty).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// What.
@@ -150,5 +150,11 @@ kinds! {
     Removed "removed" true "the rollout was removed from the file",
     WeightSet "weight-set" true "a person set a share",
     WeightEnded "weight-ended" true "a share that a person had set has ended",
+    ReloadApplied "reload-applied" false "other files are in force",
+    ReloadRejected "reload-rejected" false "files were rejected, and those before stay in force",
+    Drain "drain" false "the process finishes what is in flight, and ends",
+    LogLevel "log-level" false "another level of the log, for a while",
+    EndpointDrained "endpoint-drained" false "a person took an endpoint out of use",
+    EndpointReady "endpoint-ready" false "a person put an endpoint back into use",
     TooLong "too-long" true "the rollout takes longer than `maxDuration`",
 }

@@ -17,6 +17,7 @@ pub mod mirror;
 pub mod overload;
 pub mod panics;
 pub mod recorder;
+pub mod tap;
 pub mod windows;
 
 pub use recorder::{Finished, Registry, Shard, Slot};

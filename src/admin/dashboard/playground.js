@@ -79,7 +79,7 @@ function one(at) {
         area("curl", "or a curl line, which rules then", at, "curl https://shop.example.com/ -H 'x-employee: 1'", 2)),
       isCurl ? h("p", { class: "note" }, "The curl line is asked; the fields above are left out.") : null,
       slider(at, first)),
-    panel("The answer", { id: "answer", tools: first && !first.error ? copyable(location.href, "copy link") : null },
+    panel("The answer", { id: "answer", tools: first && !first.problem ? copyable(location.href, "copy link") : null },
       plain.isLoading && !first ? h("p", { class: "muted" }, "asking…") : null,
       plain.failure ? h("p", { class: "problem", role: "alert" }, `✖ ${plain.failure.message}`) : null,
       first ? result(first, moved?.answers?.[0], wish, moved) : null,
@@ -111,7 +111,7 @@ function slider(at, first) {
 }
 
 function result(answer, moved, wish, asking) {
-  if (answer.error || answer.detail) return h("p", { class: "problem", role: "alert" }, `✖ ${answer.error?.detail ?? answer.error ?? answer.detail}`);
+  if (answer.problem) return h("p", { class: "problem", role: "alert" }, `✖ ${answer.problem}`);
   if (answer.refused) return h("p", { class: "problem" }, `✖ refused: ${typeof answer.refused === "string" ? answer.refused : JSON.stringify(answer.refused)}`);
   return [
     h("dl", { class: "facts big" },

@@ -85,7 +85,7 @@ export function overTime({ series, values, only, ...rest }) {
   const count = series.variants[0]?.requests?.length ?? 0;
   const xs = Array.from({ length: count }, (_, at) => (series.fromUnixSeconds + (at + 1) * series.stepSeconds) * 1000);
   const lines = series.variants.filter((variant) => !only || only(variant)).map((variant) => ({ name: variant.name, look: look(variant.name, rest.roles), values: values(variant) }));
-  const marks = (series.marks ?? []).map((mark) => ({ x: mark.unixMs, text: `${clock(mark.unixMs)} ${mark.text}`, kind: mark.kind, symbol: SYMBOLS[mark.kind] }));
+  const marks = (series.marks ?? []).filter((mark) => !series.cohort || !mark.cohort || mark.cohort === series.cohort).map((mark) => ({ x: mark.unixMs, text: `${clock(mark.unixMs)} ${mark.text}`, kind: mark.kind, symbol: SYMBOLS[mark.kind] }));
   return plot({ xs, lines: rest.extra ? [...lines, ...rest.extra] : lines, marks, formatX: timeText, ...rest });
 }
 

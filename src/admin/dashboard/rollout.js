@@ -104,12 +104,13 @@ function grid(series, at, service, cohort, roles, rollout, answer) {
   const span = 5;
   const smooth = `each point is the last ${words(span * series.stepSeconds)}`;
   const isOld = answer.failure !== null;
+  const overall = series.difference;
   const common = { series, roles, dim: isOld };
   const id = (name) => `${service}-${cohort || "all"}-${name}`;
   const asked = series.variants.filter((variant) => look(variant.name, roles) === "canary")
     .map((variant) => ({ name: `${variant.name} asked`, look: "asked", values: variant.weight ?? [] }));
   return h("div", { class: "plots live" },
-    overTime({ ...common, id: id("errors"), title: "Error rate", format: (value) => percent(value), values: (variant) => rolling(variant.errors, variant.requests, span), note: smooth, top: 0.005 }),
+    overTime({ ...common, id: id("errors"), title: "Error rate", format: (value) => percent(value), values: (variant) => rolling(variant.errors, variant.requests, span), note: [smooth, overall && `; over the window ${differenceInUnit(overall.value, "rate")} [${bare(overall.low, "rate")}, ${bare(overall.high, "rate")}]`], top: 0.005 }),
     difference(rollout, cohort, at, service, isOld),
     overTime({ ...common, id: id("p99"), title: "Latency p99", format: ms, values: (variant) => variant.p99 }),
     overTime({ ...common, id: id("p95"), title: "Latency p95", format: ms, values: (variant) => variant.p95 }),
