@@ -34,6 +34,8 @@ export async function open(address, { width = 1440, height = 900, dark = false, 
   await page.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
   });
+  // while the dashboard is written: the files as they are, without building the program again
+  if (process.env.RINGWAY_FILES) await page.route("**/assets/**", (route) => route.fulfill({ path: `${process.env.RINGWAY_FILES}/${route.request().url().split("/").pop()}` }));
   await page.goto(address);
   return { page, context, wrong };
 }

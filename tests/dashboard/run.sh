@@ -4,6 +4,8 @@
 #
 #   tests/dashboard/run.sh                 all of it
 #   tests/dashboard/run.sh states          one file of it
+#
+# RINGWAY is another program to try; RINGWAY_FILES a folder whose files stand in for those that are built in.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 

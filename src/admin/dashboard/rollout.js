@@ -8,7 +8,7 @@ import { phase, verdict, meter, panel, table, right, shareBar, ring, choice, sel
 import { overTime, plot, rolling, interval, look, timeText } from "./plot.js";
 import { commandButton } from "./commands.js";
 import { decisionPanel } from "./decision.js";
-import { percent, count, ms, inUnit, differenceInUnit, versions, health, span, VERDICTS } from "./words.js";
+import { percent, count, ms, inUnit, differenceInUnit, versions, health, span, gatesByWeight, VERDICTS } from "./words.js";
 
 export const WINDOW_SECONDS = { "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600 };
 
@@ -56,7 +56,7 @@ function page(at, rollout, known) {
     rollout.decision ? decisionPanel(rollout, roles) : null,
     h("div", { class: "columns", key: "columns" },
       h("div", { class: "wide-column" }, plots(at, rollout.service, known, roles, rollout)),
-      h("div", { class: "side-column" }, gates(rollout), cohorts(rollout, roles), events(rollout.service))),
+      h("div", { class: "side-column" }, gates(rollout, at.cohort), cohorts(rollout, roles), events(rollout.service))),
   ];
 }
 
@@ -123,7 +123,7 @@ const words = (seconds) => (seconds < 60 ? `${Math.round(seconds)} s` : span(sec
 /** The difference that a gate sees, with its band and limit, since this page was opened. */
 function difference(rollout, cohort, at, service, isOld) {
   const [from, to] = [rollout?.from ?? "stable", rollout?.to ?? "canary"];
-  const gates = (rollout?.gates ?? []).filter((gate) => gate.difference && (!cohort || !gate.cohort || gate.cohort === cohort));
+  const gates = (rollout ? gatesByWeight(rollout) : []).filter((gate) => gate.difference && (!cohort || !gate.cohort || gate.cohort === cohort));
   const label = (gate) => `${gate.name}${gate.cohort ? ` in ${gate.cohort}` : ""}`;
   const gate = gates.find((of) => label(of) === at.gate) ?? gates[0];
   if (!gate) {
@@ -142,25 +142,38 @@ function difference(rollout, cohort, at, service, isOld) {
     gates.length > 1 ? h("select", { class: "over", "aria-label": "gate of the difference", value: label(gate), onchange: (event) => change({ gate: event.target.value }) }, gates.map((of) => h("option", { key: label(of), value: label(of) }, label(of)))) : null);
 }
 
-function gates(rollout) {
-  const list = rollout.gates ?? [];
-  return panel("Gates", { id: "gates", className: "live" }, list.length === 0
+/** So many gates are shown with their numbers, and all that found something; the others have a line. */
+const GATES_IN_FULL = 3;
+
+function gates(rollout, cohort) {
+  const all = gatesByWeight(rollout);
+  const list = all.filter((gate) => !cohort || !gate.cohort || gate.cohort === cohort);
+  return panel("Gates", { id: "gates", className: "live", tools: cohort ? h("span", { class: "muted" }, `of ${cohort}`) : null }, list.length === 0
     ? h("p", { class: "muted" }, "No gate has looked yet.")
-    : h("ul", { class: "gates" }, list.map((gate) => {
-      const band = gate.difference;
-      const kind = VERDICTS[gate.verdict]?.[2] ?? "warn";
-      return h("li", { key: `${gate.cohort}/${gate.name}`, class: kind },
-        h("div", { class: "gate-head" }, h("b", null, gate.name), gate.cohort ? h("span", { class: "muted" }, ` ${gate.cohort}`) : null, verdict(gate.verdict)),
-        gate.slow ? h("p", { class: "note" }, `slower than ${ms(gate.slow.limitMs)} (p${Math.round((gate.slow.quantile ?? 0) * 1000) / 10} of ${rollout.from ?? "stable"}: ${ms(gate.slow.stableMs)})`) : null,
-        gate.stable?.of > 0 && gate.canary ? h("div", { class: "gate-sides num" },
-          h("span", { class: "key stable" }, rollout.from ?? "stable", " ", h("b", null, inUnit(gate.stable.rate, gate.unit)), h("span", { class: "muted" }, ` of ${count(gate.stable.of)}`)),
-          h("span", { class: "key canary" }, rollout.to ?? "canary", " ", h("b", null, inUnit(gate.canary.rate, gate.unit)), h("span", { class: "muted" }, ` of ${count(gate.canary.of)}`))) : null,
-        band ? h("div", { class: "gate-difference num" },
-          interval({ ...band, limit: gate.limit, verdict: kind, label: `difference ${differenceInUnit(band.value, gate.unit)}, band ${differenceInUnit(band.low, gate.unit)} to ${differenceInUnit(band.high, gate.unit)}${Number.isFinite(gate.limit) ? `, limit ${differenceInUnit(gate.limit, gate.unit)}` : ""}` }),
-          h("span", null, differenceInUnit(band.value, gate.unit), h("span", { class: "muted" }, ` [${bare(band.low, gate.unit)}, ${bare(band.high, gate.unit)}]`))) : null,
-        h("div", { class: "gate-evidence" }, h("span", { class: "muted" }, "evidence of harm "), meter(gate.evidence, gate.needed, kind)),
-        gate.text ? h("p", { class: "note" }, gate.text) : null);
-    })));
+    : h("ul", { class: "gates" }, list.map((gate, at) => (at < GATES_IN_FULL || ["harm", "unknown"].includes(gate.verdict) ? gateInFull(rollout, gate) : gateInBrief(gate)))));
+}
+
+const gateHead = (gate, ...more) => h("div", { class: "gate-head" }, h("b", null, gate.name), gate.cohort ? h("span", { class: "muted" }, ` ${gate.cohort}`) : null, more, verdict(gate.verdict));
+
+function gateInBrief(gate) {
+  const kind = VERDICTS[gate.verdict]?.[2] ?? "warn";
+  return h("li", { key: `${gate.cohort}/${gate.name}`, class: kind, title: gate.text }, gateHead(gate, gate.verdict === "waiting" ? h("span", { class: "note brief" }, gate.text) : meter(gate.evidence, gate.needed, kind)));
+}
+
+function gateInFull(rollout, gate) {
+  const band = gate.difference;
+  const kind = VERDICTS[gate.verdict]?.[2] ?? "warn";
+  const told = (value) => differenceInUnit(value, gate.unit);
+  const label = () => `difference ${told(band.value)}, band ${told(band.low)} to ${told(band.high)}${Number.isFinite(gate.limit) ? `, limit ${told(gate.limit)}` : ""}`;
+  const side = (look, name, tally) => h("span", { class: `key ${look}` }, name, " ", h("b", null, inUnit(tally.rate, gate.unit)), h("span", { class: "muted" }, ` of ${count(tally.of)}`));
+  return h("li", { key: `${gate.cohort}/${gate.name}`, class: kind },
+    gateHead(gate),
+    gate.slow ? h("p", { class: "note" }, `slower than ${ms(gate.slow.limitMs)} (p${Math.round((gate.slow.quantile ?? 0) * 1000) / 10} of ${rollout.from ?? "stable"}: ${ms(gate.slow.stableMs)})`) : null,
+    gate.stable?.of > 0 && gate.canary ? h("div", { class: "gate-sides num" }, side("stable", rollout.from ?? "stable", gate.stable), side("canary", rollout.to ?? "canary", gate.canary)) : null,
+    band ? h("div", { class: "gate-difference num" }, interval({ ...band, limit: gate.limit, verdict: kind, label: label() }),
+      h("span", null, told(band.value), h("span", { class: "muted" }, ` [${bare(band.low, gate.unit)}, ${bare(band.high, gate.unit)}]`))) : null,
+    h("div", { class: "gate-evidence" }, h("span", { class: "muted" }, "evidence of harm "), meter(gate.evidence, gate.needed, kind)),
+    gate.text ? h("p", { class: "note" }, gate.text) : null);
 }
 
 /** A difference whose unit stands next to it already. */

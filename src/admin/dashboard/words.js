@@ -106,12 +106,14 @@ export function stepText(step) {
   return `${step.cohort ?? "everyone"} ${step.weight ?? "?"} %`;
 }
 
-/** The gate that an engineer should look at first: harm, then a failed source, then the most evidence. */
-export function worstGate(rollout) {
-  const rank = { harm: 3, unknown: 1 };
+/** Gates in the order in which an engineer should look: harm, then a failed source, then the most evidence. */
+export function gatesByWeight(rollout) {
+  const rank = { harm: 3, unknown: 2, pass: 1 };
   const weight = (gate) => (rank[gate.verdict] ?? 0) * 1e6 + (gate.needed > 0 ? (gate.evidence ?? 0) / gate.needed : 0);
-  return [...(rollout.gates ?? [])].sort((a, b) => weight(b) - weight(a))[0] ?? null;
+  return [...(rollout.gates ?? [])].sort((a, b) => weight(b) - weight(a));
 }
+
+export const worstGate = (rollout) => gatesByWeight(rollout)[0] ?? null;
 
 /** How a rollout is, as `[kind, symbol, sentence]`, for whoever has five seconds. */
 export function health(rollout) {
