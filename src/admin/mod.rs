@@ -8,6 +8,7 @@
 //! `guard`. Who asks is found by `caller`, what they may do stands in the table of `pages`. It runs on the control thread,
 //! apart from the workers.
 
+mod actions;
 mod api;
 mod caller;
 mod change;

@@ -1,17 +1,20 @@
 //! `ringway.rollouts/v1`, and what people ask of a rollout.
 
+use super::actions::actions;
 use super::api::answer;
+use super::caller::Caller;
 use super::change::{Change, Words, read};
 use super::pages::Page;
 use super::problem::Problem;
+use super::room::Room;
 use crate::config::schema::Role;
 use crate::config::values;
 use crate::control::{Ask, Handle, RolloutView};
 use crate::model::Weight;
-use crate::rollout::command::{Answer, Command};
+use crate::rollout::command::{Answer, Command, Refusal};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
 use schemars::JsonSchema;
@@ -49,9 +52,13 @@ pub(super) fn pages() -> Vec<Page> {
     let commands = "Ask something of a rollout: promote, pause, resume, rollback, retry, approve, skip or set-weight.";
     vec![
         Page::get("/rollouts", Role::Viewer, "Where every rollout is.", || {
-            get(|State(handle): State<Handle>| async move { answer(StatusCode::OK, &rollouts(&handle)) })
+            get(|State(room): State<Room>, caller: Caller| async move {
+                answer(StatusCode::OK, &rollouts(&room, &caller))
+            })
         })
         .tells("ringway.rollouts/v1"),
+        Page::get("/rollouts/{service}", Role::Viewer, "Where one rollout is; its ETag is for If-Match.", || get(one))
+            .tells("ringway.rollout/v1"),
         Page::change("/rollouts/{service}/{command}", Role::Operator, commands, || post(command))
             .takes::<Wish>()
             .tells("ringway.rollout-command/v1"),
@@ -67,15 +74,63 @@ async fn command(
 ) -> Result<Response, Problem> {
     let ask = ask_of(&change, service.clone(), &command, &body)?;
     let wanted = ask.command.clone();
+    if change.is_dry_run {
+        return rehearse(&handle, &ask);
+    }
     let answered = handle.ask_rollout(ask).map_err(|_| Problem::busy())?;
     let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; see /api/v1/status");
     let told = answered.await.map_err(|_| Problem::busy())?.ok_or_else(absent)?;
     Ok(answer(StatusCode::OK, &tell(&service, &wanted, &told)?))
 }
 
-/// Every rollout.
-pub(super) fn rollouts(handle: &Handle) -> Value {
-    let rollouts: Vec<Value> = handle.rollouts().iter().map(rollout).collect();
+/// What would come of it, by a copy of all that the engine knows.
+fn rehearse(handle: &Handle, ask: &Ask) -> Result<Response, Problem> {
+    let trials = handle.trials();
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; see /api/v1/status");
+    let trial = trials.get(&ask.service).ok_or_else(absent)?;
+    let views = handle.rollouts();
+    let now = views.iter().find(|view| view.service == ask.service).map(RolloutView::revision);
+    if ask.must_match.is_some() && ask.must_match != now {
+        return Err(moved());
+    }
+    let would = trial.ask(&ask.actor, &ask.command).ok_or_else(Problem::busy)?;
+    let mut value = tell(&ask.service, &ask.command, &would)?;
+    if value["result"] == "done" {
+        value["result"] = "would-do".into();
+    }
+    Ok(answer(StatusCode::OK, &value))
+}
+
+/// Where one rollout is.
+async fn one(State(room): State<Room>, caller: Caller, Path(service): Path<String>) -> Result<Response, Problem> {
+    let views = room.handle.rollouts();
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service, or it has no rollout; see /api/v1/rollouts");
+    let view = views.iter().find(|view| view.service == service).ok_or_else(absent)?;
+    let mut value = rollout(view);
+    value["schema"] = "ringway.rollout/v1".into();
+    value["actions"] = actions_of(&room, &caller, view);
+    let mut response = answer(StatusCode::OK, &value);
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{:016x}\"", view.revision())) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// What whoever asks can ask of it now.
+pub(super) fn actions_of(room: &Room, caller: &Caller, view: &RolloutView) -> Value {
+    let trials = room.handle.trials();
+    let actions = trials.get(&view.service).map(|trial| actions(trial, caller, room.rules().is_read_only()));
+    actions.unwrap_or_default().into()
+}
+
+/// Every rollout, with what whoever asks can ask of it.
+pub(super) fn rollouts(room: &Room, caller: &Caller) -> Value {
+    let one = |view: &RolloutView| {
+        let mut value = rollout(view);
+        value["actions"] = actions_of(room, caller, view);
+        value
+    };
+    let rollouts: Vec<Value> = room.handle.rollouts().iter().map(one).collect();
     json!({ "schema": "ringway.rollouts/v1", "rollouts": rollouts })
 }
 
@@ -127,6 +182,7 @@ fn ask_of(change: &Change, service: String, word: &str, body: &[u8]) -> Result<A
     let command = match word {
         "promote" if wish.full => Command::PromoteFull,
         "promote" => Command::Promote,
+        "promote-full" => Command::PromoteFull,
         "pause" => Command::Pause,
         "resume" => Command::Resume,
         "rollback" => Command::Rollback { cohort: wish.cohort, is_gradual: wish.gradual },
@@ -141,7 +197,9 @@ fn ask_of(change: &Change, service: String, word: &str, body: &[u8]) -> Result<A
         },
         _ => return Err(Problem::new(StatusCode::NOT_FOUND, format!("a rollout knows no `{word}`"))),
     };
-    Ok(Ask { service, actor, reason: words.reason, command })
+    let tag = change.must_match.as_ref();
+    let must_match = tag.map(|tag| u64::from_str_radix(tag, 16).map_err(|_| moved())).transpose()?;
+    Ok(Ask { service, actor, reason: words.reason, command, must_match })
 }
 
 fn share(number: &serde_json::Number) -> Result<Weight, String> {
@@ -154,6 +212,7 @@ fn tell(service: &str, command: &Command, answer: &Answer) -> Result<Value, Prob
     let (result, text) = match answer {
         Answer::Done(text) => ("done", text),
         Answer::Unchanged(text) => ("unchanged", text),
+        Answer::Refused(_, Refusal::Moved) => return Err(moved()),
         Answer::Refused(phase, _) => {
             return Err(Problem::new(StatusCode::CONFLICT, answer.to_string())
                 .with("schema", "ringway.rollout-command/v1".into())
@@ -168,6 +227,10 @@ fn tell(service: &str, command: &Command, answer: &Answer) -> Result<Value, Prob
         "undo": undo(service, command),
         "permanent": permanent(service, command),
     }))
+}
+
+fn moved() -> Problem {
+    Problem::new(StatusCode::PRECONDITION_FAILED, Refusal::Moved.to_string())
 }
 
 /// What to type to undo a command.

@@ -35,14 +35,15 @@ pub use drain::Ended;
 pub use files::{Digests, Files, Fingerprint};
 pub use handle::{By, Handle, Request, Requests};
 pub use memory::{CONTROL_GROUPS, Memory};
-pub use notes::Note;
+pub use notes::event_of_process;
 pub use outcome::{Applied, Cause, Rehearsed, Rejected, ReloadResult};
 pub use plane::DataPlane;
 pub use rehearsal::rehearse;
 pub use reload::{Common, InForce, State};
-pub use rollouts::{Ask, CohortView, GateView, RolloutView, Rollouts};
+pub use rollouts::{Ask, CohortView, GateView, RolloutView, Rollouts, Trial};
 pub use watch::{Pace, Watch};
 
+use crate::rollout::effect::Event;
 use drain::{Drain, Effect, Happened};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -102,7 +103,7 @@ pub async fn run<E>(
 
     // what rollouts had given is in force before the first request
     with_rollouts(&mut state, Rollouts::start);
-    requests.handle().show_rollouts(state.rollouts.views());
+    requests.handle().show(&state.rollouts);
 
     // 2. the clock of the windows
     let clock = tokio::spawn(tick_windows(requests.handle()));
@@ -139,11 +140,13 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
             biased;
             request = requests.next() => match request {
                 Request::Drain(by) => {
-                    note(state, Some(Note::of_drain(by)));
+                    if !drain.has_begun() {
+                        state.rollouts.note(notes::of_drain(by));
+                    }
                     Happened::Stop
                 }
-                Request::Note(told) => {
-                    note(state, Some(told));
+                Request::Note(event) => {
+                    state.rollouts.note(event);
                     continue;
                 }
                 Request::Sockets(answer) => {
@@ -157,7 +160,7 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                 }
                 Request::Reload(cause, by, answer) => {
                     let result = reload::reload(state, cause).await;
-                    note(state, Note::of_reload(cause, by, &result));
+                    note(state, notes::of_reload(cause, by, &result));
                     reloaded(state, requests);
                     watch.follow(state.files.clone(), state.looked_at);
                     // whoever asked may have gone
@@ -166,21 +169,21 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                 }
                 Request::Rollout(ask, answer) => {
                     let answered = with_rollouts(state, |rollouts, state| rollouts.ask(state, ask));
-                    requests.handle().show_rollouts(state.rollouts.views());
+                    requests.handle().show(&state.rollouts);
                     let _ = answer.send(answered);
                     continue;
                 }
             },
             () = watch.changed(), if !drain.has_begun() => {
                 let result = reload::reload(state, Cause::Changed).await;
-                note(state, Note::of_reload(Cause::Changed, None, &result));
+                note(state, notes::of_reload(Cause::Changed, None, &result));
                 reloaded(state, requests);
                 watch.follow(state.files.clone(), state.looked_at);
                 continue;
             }
             _ = second.tick() => {
                 with_rollouts(state, Rollouts::second);
-                requests.handle().show_rollouts(state.rollouts.views());
+                requests.handle().show(&state.rollouts);
                 state.tell_metrics();
                 passed(state)
             }
@@ -205,12 +208,12 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
 /// Rollouts compare the files that are in force now.
 fn reloaded(state: &mut State, requests: &Requests) {
     with_rollouts(state, Rollouts::reloaded);
-    requests.handle().show_rollouts(state.rollouts.views());
+    requests.handle().show(&state.rollouts);
 }
 
 /// The audit log is kept with the rollouts.
-fn note(state: &mut State, note: Option<Note>) {
-    state.rollouts.note(note);
+fn note(state: &mut State, event: Option<Event>) {
+    event.into_iter().for_each(|event| state.rollouts.note(event));
 }
 
 /// Rollouts change the state that they are a part of.

@@ -6,6 +6,8 @@ use crate::rollout::judge::sentence;
 use crate::rollout::ownership;
 use crate::rollout::plan::Plan;
 use crate::rollout::state::{Phase, State};
+use siphasher::sip::SipHasher13;
+use std::hash::{Hash, Hasher};
 
 /// Where the rollout of a service is.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +32,17 @@ pub struct RolloutView {
     pub cohorts: Vec<CohortView>,
     /// The judge's word, by cohort and gate.
     pub gates: Vec<GateView>,
+}
+
+impl RolloutView {
+    /// Changes when there is something else to decide about: a phase, a step, a share.
+    pub fn revision(&self) -> u64 {
+        let mut hasher = SipHasher13::new();
+        let RolloutView { service, id, phase, to, from, step, .. } = self;
+        (service, id, phase, to, from, step).hash(&mut hasher);
+        self.cohorts.iter().for_each(|cohort| (&cohort.name, cohort.share).hash(&mut hasher));
+        hasher.finish()
+    }
 }
 
 /// What a cohort has of the new version.
