@@ -12,11 +12,14 @@ mod actions;
 mod api;
 mod caller;
 mod change;
+mod endpoints;
 mod guard;
+mod log_level;
 mod mirror;
 mod openapi;
 mod pages;
 mod problem;
+mod reserve;
 mod rollouts;
 mod room;
 mod session;
@@ -32,6 +35,7 @@ use axum::{Extension, Router};
 use caller::Peer;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use reserve::Reserve;
 use room::Room;
 use std::future::Future;
 use std::time::Duration;
@@ -63,13 +67,16 @@ pub struct Terms {
 pub async fn serve(door: Door, handle: Handle, terms: Terms, close: impl Future<Output = ()>) {
     tokio::pin!(close);
     let Terms { sessions, is_demo } = terms;
-    let room = Room { handle, sessions, streams: Streams::default(), is_demo, bound: door.bound() };
+    let (streams, log_changes, bound) = (Streams::default(), Default::default(), door.bound());
+    let room = Room { handle, sessions, streams, log_changes, is_demo, bound };
     let router = guard::guarded(pages::router(room.clone()), room);
     let mut connections = JoinSet::new();
+    let mut reserve = Reserve::default();
+    reserve.fill();
     loop {
         tokio::select! {
             () = &mut close => break,
-            Some(_) = connections.join_next() => {}
+            Some(_) = connections.join_next() => reserve.fill(),
             accepted = door.accept() => match accepted {
                 Ok(_) if connections.len() >= CONNECTIONS_MAX => {}
                 Ok((socket::Stream::Tcp(stream), peer)) => {
@@ -78,9 +85,13 @@ pub async fn serve(door: Door, handle: Handle, terms: Terms, close: impl Future<
                 Ok((socket::Stream::Unix(stream), peer)) => {
                     connections.spawn(connection(stream, peer, router.clone()));
                 }
+                Err(error) if reserve.give_up_for(&error) => {
+                    tracing::warn!("no descriptor is free: the admin door uses those that it kept back");
+                }
                 Err(error) => {
                     tracing::warn!(%error, "admin door cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
+                    reserve.fill();
                 }
             },
         }

@@ -170,7 +170,14 @@ impl Page {
 
 /// Every page.
 pub(super) fn pages() -> Vec<Page> {
-    let all = [super::session::pages(), super::api::pages(), super::rollouts::pages(), super::openapi::pages()];
+    let all = [
+        super::session::pages(),
+        super::api::pages(),
+        super::rollouts::pages(),
+        super::endpoints::pages(),
+        super::log_level::pages(),
+        super::openapi::pages(),
+    ];
     all.into_iter().flatten().collect()
 }
 

@@ -2,6 +2,7 @@ use axum::extract::FromRef;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::log_level::Changes;
 use super::session::Sessions;
 use super::stay::Streams;
 use crate::config::schema::{Admin, Role};
@@ -13,6 +14,7 @@ pub(super) struct Room {
     pub(super) handle: Handle,
     pub(super) sessions: Sessions,
     pub(super) streams: Streams,
+    pub(super) log_changes: Changes,
     /// The process is `ringway demo`.
     pub(super) is_demo: bool,
     /// The address of the door, when it has one.

@@ -7,6 +7,7 @@ use crate::routing::Snapshot;
 use crate::telemetry::health::Health;
 use crate::telemetry::windows::{WindowStats, Windows};
 use crate::telemetry::{Registry, Slot};
+use crate::upstream::Upstreams;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -112,6 +113,11 @@ impl Handle {
     /// Keeps something that happened with the rest of it, in the audit log too.
     pub fn note(&self, event: Event) -> Result<(), Busy> {
         self.ask(Request::Note(event))
+    }
+
+    /// All upstreams in use.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.common.upstreams
     }
 
     /// The file or directory that is loaded.

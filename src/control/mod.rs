@@ -183,6 +183,7 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
             }
             _ = second.tick() => {
                 with_rollouts(state, Rollouts::second);
+                state.common.upstreams.tell_drained();
                 requests.handle().show(&state.rollouts);
                 state.tell_metrics();
                 passed(state)
