@@ -334,11 +334,6 @@ async fn requests_are_explained_in_batches_and_with_a_weight_to_try() {
 #[ignore = "a measurement; run it with --ignored --nocapture to see the figure"]
 async fn fifty_viewers() {
     let story = rollout().await;
-    let begun = Instant::now();
-    let rounds = 200;
-    let bytes: usize = (0..rounds).map(|_| super::super::stream::tick(&story.handle).len()).sum();
-    let one = begun.elapsed() / rounds;
-    println!("one tick: {one:?}, {} bytes, {:.3} % of a core", bytes / rounds as usize, one.as_secs_f64() * 100.0);
     let mut viewers = Vec::new();
     for _ in 0..50 {
         let mut viewer = story.stream("/api/v1/stream", "").await;
