@@ -46,11 +46,15 @@ async fn change(
     let wanted: Option<SocketAddr> = address.parse().ok();
     let members = upstream.endpoints();
     let endpoint = members.iter().find(|endpoint| Some(endpoint.address()) == wanted);
-    let endpoint = endpoint.ok_or_else(|| absent("the variant has no such endpoint: write IP:PORT, as it is resolved"))?;
+    let endpoint =
+        endpoint.ok_or_else(|| absent("the variant has no such endpoint: write IP:PORT, as it is resolved"))?;
 
     let is_changed = endpoint.is_drained() != is_drain;
     let text = text(upstream, endpoint, is_drain);
-    let undo = format!("POST /api/v1/services/{service}/{variant}/endpoints/{address}/{}", if is_drain { "ready" } else { "drain" });
+    let undo = format!(
+        "POST /api/v1/services/{service}/{variant}/endpoints/{address}/{}",
+        if is_drain { "ready" } else { "drain" }
+    );
     let result = match (is_changed, change.is_dry_run) {
         (false, _) => "unchanged",
         (true, true) => "would-do",
@@ -76,7 +80,9 @@ fn text(upstream: &Upstream, endpoint: &Endpoint, is_drain: bool) -> String {
     let is_other = |other: &&std::sync::Arc<Endpoint>| other.address() != endpoint.address() && !other.is_drained();
     let others = members.iter().filter(is_other).count();
     match is_drain {
-        true if others == 0 => format!("{address} is drained; it was the last one, so the fallback serves this variant"),
+        true if others == 0 => {
+            format!("{address} is drained; it was the last one, so the fallback serves this variant")
+        }
         true => format!("{address} is drained: what is in flight is finished, new requests go to the other {others}"),
         false if endpoint.is_paused(now) || endpoint.is_ejected(now) => {
             format!("{address} is no longer drained, and comes back when its ejection ends")

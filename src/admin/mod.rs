@@ -27,6 +27,7 @@ mod socket;
 mod status;
 mod stay;
 
+pub use openapi::document as openapi;
 pub use session::{LINK_TIME_MAX, Sessions, sign_in_url};
 pub use socket::{Door, bind};
 
@@ -37,9 +38,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use reserve::Reserve;
 use room::Room;
+use stay::{Stay, Streams};
 use std::future::Future;
 use std::time::Duration;
-use stay::{Stay, Streams};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 

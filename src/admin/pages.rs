@@ -1,6 +1,7 @@
 //! The table of pages: what can be asked, by whom, and what it takes and answers. The router and the OpenAPI document
 //! are made of it, so that neither knows a page that the other does not.
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
@@ -8,7 +9,6 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use axum::{Extension, Router};
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http_body_util::{BodyExt, Limited};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::time::Duration;
@@ -238,7 +238,9 @@ fn permit(room: &Room, page: &Page, peer: Peer, request: &Request) -> Result<Opt
         let given = only(request.headers(), &CSRF_HEADER).unwrap_or_default();
         let is_same = || verify_slices_are_equal(given.as_bytes(), room.sessions.csrf(&caller).as_bytes()).is_ok();
         if caller.is_proven_by_browser() && !is_same() {
-            return no("a change from a browser needs the header x-ringway-csrf; GET /api/v1/session tells it".to_owned());
+            return no(
+                "a change from a browser needs the header x-ringway-csrf; GET /api/v1/session tells it".to_owned()
+            );
         }
     }
     Ok(Some(caller))

@@ -124,13 +124,7 @@ impl Sessions {
 }
 
 /// Keeps one more, and at most so many.
-fn keep(
-    known: &mut HashMap<[u8; 32], (Who, Instant)>,
-    most: usize,
-    secret: &str,
-    what: (Who, Instant),
-    now: Instant,
-) {
+fn keep(known: &mut HashMap<[u8; 32], (Who, Instant)>, most: usize, secret: &str, what: (Who, Instant), now: Instant) {
     known.retain(|_, (_, until)| now < *until);
     while known.len() >= most {
         let Some(oldest) = known.iter().min_by_key(|(_, (_, until))| *until).map(|(hash, _)| *hash) else { break };
@@ -146,8 +140,10 @@ pub(super) fn pages() -> Vec<Page> {
             .takes::<SignIn>()
             .answers::<Session>(),
         Page::sign_out("/session", "Sign out.", || delete(sign_out)).answers::<SignedOut>(),
-        Page::ask("/session/link", Role::Viewer, "A link for a browser to sign in as whoever asks, once.", || post(link))
-            .answers::<Link>(),
+        Page::ask("/session/link", Role::Viewer, "A link for a browser to sign in as whoever asks, once.", || {
+            post(link)
+        })
+        .answers::<Link>(),
     ]
 }
 

@@ -48,7 +48,6 @@ struct Story {
     dir: tempfile::TempDir,
     address: AdminAddress,
     handle: Handle,
-    sessions: Sessions,
 }
 
 const TEXT: &str = "listeners: [{ address: 127.0.0.1:81 }]\nservices:\n  shop:\n    variants:\n      \
@@ -90,9 +89,7 @@ async fn story(address: &str) -> Story {
     let state = State::new(common, Box::new(Idle::default()), files, fingerprint);
     let door = bind(&address.parse().unwrap()).unwrap();
     let address = door.address().clone();
-    let sessions = Sessions::default();
-    let terms = Terms { sessions: sessions.clone(), ..Terms::default() };
-    tokio::spawn(serve(door, handle.clone(), terms, std::future::pending()));
+    tokio::spawn(serve(door, handle.clone(), Terms::default(), std::future::pending()));
     tokio::spawn(crate::control::run(
         state,
         BTreeMap::new(),
@@ -101,7 +98,7 @@ async fn story(address: &str) -> Story {
         async { Ok::<(), std::convert::Infallible>(()) },
         || (),
     ));
-    Story { dir, address, handle, sessions }
+    Story { dir, address, handle }
 }
 
 impl Story {

@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::Exit;
 use super::out::{print, say};
 use crate::config::files::{Choice, Secret, override_token, tokens};
-use crate::config::schema::Role;
 use crate::config::is_name;
+use crate::config::schema::Role;
 use crate::config::values::Duration;
 
 /// Make tokens.
@@ -113,7 +113,9 @@ impl Admin {
             }
         }
         print(&format!("{token}\n"))?;
-        say("this is the token: it is shown this once; keep it in a file of mode 0600 for --token-file, or in RINGWAY_TOKEN");
+        say(
+            "this is the token: it is shown this once; keep it in a file of mode 0600 for --token-file, or in RINGWAY_TOKEN",
+        );
         Ok(Exit::Yes)
     }
 }

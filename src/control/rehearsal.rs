@@ -15,8 +15,8 @@ const SERIES: u32 = 10_000;
 pub async fn rehearse(handle: &Handle) -> Option<Rehearsed> {
     let config = handle.config().to_owned();
     on_a_thread(move || {
-        let prepared = load(&config)
-            .and_then(|loaded| prepare(loaded, &Upstreams::default(), &Registry::new(1, SERIES)));
+        let prepared =
+            load(&config).and_then(|loaded| prepare(loaded, &Upstreams::default(), &Registry::new(1, SERIES)));
         match prepared {
             Ok(prepared) => Rehearsed::Fit {
                 rev: prepared.snapshot.rev.to_string(),

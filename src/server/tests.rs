@@ -134,8 +134,7 @@ fn whoever_asks_is_told_why_a_reload_was_rejected() {
 
     story.write(&text(7));
     // the watch may have been faster: then little is left to do
-    let (Reloaded::Applied { rev, .. } | Reloaded::Unchanged { rev }) =
-        client::reload(&door, PATIENCE).unwrap();
+    let (Reloaded::Applied { rev, .. } | Reloaded::Unchanged { rev }) = client::reload(&door, PATIENCE).unwrap();
     assert_eq!(*rev, *story.running.snapshot().rev);
     assert_eq!(story.weight(), 7.0);
 }

@@ -8,13 +8,8 @@ const COMMAND: &str = "/api/v1/rollouts/shop/pause";
 
 fn resume(house: &House) {
     let actor = Actor { name: "test".to_owned(), groups: Vec::new() };
-    let ask = Ask {
-        service: "shop".to_owned(),
-        actor,
-        reason: String::new(),
-        command: Command::Resume,
-        must_match: None,
-    };
+    let ask =
+        Ask { service: "shop".to_owned(), actor, reason: String::new(), command: Command::Resume, must_match: None };
     house.proxy.running.handle().ask_rollout(ask).unwrap().blocking_recv().unwrap();
 }
 
@@ -53,9 +48,12 @@ fn no_combination_of_headers_lets_another_page_in() {
     for method in ["POST", "GET", "PUT", "OPTIONS"] {
         for (is_host, host) in &hosts {
             let own = host.trim().strip_prefix("host: ").unwrap_or("localhost");
-            for (is_origin, origin) in
-                [(true, String::new()), (true, format!("http://{own}")), (false, "http://evil.example".to_owned()), (false, "null".to_owned())]
-            {
+            for (is_origin, origin) in [
+                (true, String::new()),
+                (true, format!("http://{own}")),
+                (false, "http://evil.example".to_owned()),
+                (false, "null".to_owned()),
+            ] {
                 for site in sites {
                     for kind in kinds {
                         for (is_proof, proof) in &proofs {

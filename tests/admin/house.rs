@@ -85,11 +85,7 @@ impl House {
     pub fn with(text: &str) -> House {
         let upstream = Recording::text("hello");
         let (tokens, lines) = Tokens::new();
-        let setup = Setup {
-            upstreams: vec![("shop", upstream.address)],
-            files: vec![("tokens", lines)],
-            workers: 1,
-        };
+        let setup = Setup { upstreams: vec![("shop", upstream.address)], files: vec![("tokens", lines)], workers: 1 };
         let proxy = Proxy::set_up(text, &setup);
         let house = House { proxy, tokens, _upstream: upstream };
         eventually("the first step", || house.shared() == 50.0);

@@ -107,7 +107,8 @@ fn the_credential_says_who_it_was_and_nobody_else() {
 
 #[test]
 fn a_proxy_is_believed_if_the_file_says_so_and_nobody_is_without_it() {
-    let sso = "sso: { from: [127.0.0.1/32], userHeader: x-user, groupsHeader: x-groups, roles: { sre: admin, dev: viewer } }";
+    let sso =
+        "sso: { from: [127.0.0.1/32], userHeader: x-user, groupsHeader: x-groups, roles: { sre: admin, dev: viewer } }";
     let house = House::guarded(&format!(", {sso}"));
     let get = |headers: &str| house.send("GET /api/v1/session", &format!("host: localhost\r\n{headers}"), "");
     let sre = get("x-user: anna@example.com\r\nx-groups: dev, sre\r\n").json();
@@ -188,7 +189,11 @@ fn an_endpoint_is_drained_and_stays_so_over_a_reload() {
     assert!(drained["undo"].as_str().unwrap().ends_with("/ready"), "{drained}");
     let config = house.proxy.config();
     let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, text.replace("stable: { weight: 100,", "stable: { weight: 100, loadBalancing: leastRequest,")).unwrap();
+    std::fs::write(
+        &config,
+        text.replace("stable: { weight: 100,", "stable: { weight: 100, loadBalancing: leastRequest,"),
+    )
+    .unwrap();
     assert_eq!(house.post("/api/v1/reload", &house.tokens.admin, "{}").status, 200);
     let snapshot = house.proxy.running.snapshot();
     assert!(snapshot.service("shop").unwrap().variants[0].upstream.endpoints()[0].is_drained());
@@ -196,6 +201,12 @@ fn an_endpoint_is_drained_and_stays_so_over_a_reload() {
     assert_eq!(post("ready").json()["result"], "done");
     assert!(!snapshot.service("shop").unwrap().variants[0].upstream.endpoints()[0].is_drained());
     let actions: Vec<String> = house.audit().iter().map(|line| line["action"].as_str().unwrap().to_owned()).collect();
-    assert!(actions.contains(&"endpoint-drained".to_owned()) && actions.contains(&"endpoint-ready".to_owned()), "{actions:?}");
-    assert_eq!(house.post("/api/v1/services/shop/stable/endpoints/10.9.9.9:1/drain", &house.tokens.admin, "{}").status, 404);
+    assert!(
+        actions.contains(&"endpoint-drained".to_owned()) && actions.contains(&"endpoint-ready".to_owned()),
+        "{actions:?}"
+    );
+    assert_eq!(
+        house.post("/api/v1/services/shop/stable/endpoints/10.9.9.9:1/drain", &house.tokens.admin, "{}").status,
+        404
+    );
 }

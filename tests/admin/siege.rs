@@ -175,7 +175,9 @@ fn a_rollback_takes_less_than_a_second_while_everything_else_is_short() {
     let upstream = Recording::text("hello");
     let besieged = Besieged::start(&upstream);
     let is_half = |rollout: &serde_json::Value| rollout["cohorts"][0]["share"].as_f64().unwrap() > 0.0;
-    eventually("the first steps", || besieged.rollouts().iter().filter(|rollout| is_half(rollout)).count() == ROLLBACKS);
+    eventually("the first steps", || {
+        besieged.rollouts().iter().filter(|rollout| is_half(rollout)).count() == ROLLBACKS
+    });
 
     let pressure = Pressure::on(besieged.listener());
     eventually("that no descriptor is free", || besieged.log().contains("cannot accept a connection now"));
@@ -192,7 +194,9 @@ fn a_rollback_takes_less_than_a_second_while_everything_else_is_short() {
         (slowest, all) = (slowest.max(took), all + took);
     }
     let (served, open) = (pressure.served.load(Relaxed), besieged.descriptors());
-    println!("{ROLLBACKS} rollbacks in {all:?}, the slowest in {slowest:?}; {served} requests, {open} descriptors open");
+    println!(
+        "{ROLLBACKS} rollbacks in {all:?}, the slowest in {slowest:?}; {served} requests, {open} descriptors open"
+    );
     assert!(served > 0 && open > DESCRIPTORS - 24, "{served} requests, {open} descriptors");
     assert!(besieged.log().contains("the state of rollouts cannot be written"), "the disk was not full");
     assert!(besieged.rollouts().iter().all(|rollout| rollout["phase"] == "rolled-back" && !is_half(rollout)));

@@ -23,7 +23,11 @@ fn what_looks_like_a_page_comes_back_as_json() {
         // also in a path, a user agent and a name that is unknown
         let path: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let agent: String = text.chars().filter(|c| !c.is_control() && c.is_ascii()).collect();
-        let unknown = house.send(&format!("GET /api/v1/mirror/{path}"), &format!("host: localhost\r\nuser-agent: {agent}\r\n"), "");
+        let unknown = house.send(
+            &format!("GET /api/v1/mirror/{path}"),
+            &format!("host: localhost\r\nuser-agent: {agent}\r\n"),
+            "",
+        );
         assert_eq!(unknown.status, 404);
     }
     let lines = house.audit();
