@@ -38,6 +38,7 @@ mod stay;
 mod stream;
 mod tap;
 
+pub use openapi::document as openapi;
 pub use session::{LINK_TIME_MAX, Sessions, sign_in_url};
 pub use socket::{Door, bind};
 

@@ -146,14 +146,9 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
         let happened = tokio::select! {
             biased;
             request = requests.next() => match request {
-                Request::Drain(by) => {
-                    if !drain.has_begun() {
-                        note(state, Some(notes::of_drain(by)));
-                    }
-                    Happened::Stop
-                }
+                Request::Drain(by) => stop(state, &drain, by),
                 Request::Note(event) => {
-                    note(state, Some(event));
+                    note(state, event);
                     continue;
                 }
                 Request::Sockets(answer) => {
@@ -166,12 +161,8 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                     happened
                 }
                 Request::Reload(cause, by, answer) => {
-                    let result = reload::reload(state, cause).await;
-                    note(state, notes::of_reload(cause, by, &result));
-                    reloaded(state, requests);
-                    watch.follow(state.files.clone(), state.looked_at);
                     // whoever asked may have gone
-                    let _ = answer.send(result);
+                    let _ = answer.send(reload(state, requests, &mut watch, cause, by).await);
                     continue;
                 }
                 Request::Rollout(ask, answer) => {
@@ -182,10 +173,7 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                 }
             },
             () = watch.changed(), if !drain.has_begun() => {
-                let result = reload::reload(state, Cause::Changed).await;
-                note(state, notes::of_reload(Cause::Changed, None, &result));
-                reloaded(state, requests);
-                watch.follow(state.files.clone(), state.looked_at);
+                reload(state, requests, &mut watch, Cause::Changed, None).await;
                 continue;
             }
             _ = second.tick() => {
@@ -213,15 +201,34 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
     }
 }
 
-/// Rollouts compare the files that are in force now.
-fn reloaded(state: &mut State, requests: &Requests) {
+/// Loads the files again. Rollouts compare those that are in force then, and the audit log has what came of it.
+async fn reload(
+    state: &mut State,
+    requests: &Requests,
+    watch: &mut Watch,
+    cause: Cause,
+    by: Option<By>,
+) -> ReloadResult {
+    let result = reload::reload(state, cause).await;
+    if let Some(event) = notes::of_reload(cause, by, &result) {
+        note(state, event);
+    }
     with_rollouts(state, Rollouts::reloaded);
     requests.handle().show(&state.rollouts);
+    watch.follow(state.files.clone(), state.looked_at);
+    result
+}
+
+fn stop(state: &mut State, drain: &Drain, by: Option<By>) -> Happened {
+    if !drain.has_begun() {
+        note(state, notes::of_drain(by));
+    }
+    Happened::Stop
 }
 
 /// The audit log is kept with the rollouts.
-fn note(state: &mut State, event: Option<Event>) {
-    with_rollouts(state, |rollouts, state| event.into_iter().for_each(|event| rollouts.note(state, event)));
+fn note(state: &mut State, event: Event) {
+    with_rollouts(state, |rollouts, state| rollouts.note(state, event));
 }
 
 /// Rollouts change the state that they are a part of.

@@ -33,7 +33,7 @@ use crate::model::Weight;
 use crate::rollout::command::{Actor, Answer, Command, Refusal};
 use crate::rollout::effect::{Effect, Event};
 use crate::rollout::engine::step;
-use crate::rollout::input::{CohortReading, Happened, Input, Moment};
+use crate::rollout::input::{Happened, Input, Moment};
 use crate::rollout::plan::Plan;
 use crate::rollout::state::{Phase, State};
 use crate::routing::Overlay;
@@ -276,33 +276,6 @@ impl Rollouts {
             view::view(plan, self.states.get(name)?, watching)
         };
         self.plans.iter().filter_map(of).collect()
-    }
-
-    fn revision(&self, service: &str) -> Option<u64> {
-        let (plan, state) = (self.plans.get(service)?, self.states.get(service)?);
-        view::view(plan, state, |_| None).map(|view| view.revision())
-    }
-
-    /// What the engine would be told now, by service.
-    pub(super) fn trials(&self) -> BTreeMap<String, Trial> {
-        let of = |(name, plan): (&String, &Plan)| {
-            let trial = Trial {
-                plan: plan.clone(),
-                state: self.states.get(name)?.clone(),
-                now: Moment { monotonic: self.began.elapsed(), unix_ms: unix_ms() },
-                readings: self.readings(name),
-                open_windows: self.open_windows.clone(),
-                can_persist: self.can_persist,
-            };
-            Some((name.clone(), trial))
-        };
-        self.plans.iter().filter_map(of).collect()
-    }
-
-    fn readings(&self, service: &str) -> Vec<CohortReading> {
-        let of_service = self.watching.range((service.to_owned(), String::new())..);
-        let of_service = of_service.take_while(|((of, _), _)| of == service);
-        of_service.filter_map(|((_, cohort), watching)| watching.cohort_reading(cohort)).collect()
     }
 
     /// What metrics tell of rollouts.

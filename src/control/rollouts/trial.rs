@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+
+use super::{Rollouts, unix_ms, view};
 use crate::rollout::command::{Actor, Answer, Command};
 use crate::rollout::effect::Effect;
 use crate::rollout::engine::step;
@@ -41,5 +44,35 @@ impl Trial {
         let cohort = (*rollout.cohorts().first()?).to_owned();
         let share = self.state.in_force.get(&cohort)?.of(&rollout.to);
         Some(Command::SetWeight { cohort, variant: rollout.to.clone(), share, lasts: None })
+    }
+}
+
+impl Rollouts {
+    /// The [`super::RolloutView::revision`] of a service's rollout.
+    pub(super) fn revision(&self, service: &str) -> Option<u64> {
+        let (plan, state) = (self.plans.get(service)?, self.states.get(service)?);
+        view::view(plan, state, |_| None).map(|view| view.revision())
+    }
+
+    /// What the engine would be told now, by service.
+    pub(in crate::control) fn trials(&self) -> BTreeMap<String, Trial> {
+        let of = |(name, plan): (&String, &Plan)| {
+            let trial = Trial {
+                plan: plan.clone(),
+                state: self.states.get(name)?.clone(),
+                now: Moment { monotonic: self.began.elapsed(), unix_ms: unix_ms() },
+                readings: self.readings(name),
+                open_windows: self.open_windows.clone(),
+                can_persist: self.can_persist,
+            };
+            Some((name.clone(), trial))
+        };
+        self.plans.iter().filter_map(of).collect()
+    }
+
+    pub(super) fn readings(&self, service: &str) -> Vec<CohortReading> {
+        let of_service = self.watching.range((service.to_owned(), String::new())..);
+        let of_service = of_service.take_while(|((of, _), _)| of == service);
+        of_service.filter_map(|((_, cohort), watching)| watching.cohort_reading(cohort)).collect()
     }
 }
