@@ -6,7 +6,7 @@ use super::problem::Problem;
 use super::room::Room;
 use crate::config::schema::File;
 use crate::config::values;
-use crate::control::{Trial, with_trial};
+use crate::control::{WeightTrial, with_trial};
 use crate::routing::curl_line;
 use crate::routing::explain::{self as explaining, ImaginedRequest};
 use axum::body::Bytes;
@@ -90,10 +90,10 @@ fn bad(detail: String) -> Problem {
 }
 
 impl Weights {
-    fn trial(self) -> Result<Trial, Problem> {
+    fn trial(self) -> Result<WeightTrial, Problem> {
         let text = self.weight.to_string();
         let share = text.parse::<values::Percent>().map_err(|why| bad(format!("weight {text}: {why}")))?.0;
-        Ok(Trial { service: self.service, cohort: self.cohort, variant: self.variant, share })
+        Ok(WeightTrial { service: self.service, cohort: self.cohort, variant: self.variant, share })
     }
 }
 

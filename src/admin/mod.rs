@@ -8,6 +8,7 @@
 //! `guard`. Who asks is found by `caller`, what they may do stands in the table of `pages`. It runs on the control thread,
 //! apart from the workers.
 
+mod actions;
 mod api;
 mod caller;
 mod change;
@@ -15,14 +16,18 @@ mod configs;
 mod dashboard;
 mod data;
 mod demo;
+mod endpoints;
 mod events;
 mod explain;
 mod guard;
 mod history;
+mod log_level;
 mod mirror;
 mod openapi;
 mod pages;
 mod problem;
+mod progress;
+mod reserve;
 mod rollouts;
 mod room;
 mod sentence;
@@ -35,6 +40,7 @@ mod stay;
 mod stream;
 mod tap;
 
+pub use openapi::document as openapi;
 pub use session::{LINK_TIME_MAX, Sessions, sign_in_url};
 pub use socket::{Door, bind};
 
@@ -44,6 +50,7 @@ use caller::Peer;
 use configs::Bench;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use reserve::Reserve;
 use room::Room;
 use stay::{Stay, Streams};
 use std::future::Future;
@@ -82,15 +89,18 @@ pub async fn serve(door: Door, handle: Handle, terms: Terms, close: impl Future<
         streams: Streams::default(),
         viewers: Viewers::default(),
         bench: Bench::default(),
+        log_changes: Default::default(),
         is_demo,
         bound: door.bound(),
     };
     let router = guard::guarded(pages::router(room.clone()), room);
     let mut connections = JoinSet::new();
+    let mut reserve = Reserve::default();
+    reserve.fill();
     loop {
         tokio::select! {
             () = &mut close => break,
-            Some(_) = connections.join_next() => {}
+            Some(_) = connections.join_next() => reserve.fill(),
             accepted = door.accept() => match accepted {
                 Ok(_) if connections.len() >= CONNECTIONS_MAX => {}
                 Ok((socket::Stream::Tcp(stream), peer)) => {
@@ -99,9 +109,13 @@ pub async fn serve(door: Door, handle: Handle, terms: Terms, close: impl Future<
                 Ok((socket::Stream::Unix(stream), peer)) => {
                     connections.spawn(connection(stream, peer, router.clone()));
                 }
+                Err(error) if reserve.give_up_for(&error) => {
+                    tracing::warn!("no descriptor is free: the admin door uses those that it kept back");
+                }
                 Err(error) => {
                     tracing::warn!(%error, "admin door cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
+                    reserve.fill();
                 }
             },
         }

@@ -15,8 +15,8 @@ pub(super) fn pages() -> Vec<Page> {
     vec![Page::get("/openapi.json", Role::Viewer, "This document.", serve).for_everybody()]
 }
 
-/// The whole document. Bodies that are types of the code have their schemas; other answers have the name in `schema`.
-pub(super) fn document() -> Value {
+/// The whole document, as OpenAPI 3.1. Bodies that are types of the code have their schemas; other answers have the name in `schema`.
+pub fn document() -> Value {
     let mut settings = SchemaSettings::draft2020_12();
     settings.definitions_path = "/components/schemas".into();
     let mut generator = SchemaGenerator::new(settings);

@@ -170,8 +170,16 @@ impl Page {
 
 /// Every page.
 pub(super) fn pages() -> Vec<Page> {
-    let all = [super::session::pages(), super::api::pages(), super::rollouts::pages(), super::openapi::pages()];
-    let all = all.into_iter().chain([super::data::pages(), super::demo::pages()]);
+    let all = [
+        super::session::pages(),
+        super::api::pages(),
+        super::rollouts::pages(),
+        super::endpoints::pages(),
+        super::log_level::pages(),
+        super::data::pages(),
+        super::demo::pages(),
+        super::openapi::pages(),
+    ];
     all.into_iter().flatten().collect()
 }
 

@@ -1,17 +1,18 @@
 //! `ringway.rollouts/v1`, and what people ask of a rollout.
 
+use super::actions::actions;
 use super::api::answer;
+use super::caller::Caller;
 use super::change::{Change, Words, read};
 use super::pages::Page;
 use super::problem::Problem;
+use super::progress::rollout;
+use super::room::Room;
 use crate::config::schema::Role;
 use crate::config::values;
-use crate::control::events::Events;
-use crate::control::{Ask, BAND_ALPHA, CohortView, GateView, Handle, Progress, RolloutView, StepView};
+use crate::control::{Ask, Handle, RolloutView};
 use crate::model::Weight;
-use crate::rollout::command::{Answer, Command};
-use crate::rollout::judge::{Detail, Tally};
-use crate::routing::Snapshot;
+use crate::rollout::command::{Answer, Command, Refusal};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -52,25 +53,17 @@ pub(super) fn pages() -> Vec<Page> {
     let commands = "Ask something of a rollout: promote, pause, resume, rollback, retry, approve, skip or set-weight.";
     vec![
         Page::get("/rollouts", Role::Viewer, "Where every rollout is.", || {
-            get(|State(handle): State<Handle>| async move { answer(StatusCode::OK, &rollouts(&handle)) })
+            get(|State(room): State<Room>, caller: Caller| async move {
+                answer(StatusCode::OK, &rollouts(&room, &caller))
+            })
         })
         .tells("ringway.rollouts/v1"),
-        Page::get("/rollouts/{service}", Role::Viewer, "Where one rollout is; the ETag is for If-Match.", || get(one))
+        Page::get("/rollouts/{service}", Role::Viewer, "Where one rollout is; its ETag is for If-Match.", || get(one))
             .tells("ringway.rollout/v1"),
         Page::change("/rollouts/{service}/{command}", Role::Operator, commands, || post(command))
             .takes::<Wish>()
             .tells("ringway.rollout-command/v1"),
     ]
-}
-
-async fn one(State(handle): State<Handle>, Path(service): Path<String>) -> Result<Response, Problem> {
-    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service, or it has no rollout; see /api/v1/rollouts");
-    let (etag, value) = rollout_of(&handle, &service).ok_or_else(absent)?;
-    let mut response = answer(StatusCode::OK, &value);
-    if let Ok(etag) = HeaderValue::try_from(etag) {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
-    Ok(response)
 }
 
 /// Does what is asked of a rollout, and says how it is undone.
@@ -82,126 +75,63 @@ async fn command(
 ) -> Result<Response, Problem> {
     let ask = ask_of(&change, service.clone(), &command, &body)?;
     let wanted = ask.command.clone();
+    if change.is_dry_run {
+        return rehearse(&handle, &ask);
+    }
     let answered = handle.ask_rollout(ask).map_err(|_| Problem::busy())?;
     let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; see /api/v1/status");
     let told = answered.await.map_err(|_| Problem::busy())?.ok_or_else(absent)?;
     Ok(answer(StatusCode::OK, &tell(&service, &wanted, &told)?))
 }
 
-/// Every rollout.
-pub(super) fn rollouts(handle: &Handle) -> Value {
-    let (views, snapshot) = (handle.rollouts(), handle.snapshot());
-    let rollouts: Vec<Value> = views.iter().map(|view| rollout(view, &snapshot, handle.events())).collect();
-    json!({ "schema": "ringway.rollouts/v1", "rollouts": rollouts })
-}
-
-/// The rollout of one service, with what tells its state apart from others.
-pub(super) fn rollout_of(handle: &Handle, service: &str) -> Option<(String, Value)> {
+/// What would come of it, by a copy of all that the engine knows.
+fn rehearse(handle: &Handle, ask: &Ask) -> Result<Response, Problem> {
+    let trials = handle.trials();
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; see /api/v1/status");
+    let trial = trials.get(&ask.service).ok_or_else(absent)?;
     let views = handle.rollouts();
-    let view = views.iter().find(|view| view.service == service)?;
-    Some((etag(view), rollout(view, &handle.snapshot(), handle.events())))
-}
-
-/// The entity tag of a rollout: another one when there is something else to decide about.
-pub(super) fn etag(view: &RolloutView) -> String {
-    format!("\"{:016x}\"", view.revision())
+    let now = views.iter().find(|view| view.service == ask.service).map(RolloutView::revision);
+    if ask.must_match.is_some() && ask.must_match != now {
+        return Err(moved());
+    }
+    let would = trial.ask(&ask.actor, &ask.command).ok_or_else(Problem::busy)?;
+    let mut value = tell(&ask.service, &ask.command, &would)?;
+    if value["result"] == "done" {
+        value["result"] = "would-do".into();
+    }
+    Ok(answer(StatusCode::OK, &value))
 }
 
 /// Where one rollout is.
-fn rollout(view: &RolloutView, snapshot: &Snapshot, events: &Events) -> Value {
-    let service = snapshot.service(&view.service);
-    let version = |name: &str| {
-        let variant = service?.variants.iter().find(|variant| *variant.name == *name)?;
-        variant.version.as_deref()
+async fn one(State(room): State<Room>, caller: Caller, Path(service): Path<String>) -> Result<Response, Problem> {
+    let views = room.handle.rollouts();
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service, or it has no rollout; see /api/v1/rollouts");
+    let view = views.iter().find(|view| view.service == service).ok_or_else(absent)?;
+    let mut value = rollout(view, &room);
+    value["actions"] = actions_of(&room, &caller, view);
+    let mut response = answer(StatusCode::OK, &value);
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{:016x}\"", view.revision())) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// What whoever asks can ask of it now.
+pub(super) fn actions_of(room: &Room, caller: &Caller, view: &RolloutView) -> Value {
+    let trials = room.handle.trials();
+    let actions = trials.get(&view.service).map(|trial| actions(trial, caller, room.rules().is_read_only()));
+    actions.unwrap_or_default().into()
+}
+
+/// Every rollout, with what whoever asks can ask of it.
+pub(super) fn rollouts(room: &Room, caller: &Caller) -> Value {
+    let one = |view: &RolloutView| {
+        let mut value = rollout(view, room);
+        value["actions"] = actions_of(room, caller, view);
+        value
     };
-    let skipped = events.skipped(&view.service, &view.id);
-    let plan: Vec<Value> = view.plan.iter().map(|of| step(of, skipped.contains(&of.number))).collect();
-    let decision = events.decision(&view.service, &view.id);
-    json!({
-        "schema": "ringway.rollout/v1",
-        "service": view.service,
-        "id": view.id,
-        "phase": view.phase.as_str(),
-        "why": view.why,
-        "to": view.to,
-        "from": view.from,
-        "toVersion": version(&view.to),
-        "fromVersion": version(&view.from),
-        "step": view.step,
-        "steps": view.steps,
-        "plan": plan,
-        "stepElapsedSeconds": view.step_elapsed.as_secs(),
-        "stepHoldSeconds": view.step_hold.map(|hold| hold.as_secs()),
-        "elapsedSeconds": view.elapsed.as_secs(),
-        "runbook": view.runbook,
-        "cohorts": view.cohorts.iter().map(cohort).collect::<Vec<_>>(),
-        "gates": view.gates.iter().map(gate).collect::<Vec<_>>(),
-        "decision": super::events::decision(decision.as_deref()),
-    })
-}
-
-/// One step of the file; `weight` and `ramp` are in percent, `hold` in seconds.
-fn step(of: &StepView, is_skipped: bool) -> Value {
-    let ramp: Vec<f64> = of.shares.iter().map(|share| share.as_f64()).collect();
-    let is_skipped = is_skipped && of.progress == Progress::Done;
-    json!({
-        "number": of.number,
-        "cohort": of.cohort,
-        "weight": if let [share] = ramp[..] { Some(share) } else { None },
-        "ramp": (ramp.len() > 1).then_some(&ramp),
-        "approve": (!of.approve.is_empty()).then_some(&of.approve),
-        "hold": of.hold.as_secs(),
-        "window": of.window,
-        "state": if is_skipped { "skipped" } else { of.progress.as_str() },
-    })
-}
-
-fn cohort(of: &CohortView) -> Value {
-    let (users, requests) = of.seen;
-    json!({
-        "name": of.name,
-        "share": of.share.as_f64() / 100.0,
-        "fileShare": of.in_file.as_f64() / 100.0,
-        "shown": of.shown,
-        "users": users,
-        "requests": requests,
-        "probes": of.probes,
-    })
-}
-
-/// The judge's word.
-pub(super) fn gates(view: &RolloutView) -> Vec<Value> {
-    view.gates.iter().map(gate).collect()
-}
-
-/// Rates are from 0 to 1, also those of latency: of requests that were slower than `slow.limitMs` says.
-fn gate(of: &GateView) -> Value {
-    let tally = |tally: Tally| json!({ "events": tally.events, "of": tally.of, "rate": tally.rate() });
-    let difference = of
-        .difference()
-        .map(|(value, band)| json!({ "value": value, "low": band.low, "high": band.high, "alpha": BAND_ALPHA }));
-    let slow = match of.detail {
-        Detail::Slow { level, stable_us, canary_us, .. } => Some(json!({
-            "quantile": level,
-            "stableMs": stable_us as f64 / 1_000.0,
-            "limitMs": canary_us as f64 / 1_000.0,
-        })),
-        _ => None,
-    };
-    json!({
-        "name": of.gate,
-        "cohort": of.cohort,
-        "verdict": of.verdict,
-        "evidence": of.evidence,
-        "needed": of.needed,
-        "text": of.sentence,
-        "stable": tally(of.stable),
-        "canary": tally(of.canary),
-        "difference": difference,
-        "limit": of.limit,
-        "unit": "rate",
-        "slow": slow,
-    })
+    let rollouts: Vec<Value> = room.handle.rollouts().iter().map(one).collect();
+    json!({ "schema": "ringway.rollouts/v1", "rollouts": rollouts })
 }
 
 /// Understands a request for a change.
@@ -214,6 +144,7 @@ fn ask_of(change: &Change, service: String, word: &str, body: &[u8]) -> Result<A
     let command = match word {
         "promote" if wish.full => Command::PromoteFull,
         "promote" => Command::Promote,
+        "promote-full" => Command::PromoteFull,
         "pause" => Command::Pause,
         "resume" => Command::Resume,
         "rollback" => Command::Rollback { cohort: wish.cohort, is_gradual: wish.gradual },
@@ -228,7 +159,9 @@ fn ask_of(change: &Change, service: String, word: &str, body: &[u8]) -> Result<A
         },
         _ => return Err(Problem::new(StatusCode::NOT_FOUND, format!("a rollout knows no `{word}`"))),
     };
-    Ok(Ask { service, actor, reason: words.reason, command })
+    let tag = change.must_match.as_ref();
+    let must_match = tag.map(|tag| u64::from_str_radix(tag, 16).map_err(|_| moved())).transpose()?;
+    Ok(Ask { service, actor, reason: words.reason, command, must_match })
 }
 
 fn share(number: &serde_json::Number) -> Result<Weight, String> {
@@ -241,6 +174,7 @@ fn tell(service: &str, command: &Command, answer: &Answer) -> Result<Value, Prob
     let (result, text) = match answer {
         Answer::Done(text) => ("done", text),
         Answer::Unchanged(text) => ("unchanged", text),
+        Answer::Refused(_, Refusal::Moved) => return Err(moved()),
         Answer::Refused(phase, _) => {
             return Err(Problem::new(StatusCode::CONFLICT, answer.to_string())
                 .with("schema", "ringway.rollout-command/v1".into())
@@ -255,6 +189,10 @@ fn tell(service: &str, command: &Command, answer: &Answer) -> Result<Value, Prob
         "undo": undo(service, command),
         "permanent": permanent(service, command),
     }))
+}
+
+fn moved() -> Problem {
+    Problem::new(StatusCode::PRECONDITION_FAILED, Refusal::Moved.to_string())
 }
 
 /// What to type to undo a command.

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::configs::Bench;
+use super::log_level::Changes;
 use super::session::Sessions;
 use super::stay::Streams;
 use super::stream::Viewers;
@@ -19,6 +20,7 @@ pub(super) struct Room {
     pub(super) viewers: Viewers,
     /// Work on texts that somebody sends, a few at a time.
     pub(super) bench: Bench,
+    pub(super) log_changes: Changes,
     /// The process is `ringway demo`.
     pub(super) is_demo: bool,
     /// The address of the door, when it has one.

@@ -41,7 +41,8 @@ fn variant(of: &Variant, now: Instant) -> Value {
 }
 
 fn endpoint(of: &EndpointView) -> Value {
-    json!({ "address": of.address, "state": of.state, "inFlight": of.in_flight, "lastError": of.last_error })
+    json!({ "address": of.address, "state": of.state, "inFlight": of.in_flight, "isDrained": of.is_drained,
+        "lastError": of.last_error })
 }
 
 /// The condition is what stands in the file.

@@ -1,6 +1,6 @@
 //! `ringway.status/v1`: what is in force, and what came of it in the last minute.
 
-use super::rollouts::gates;
+use super::progress::gates;
 use super::sentence;
 use crate::control::{Handle, RolloutView};
 use crate::model::BUCKETS;

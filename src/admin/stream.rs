@@ -1,18 +1,20 @@
 //! `GET /stream`: events as they happen, and once a second how it goes, to all who look on.
 //!
 //! ```text
-//! once a second: status and rollouts, written once ─┐
+//! once a second: status and rollouts, written once ─┐  (for each role, as what can be asked differs)
 //! each event ───────────────────────────────────────┴─▶ a short queue for each viewer ─▶ its connection
 //! ```
 //!
 //! Whoever does not take what waits for them is closed: a browser comes again by itself, tells the last event that it has
 //! seen, and gets those that it has missed.
 
+use super::caller::Caller;
 use super::events::event;
 use super::rollouts::rollouts;
 use super::room::Room;
 use super::status::status;
 use super::stay::Stay;
+use crate::config::schema::Role;
 use crate::control::Handle;
 use crate::control::events::PastEvent;
 use axum::Extension;
@@ -49,6 +51,7 @@ pub(super) struct Viewers(Arc<Mutex<Vec<Viewer>>>);
 struct Viewer {
     parts: mpsc::Sender<Bytes>,
     stay: Stay,
+    caller: Caller,
     /// Events up to this one are known to it.
     seen: u64,
 }
@@ -57,7 +60,12 @@ struct Viewer {
 pub(super) struct Parts(pub(super) mpsc::Receiver<Bytes>);
 
 /// The first viewer starts what sends to all of them, and the last one ends it.
-pub(super) async fn stream(State(room): State<Room>, Extension(stay): Extension<Stay>, headers: HeaderMap) -> Response {
+pub(super) async fn stream(
+    State(room): State<Room>,
+    Extension(stay): Extension<Stay>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Response {
     let last_seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.trim().parse::<u64>().ok());
     let (parts, queue) = mpsc::channel(WAITING_MAX);
     let first = {
@@ -67,14 +75,14 @@ pub(super) async fn stream(State(room): State<Room>, Extension(stay): Extension<
         let seen = events.last_id();
         let mut begin = format!("retry: {RETRY_MS}\n\n");
         missed.iter().for_each(|event| begin.push_str(&of_event(event)));
-        begin.push_str(&tick(&room.handle));
+        begin.push_str(&Tick::of(&room.handle).text(&room, &caller));
         // the queue is new, and has room for it
         let _ = parts.try_send(Bytes::from(begin));
-        viewers.push(Viewer { parts, stay, seen });
+        viewers.push(Viewer { parts, stay, caller, seen });
         viewers.len() == 1
     };
     if first {
-        tokio::spawn(send(room.handle.clone(), room.viewers.clone()));
+        tokio::spawn(send(room));
     }
     events_response(queue)
 }
@@ -86,7 +94,8 @@ pub(super) fn events_response(queue: mpsc::Receiver<Bytes>) -> Response {
 }
 
 /// Sends to all viewers until there are none.
-async fn send(handle: Handle, viewers: Viewers) {
+async fn send(room: Room) {
+    let (handle, viewers) = (&room.handle, &room.viewers);
     let mut events = handle.events().look_on();
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -103,7 +112,7 @@ async fn send(handle: Handle, viewers: Viewers) {
             _ = second.tick() => {
                 seconds += 1;
                 let comment = if seconds.is_multiple_of(COMMENT_EVERY) { ":\n\n" } else { "" };
-                viewers.tell(&Bytes::from(format!("{comment}{}", tick(&handle))), |_| true)
+                viewers.tell_tick(&room, comment)
             }
         };
         if is_over {
@@ -113,14 +122,26 @@ async fn send(handle: Handle, viewers: Viewers) {
 }
 
 /// How it goes, as it is sent once a second.
-pub(super) fn tick(handle: &Handle) -> String {
-    let value = json!({
-        "schema": "ringway.tick/v1",
-        "unixMs": super::history::unix_ms(),
-        "status": status(handle),
-        "rollouts": rollouts(handle)["rollouts"],
-    });
-    part("tick", None, &value)
+pub(super) struct Tick {
+    unix_ms: u64,
+    status: Value,
+}
+
+impl Tick {
+    pub(super) fn of(handle: &Handle) -> Tick {
+        Tick { unix_ms: super::history::unix_ms(), status: status(handle) }
+    }
+
+    /// As somebody of this role sees it.
+    pub(super) fn text(&self, room: &Room, caller: &Caller) -> String {
+        let value = json!({
+            "schema": "ringway.tick/v1",
+            "unixMs": self.unix_ms,
+            "status": self.status,
+            "rollouts": rollouts(room, caller)["rollouts"],
+        });
+        part("tick", None, &value)
+    }
 }
 
 fn of_event(of: &PastEvent) -> String {
@@ -139,19 +160,34 @@ impl Viewers {
     }
 
     fn tell_event(&self, event: &PastEvent) -> bool {
-        let is_new = |viewer: &mut Viewer| {
+        let part = Bytes::from(of_event(event));
+        self.tell(|viewer| {
             let is_new = viewer.seen < event.id;
             viewer.seen = viewer.seen.max(event.id);
-            is_new
-        };
-        self.tell(&Bytes::from(of_event(event)), is_new)
+            is_new.then(|| part.clone())
+        })
+    }
+
+    /// Written once for all who can ask the same.
+    fn tell_tick(&self, room: &Room, comment: &str) -> bool {
+        let tick = Tick::of(&room.handle);
+        let mut written: Vec<(Role, Vec<String>, Bytes)> = Vec::new();
+        self.tell(|viewer| {
+            let Caller { role, groups, .. } = &viewer.caller;
+            let known = written.iter().find(|(of, by, _)| of == role && by == groups).map(|(_, _, part)| part.clone());
+            Some(known.unwrap_or_else(|| {
+                let part = Bytes::from(format!("{comment}{}", tick.text(room, &viewer.caller)));
+                written.push((*role, groups.clone(), part.clone()));
+                part
+            }))
+        })
     }
 
     /// Closes those who do not keep up. True when nobody is left.
-    fn tell(&self, part: &Bytes, mut is_for: impl FnMut(&mut Viewer) -> bool) -> bool {
+    fn tell(&self, mut part: impl FnMut(&mut Viewer) -> Option<Bytes>) -> bool {
         let mut viewers = self.lock();
         viewers.retain_mut(|viewer| {
-            let is_well = !is_for(viewer) || viewer.parts.try_send(part.clone()).is_ok();
+            let is_well = part(viewer).is_none_or(|part| viewer.parts.try_send(part).is_ok());
             if !is_well {
                 viewer.stay.end();
             }
@@ -181,12 +217,14 @@ impl http_body::Body for Parts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::caller::Proof;
     use super::*;
 
     fn viewer(viewers: &Viewers, seen: u64) -> (mpsc::Receiver<Bytes>, Stay) {
         let (parts, queue) = mpsc::channel(WAITING_MAX);
         let stay = Stay::default();
-        viewers.lock().push(Viewer { parts, stay: stay.clone(), seen });
+        let caller = Caller { name: None, role: Role::Viewer, groups: Vec::new(), proof: Proof::Machine };
+        viewers.lock().push(Viewer { parts, stay: stay.clone(), caller, seen });
         (queue, stay)
     }
 
@@ -195,13 +233,13 @@ mod tests {
         let viewers = Viewers::default();
         let ((mut quick, _), (_slow, stay)) = (viewer(&viewers, 0), viewer(&viewers, 0));
         for _ in 0..=WAITING_MAX {
-            assert!(!viewers.tell(&Bytes::from_static(b"x"), |_| true));
+            assert!(!viewers.tell(|_| Some(Bytes::from_static(b"x"))));
             assert!(quick.try_recv().is_ok());
         }
         assert_eq!(viewers.lock().len(), 1);
         stay.over().await;
         drop(quick);
-        assert!(viewers.tell(&Bytes::from_static(b"x"), |_| true), "nobody is left");
+        assert!(viewers.tell(|_| Some(Bytes::from_static(b"x"))), "nobody is left");
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub(super) async fn tap(
 async fn pass_on(mut listening: Listening, parts: mpsc::Sender<Bytes>, stay: Stay) {
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    second.tick().await;
     let (mut dropped, mut stalled, mut seconds) = (0u64, 0, 0u64);
     loop {
         tokio::select! {

@@ -51,7 +51,6 @@ struct Story {
     address: AdminAddress,
     handle: Handle,
     registry: Arc<Registry>,
-    sessions: Sessions,
 }
 
 const TEXT: &str = "listeners: [{ address: 127.0.0.1:81 }]\nservices:\n  shop:\n    variants:\n      \
@@ -99,9 +98,7 @@ async fn story_of(address: &str, text: &str) -> Story {
     let state = State::new(common, Box::new(Idle::default()), files, fingerprint).with_rollouts(rollouts);
     let door = bind(&address.parse().unwrap()).unwrap();
     let address = door.address().clone();
-    let sessions = Sessions::default();
-    let terms = Terms { sessions: sessions.clone(), ..Terms::default() };
-    tokio::spawn(serve(door, handle.clone(), terms, std::future::pending()));
+    tokio::spawn(serve(door, handle.clone(), Terms::default(), std::future::pending()));
     tokio::spawn(crate::control::run(
         state,
         BTreeMap::new(),
@@ -110,7 +107,7 @@ async fn story_of(address: &str, text: &str) -> Story {
         async { Ok::<(), std::convert::Infallible>(()) },
         || (),
     ));
-    Story { dir, address, handle, registry, sessions }
+    Story { dir, address, handle, registry }
 }
 
 impl Story {

@@ -1,17 +1,19 @@
 use super::drill::Drill;
 use super::events::Events;
-use super::notes::Note;
 use super::outcome::{Cause, ReloadResult};
 use super::reload::{Common, InForce};
-use super::rollouts::{Ask, RolloutView};
+use super::rollouts::{Ask, RolloutView, Rollouts, Trial};
 use super::weights::Weights;
 use crate::rollout::command::Answer;
+use crate::rollout::effect::Event;
 use crate::routing::Snapshot;
 use crate::telemetry::health::Health;
 use crate::telemetry::tap::Tap;
 use crate::telemetry::windows::{WindowStats, Windows};
 use crate::telemetry::{Registry, Slot};
+use crate::upstream::Upstreams;
 use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +28,7 @@ pub struct Handle {
     weights: Arc<Mutex<Weights>>,
     rollouts: Arc<ArcSwap<Vec<RolloutView>>>,
     drill: Option<Arc<Drill>>,
+    trials: Arc<ArcSwap<BTreeMap<String, Trial>>>,
 }
 
 /// The control thread's end of all handles.
@@ -42,8 +45,8 @@ pub enum Request {
     Rollout(Ask, oneshot::Sender<Option<Answer>>),
     /// Finish what is in flight and end; a second one: end at once.
     Drain(Option<By>),
-    /// Something was changed that is no business of this thread, and must be written down.
-    Note(Note),
+    /// Keep this with the rest of what happened.
+    Note(Event),
     /// Duplicates of the sockets of all listeners, by their address of the file.
     Sockets(oneshot::Sender<Vec<(SocketAddr, TcpListener)>>),
     /// A process of this id has the sockets and serves: finish what is in flight and end.
@@ -72,11 +75,9 @@ impl Requests {
     pub fn new(common: Common, registry: &Arc<Registry>) -> Requests {
         let (requests, waiting) = mpsc::channel(WAITING_MAX);
         let windows = Arc::new(Mutex::new(Windows::new(Arc::clone(registry))));
-        let rollouts = Arc::default();
-        Requests {
-            waiting,
-            handle: Handle { requests, common, windows, weights: Arc::default(), rollouts, drill: None },
-        }
+        let (weights, rollouts, trials) = (Arc::default(), Arc::default(), Arc::default());
+        let handle = Handle { requests, common, windows, weights, rollouts, trials, drill: None };
+        Requests { waiting, handle }
     }
 
     /// The same for a process whose new version can be broken on purpose.
@@ -122,9 +123,14 @@ impl Handle {
         self.ask(Request::Drain(by))
     }
 
-    /// Writes down what was changed elsewhere.
-    pub fn note(&self, note: Note) -> Result<(), Busy> {
-        self.ask(Request::Note(note))
+    /// Keeps something that happened with the rest of it, in the audit log too.
+    pub fn note(&self, event: Event) -> Result<(), Busy> {
+        self.ask(Request::Note(event))
+    }
+
+    /// All upstreams in use.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.common.upstreams
     }
 
     /// The file or directory that is loaded.
@@ -154,8 +160,14 @@ impl Handle {
         self.rollouts.load_full()
     }
 
-    pub(super) fn show_rollouts(&self, views: Vec<RolloutView>) {
-        self.rollouts.store(Arc::new(views));
+    /// What the engine knows of each service, as of the last second or command.
+    pub fn trials(&self) -> Arc<BTreeMap<String, Trial>> {
+        self.trials.load_full()
+    }
+
+    pub(super) fn show(&self, rollouts: &Rollouts) {
+        self.trials.store(Arc::new(rollouts.trials()));
+        self.rollouts.store(Arc::new(rollouts.views()));
     }
 
     /// How the new version is broken on purpose; `None` outside of the demo.

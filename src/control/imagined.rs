@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// A weight that somebody tries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trial {
+pub struct WeightTrial {
     /// The service.
     pub service: String,
     /// The cohort.
@@ -62,8 +62,8 @@ pub fn in_force_again(in_force: &InForce) -> Result<Prepared, ConfigErrors> {
 ///
 /// # Errors
 /// There is no such service, cohort or variant, or the others leave too little.
-pub fn with_trial(in_force: &InForce, snapshot: &Snapshot, trial: &Trial) -> Result<Snapshot, String> {
-    let Trial { service, cohort, variant, share } = trial;
+pub fn with_trial(in_force: &InForce, snapshot: &Snapshot, trial: &WeightTrial) -> Result<Snapshot, String> {
+    let WeightTrial { service, cohort, variant, share } = trial;
     let mut overlay = Overlay::default();
     for service in &snapshot.services {
         for cohort in service.cohorts.iter().filter(|cohort| cohort.ruled_by.is_some()) {

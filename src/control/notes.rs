@@ -1,59 +1,45 @@
-//! Changes of the process that are no rollout's, as events for the audit log and the log.
+//! What happens to the process, as events for the audit log and the log.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::handle::By;
 use super::outcome::{Cause, ReloadResult};
 use crate::rollout::effect::{Event, EventKind};
 
-/// Something that was changed, and by whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// What.
-    pub kind: EventKind,
-    /// The service that it is about; empty for the process.
-    pub service: String,
-    /// Who did it; `None`: nobody asked.
-    pub by: Option<By>,
-    /// The whole of it in one sentence.
-    pub sentence: String,
+/// Something that was done to the process. `by`: who did it; `None`: nobody asked.
+pub fn event_of_process(kind: EventKind, sentence: String, by: Option<By>) -> Event {
+    let (actor, reason) = by.map_or((None, None), |by| (Some(by.actor), Some(by.reason)));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Event {
+        kind,
+        unix_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+        service: String::new(),
+        rollout: None,
+        cohort: None,
+        actor,
+        reason: reason.filter(|reason| !reason.is_empty()),
+        sentence,
+        numbers: Vec::new(),
+        runbook: None,
+    }
 }
 
-impl Note {
-    /// What came of a reload; `None` when nothing did.
-    pub(super) fn of_reload(cause: Cause, by: Option<By>, result: &ReloadResult) -> Option<Note> {
-        let why = match cause {
-            Cause::Changed => "the files changed",
-            Cause::Signal => "a signal asked for a reload",
-            Cause::Asked => "a reload was asked for",
-        };
-        let (kind, sentence) = match result {
-            ReloadResult::Applied(applied) => {
-                let (rev, before) = (&applied.rev, &applied.previous_rev);
-                (EventKind::ReloadApplied, format!("{why}: rev {rev} is in force (before: {before})"))
-            }
-            ReloadResult::Rejected(rejected) => (EventKind::ReloadRejected, format!("{why}, and rejected: {rejected}")),
-            ReloadResult::Unchanged { .. } => return None,
-        };
-        Some(Note { kind, service: String::new(), by, sentence })
-    }
-
-    pub(super) fn of_drain(by: Option<By>) -> Note {
-        let sentence = "the process drains: what is in flight is finished, then it ends".to_owned();
-        Note { kind: EventKind::Drain, service: String::new(), by, sentence }
-    }
-
-    pub(super) fn event(self, unix_ms: u64) -> Event {
-        let (actor, reason) = self.by.map_or((None, None), |by| (Some(by.actor), Some(by.reason)));
-        Event {
-            kind: self.kind,
-            unix_ms,
-            service: self.service,
-            rollout: None,
-            cohort: None,
-            actor,
-            reason: reason.filter(|reason| !reason.is_empty()),
-            sentence: self.sentence,
-            numbers: Vec::new(),
-            runbook: None,
+/// What came of a reload; `None` when nothing did.
+pub(super) fn of_reload(cause: Cause, by: Option<By>, result: &ReloadResult) -> Option<Event> {
+    let (kind, sentence) = match result {
+        ReloadResult::Applied(applied) => {
+            let (rev, before, cause) = (&applied.rev, &applied.previous_rev, cause.as_str());
+            (EventKind::ReloadApplied, format!("rev {rev} is in force instead of {before} ({cause})"))
         }
-    }
+        ReloadResult::Rejected(rejected) => {
+            (EventKind::ReloadRejected, format!("files were refused ({}): {rejected}", cause.as_str()))
+        }
+        ReloadResult::Unchanged { .. } => return None,
+    };
+    Some(event_of_process(kind, sentence, by))
+}
+
+pub(super) fn of_drain(by: Option<By>) -> Event {
+    let sentence = "draining: no new connections, finishing what is in flight".to_owned();
+    event_of_process(EventKind::Drain, sentence, by)
 }

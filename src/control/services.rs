@@ -9,10 +9,12 @@ use std::time::Instant;
 pub struct EndpointView {
     /// Its address, or its name where nobody knows an address yet.
     pub address: String,
-    /// `ready`, `ejected`, `unhealthy` or `unresolved`.
+    /// `ready`, `ejected`, `unhealthy`, `draining` or `unresolved`.
     pub state: &'static str,
     /// Requests on their way to it.
     pub in_flight: u64,
+    /// A person took it out of use.
+    pub is_drained: bool,
     /// Why it is not in use.
     pub last_error: Option<String>,
 }
@@ -26,10 +28,12 @@ pub fn endpoints(variant: &Variant, now: Instant) -> Vec<EndpointView> {
         let (state, last_error) = match endpoint.state(resilience, now) {
             EndpointState::Healthy => ("ready", None),
             EndpointState::Unhealthy => ("unhealthy", Some("health checks fail".to_owned())),
+            EndpointState::Draining => ("draining", None),
             EndpointState::Ejected => ("ejected", Some(ejected_because(endpoint.failures_in_a_row()))),
         };
         let in_flight = u64::from(endpoint.load().requests());
-        EndpointView { address: endpoint.text().to_owned(), state, in_flight, last_error }
+        let is_drained = endpoint.is_drained();
+        EndpointView { address: endpoint.text().to_owned(), state, in_flight, is_drained, last_error }
     });
     let mut endpoints: Vec<EndpointView> = known.collect();
     if !upstream.is_resolved() {
@@ -39,6 +43,7 @@ pub fn endpoints(variant: &Variant, now: Instant) -> Vec<EndpointView> {
                 address: format!("{name}:{port}"),
                 state: "unresolved",
                 in_flight: 0,
+                is_drained: false,
                 last_error: Some("the name has no address yet".to_owned()),
             }),
         }));

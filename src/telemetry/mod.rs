@@ -12,6 +12,7 @@
 pub mod access_log;
 pub mod door;
 pub mod health;
+pub mod log_level;
 pub mod metrics;
 pub mod mirror;
 pub mod overload;

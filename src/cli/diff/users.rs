@@ -1,3 +1,5 @@
+//! The users that `diff` assigns.
+
 use anyhow::{Context, bail};
 use std::fs::File;
 use std::io::Read;

@@ -45,6 +45,13 @@ pub(super) fn check_admin(file: &File, problems: &mut Problems<'_>) -> Option<So
 
 /// Further names and origins are exact: no wildcard lets in what nobody thought of.
 fn check_names(admin: &Admin, place: &Place, problems: &mut Problems<'_>) {
+    let further =
+        [("hosts", &admin.hosts), ("origins", &admin.origins)].into_iter().find(|(_, names)| !names.is_empty());
+    if let (Some((key, _)), None, None) = (further, &admin.tokens_file, &admin.sso) {
+        let message = "the admin door has names beyond this machine, and nothing tells who asks";
+        let last = problems.at(Code::AdminBeyondLoopback, &place.key(key), message);
+        last.help("add `tokensFile`, with lines that `ringway token admin` prints, or `sso`");
+    }
     for (at, host) in admin.hosts.iter().enumerate() {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
         if host.is_empty() || !host.chars().all(is_plain) {

@@ -11,17 +11,18 @@
 mod rules;
 mod samples;
 mod telling;
+mod trial;
 mod view;
 mod wanted;
 mod watching;
 
+pub use trial::Trial;
 pub use view::{BAND_ALPHA, CohortView, GateView, Progress, RolloutView, StepView};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::Note;
 use super::events::{EVENTS_MAX, PastEvent};
 use super::journal::past::last_events;
 use super::journal::store::{Found, Store, StoreError};
@@ -29,7 +30,7 @@ use super::plans::{open_windows, plans};
 use super::reload;
 use crate::config::schema::File;
 use crate::model::Weight;
-use crate::rollout::command::{Actor, Answer, Command};
+use crate::rollout::command::{Actor, Answer, Command, Refusal};
 use crate::rollout::effect::{Effect, Event};
 use crate::rollout::engine::step;
 use crate::rollout::input::{Happened, Input, Moment};
@@ -67,6 +68,8 @@ pub struct Rollouts {
     /// What the audit log tells of the time before, until somebody takes it.
     past: Vec<PastEvent>,
     samples: Samples,
+    /// The windows of time that were open at the last turn.
+    open_windows: Vec<String>,
 }
 
 /// Something that a person asks of a rollout.
@@ -80,6 +83,8 @@ pub struct Ask {
     pub reason: String,
     /// For what.
     pub command: Command,
+    /// The [`RolloutView::revision`] that whoever asks has seen; another one is not what they mean.
+    pub must_match: Option<u64>,
 }
 
 /// How often a gate had a verdict, by both.
@@ -103,6 +108,7 @@ impl Default for Rollouts {
             is_over: false,
             past: Vec::new(),
             samples: Samples::default(),
+            open_windows: Vec::new(),
         }
     }
 }
@@ -249,14 +255,18 @@ impl Rollouts {
 
     /// Somebody asks for something; `None` when there is no such service.
     pub(super) fn ask(&mut self, hands: &mut reload::State, ask: Ask) -> Option<Answer> {
-        let Ask { service, actor, reason, command } = ask;
+        let Ask { service, actor, reason, command, must_match } = ask;
         self.plans.get(&service)?;
+        if must_match.is_some_and(|seen| self.revision(&service) != Some(seen)) {
+            let phase = self.states.get(&service).map_or(Phase::Idle, |state| state.phase);
+            return Some(Answer::Refused(phase, Refusal::Moved));
+        }
         self.turn(hands, Some(&service), &Happened::Asked { actor, reason, command })
     }
 
-    /// Something else was changed.
-    pub(super) fn note(&mut self, hands: &reload::State, note: Option<Note>) {
-        self.record(hands, note.into_iter().map(|note| note.event(unix_ms())).collect());
+    /// Something else happened.
+    pub(super) fn note(&mut self, hands: &reload::State, event: Event) {
+        self.record(hands, vec![event]);
     }
 
     /// Where each rollout is.
@@ -297,11 +307,10 @@ impl Rollouts {
             true => Vec::new(),
             false => open_windows(file, &jiff::Zoned::now()),
         };
+        self.open_windows.clone_from(&open_windows);
         let mut wanted = Wanted::default();
         for (name, plan) in self.plans.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
-            let of_service = self.watching.range((name.clone(), String::new())..);
-            let of_service = of_service.take_while(|((service, _), _)| service == name);
-            let readings = of_service.filter_map(|((_, cohort), watching)| watching.cohort_reading(cohort)).collect();
+            let readings = self.readings(name);
             let (can_persist, open_windows) = (self.can_persist, open_windows.clone());
             let input = Input { now, readings, open_windows, can_persist, happened: happened.clone() };
             let state = self.states.remove(name).unwrap_or_default();

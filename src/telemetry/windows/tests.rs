@@ -1,3 +1,5 @@
+//! Windows of a recorder that is told stories.
+
 #![cfg(test)]
 
 use super::super::recorder::{Finished, Shard};
