@@ -31,48 +31,74 @@ pub(super) struct Additions<'r> {
     pub(super) set: &'r [(HeaderName, HeaderValue)],
 }
 
+/// Fields of our own, at most.
+const OWN_MAX: usize = 9;
+
 impl Additions<'_> {
     /// Writes them as header lines of HTTP/1.1.
     pub(super) fn write_to(&self, lines: &mut Vec<u8>) {
-        self.for_each(|name, value| push_field(lines, name, value));
+        self.for_each(|name, value| push_field(lines, name, value.as_bytes()));
     }
 
     /// Puts them into a map.
     pub(super) fn insert_into(&self, headers: &mut HeaderMap) {
+        headers.reserve(self.set.len() + OWN_MAX);
         self.for_each(|name, value| {
-            if let Ok(value) = HeaderValue::from_bytes(value) {
+            let value = match value {
+                Value::Known(value) => Ok(value.clone()),
+                Value::Word(word) => Ok(HeaderValue::from_static(word)),
+                Value::Made(bytes) => HeaderValue::from_bytes(bytes),
+            };
+            if let Ok(value) = value {
                 headers.append(name, value);
             }
         });
     }
 
-    fn for_each(&self, mut add: impl FnMut(&HeaderName, &[u8])) {
+    fn for_each(&self, mut add: impl FnMut(&HeaderName, Value<'_>)) {
         for (name, value) in self.set {
-            add(name, value.as_bytes());
+            add(name, Value::Known(value));
         }
-        let mut add = |name: &HeaderName, value: &[u8]| {
+        let mut add = |name: &HeaderName, value: Value<'_>| {
             if self.set.is_empty() || !self.set.iter().any(|(set, _)| set == name) {
                 add(name, value);
             }
         };
         let [service, cohort, variant] = self.decided;
-        add(&header::VIA, self.via.as_bytes());
-        add(&X_FORWARDED_FOR, self.forwarded_for.as_bytes());
+        add(&header::VIA, Value::Known(self.via));
+        add(&X_FORWARDED_FOR, Value::Known(&self.forwarded_for));
         if let Some(scheme) = self.scheme {
-            add(&X_FORWARDED_PROTO, scheme.as_bytes());
+            add(&X_FORWARDED_PROTO, Value::Word(scheme));
         }
         if let Some(host) = self.forwarded_host {
-            add(&X_FORWARDED_HOST, host.as_bytes());
+            add(&X_FORWARDED_HOST, Value::Known(host));
         }
         if let Some(id) = &self.request_id {
-            add(&X_REQUEST_ID, id);
+            add(&X_REQUEST_ID, Value::Made(id));
         }
         if let Some(context) = &self.traceparent {
-            add(&TRACEPARENT, context);
+            add(&TRACEPARENT, Value::Made(context));
         }
-        add(&X_RINGWAY_SERVICE, service.as_bytes());
-        add(&X_RINGWAY_COHORT, cohort.as_bytes());
-        add(&X_RINGWAY_VARIANT, variant.as_bytes());
+        add(&X_RINGWAY_SERVICE, Value::Known(service));
+        add(&X_RINGWAY_COHORT, Value::Known(cohort));
+        add(&X_RINGWAY_VARIANT, Value::Known(variant));
+    }
+}
+
+/// Most values are there already, and cost no memory in a map.
+enum Value<'v> {
+    Known(&'v HeaderValue),
+    Word(&'static str),
+    Made(&'v [u8]),
+}
+
+impl Value<'_> {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Value::Known(value) => value.as_bytes(),
+            Value::Word(word) => word.as_bytes(),
+            Value::Made(bytes) => bytes,
+        }
     }
 }
 

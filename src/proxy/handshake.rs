@@ -1,13 +1,14 @@
 //! What a connection goes through before its first request: the PROXY protocol, and TLS.
 
 use rustls::HandshakeKind;
+use rustls::server::Acceptor;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 use super::proxy_protocol::{self, HeaderError};
 use super::worker::Worker;
@@ -123,7 +124,12 @@ async fn accept(worker: &Worker, tls: &ListenerTls, stream: TcpStream) -> Option
         }
         Ok(_) | Err(_) => return None,
     }
-    let stream = match TlsAcceptor::from(tls.config.clone()).accept(stream).await {
+    let shake = async {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let config = tls.config_for(hello.client_hello().cipher_suites()).clone();
+        hello.into_stream(config).await
+    };
+    let stream = match shake.await {
         Ok(stream) => stream,
         Err(error) => {
             tracing::debug!(%error, "a TLS handshake failed");

@@ -263,7 +263,7 @@ impl Record {
     }
 
     /// What the mirror has to know of the endpoint's answer.
-    pub(super) fn mirror_answer(&mut self, variant: (usize, &str), head: &response::Parts, body: &UpstreamBody) {
+    pub(super) fn mirror_answer(&mut self, variant: (usize, &Arc<str>), head: &response::Parts, body: &UpstreamBody) {
         if let Some(copy) = &mut self.copy {
             let latency_us = microseconds(self.started).saturating_sub(self.overhead_us.unwrap_or(0));
             copy.note_head(variant, head, body, latency_us);

@@ -4,10 +4,11 @@
 //! lost by that: sessions live in tickets, whose keys are the process's.
 
 use aws_lc_rs::digest::{Context, SHA256};
+use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::{CipherSuite, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::ServerName;
 use std::collections::HashMap;
 use std::fmt;
@@ -20,8 +21,10 @@ use crate::upstream::{ClientTls, ClientTlsParts, Protocol, ProxyVersion, Target,
 
 /// TLS of a listener.
 pub struct ListenerTls {
-    /// How handshakes are made.
-    pub config: Arc<ServerConfig>,
+    /// Handshakes by our order of cipher suites.
+    ours: Arc<ServerConfig>,
+    /// Handshakes by the client's order.
+    theirs: Arc<ServerConfig>,
     /// What is presented in them.
     pub certificates: Arc<Certificates>,
 }
@@ -35,6 +38,9 @@ pub struct Certificates {
     /// By what follows `*.`.
     wildcard: HashMap<Box<str>, Vec<usize>>,
 }
+
+/// Session tickets that a client gets with each handshake of TLS 1.3.
+const TICKETS: usize = 1;
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -50,7 +56,9 @@ impl ListenerTls {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
             TlsVersion::Tls13 => &[&TLS13],
         };
-        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions).map_err(text)?;
+        let builder = ServerConfig::builder_with_provider(Arc::new(short_keys_first(&provider())))
+            .with_protocol_versions(versions)
+            .map_err(text)?;
         let (builder, binding) = match &tls.client_ca_file {
             None => (builder.with_no_client_auth(), binding(None, None, None)),
             Some(path) => {
@@ -75,7 +83,20 @@ impl ListenerTls {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.ticketer = Arc::new(BoundTicketer::new(binding).map_err(text)?);
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(ListenerTls { config: Arc::new(config), certificates })
+        // a client may use a ticket for several connections: nothing here is told from it
+        config.send_tls13_tickets = TICKETS;
+        let mut ours = config.clone();
+        ours.ignore_client_order = true;
+        Ok(ListenerTls { ours: Arc::new(ours), theirs: Arc::new(config), certificates })
+    }
+
+    /// How the handshake is made with a client that offers these cipher suites, in its order.
+    ///
+    /// AES with a key of 128 bits comes first, by our order: it is no less safe in practice, and costs less than the
+    /// 256 bits that many clients name first. A client that names ChaCha20 first has no AES in hardware: it gets what it
+    /// wishes.
+    pub fn config_for(&self, offered: &[CipherSuite]) -> &Arc<ServerConfig> {
+        if prefers_chacha(offered) { &self.theirs } else { &self.ours }
     }
 }
 
@@ -130,6 +151,36 @@ impl ResolvesServerCert for Certificates {
         let chosen = candidates.iter().find(is_usable).or(candidates.first())?;
         Some(self.all[*chosen].certified_key().clone())
     }
+}
+
+/// The same cipher suites, with the shortest keys of AES first, and ChaCha20 last.
+fn short_keys_first(provider: &CryptoProvider) -> CryptoProvider {
+    let mut ordered = provider.clone();
+    ordered.cipher_suites.sort_by_key(|suite| match suite.suite() {
+        suite if is_chacha(suite) => 2,
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
+        _ => 1,
+    });
+    ordered
+}
+
+fn prefers_chacha(offered: &[CipherSuite]) -> bool {
+    // values that mean nothing, to keep servers tolerant (RFC 8701), and marks that are no suite come anywhere
+    let is_suite =
+        |suite: &&CipherSuite| suite.as_str().is_some_and(|name| name.contains("_WITH_") || name.starts_with("TLS13_"));
+    offered.iter().find(is_suite).is_some_and(|first| is_chacha(*first))
+}
+
+fn is_chacha(suite: CipherSuite) -> bool {
+    use CipherSuite as Suite;
+    [
+        Suite::TLS13_CHACHA20_POLY1305_SHA256,
+        Suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        Suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ]
+    .contains(&suite)
 }
 
 /// A hash over all that a client certificate is judged by.
@@ -200,4 +251,35 @@ pub(super) fn proxy_version(named: schema::ProxyProtocolVersion) -> ProxyVersion
 
 fn text(error: impl fmt::Display) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_keys_come_first_and_chacha_last() {
+        let ordered = short_keys_first(&provider());
+        let names: Vec<_> = ordered.cipher_suites.iter().filter_map(|suite| suite.suite().as_str()).collect();
+        let first = |part: &str| names.iter().position(|name| name.contains(part)).unwrap();
+        let last = |part: &str| names.iter().rposition(|name| name.contains(part)).unwrap();
+        assert_eq!(names.len(), provider().cipher_suites.len());
+        assert!(last("AES_128") < first("AES_256") && last("AES_256") < first("CHACHA20"), "{names:?}");
+    }
+
+    #[test]
+    fn a_client_without_fast_aes_gets_what_it_wishes() {
+        use CipherSuite as Suite;
+        let (aes, chacha) = (Suite::TLS13_AES_256_GCM_SHA384, Suite::TLS13_CHACHA20_POLY1305_SHA256);
+        let (grease, mark) = (Suite::Unknown(0x3a3a), Suite::TLS_EMPTY_RENEGOTIATION_INFO_SCSV);
+        for (offered, wishes) in [
+            (vec![aes, chacha], false),
+            (vec![chacha, aes], true),
+            (vec![grease, mark, chacha, aes], true),
+            (vec![Suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256], true),
+            (vec![], false),
+        ] {
+            assert_eq!(prefers_chacha(&offered), wishes, "{offered:?}");
+        }
+    }
 }

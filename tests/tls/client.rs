@@ -2,6 +2,7 @@
 
 use crate::authority::{Authority, Issued};
 use crate::support::raw::PATIENCE;
+use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::io::{Read, Write};
@@ -38,7 +39,18 @@ impl Client {
         certificate: Option<&Issued>,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Client {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        Client::with_provider(authority, name, certificate, versions, rustls::crypto::aws_lc_rs::default_provider())
+    }
+
+    /// The same with cipher suites and groups in an order of its own.
+    pub fn with_provider(
+        authority: &Authority,
+        name: &str,
+        certificate: Option<&Issued>,
+        versions: &[&'static SupportedProtocolVersion],
+        provider: CryptoProvider,
+    ) -> Client {
+        let provider = Arc::new(provider);
         let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         let builder = builder.with_root_certificates(authority.roots());
         let config = match certificate {

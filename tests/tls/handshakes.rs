@@ -67,6 +67,28 @@ fn the_certificate_is_chosen_by_exact_name_then_wildcard_then_the_first() {
 }
 
 #[test]
+fn aes_with_a_short_key_goes_before_a_long_one_and_a_client_without_fast_aes_gets_chacha() {
+    let upstream = Recording::text("hello");
+    let authority = Authority::new("test");
+    let proxy = proxy(&upstream, &[&authority.issue(&["a.example"])], "", &[]);
+    for (version, order, agreed) in [
+        (&TLS13, ["AES_256", "AES_128", "CHACHA20"], "AES_128"),
+        (&TLS13, ["CHACHA20", "AES_256", "AES_128"], "CHACHA20"),
+        (&TLS12, ["AES_256", "CHACHA20", "AES_128"], "AES_128"),
+        (&TLS12, ["CHACHA20", "AES_128", "AES_256"], "CHACHA20"),
+    ] {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        let rank = |name: &str| order.iter().position(|part| name.contains(part));
+        provider.cipher_suites.sort_by_key(|suite| rank(suite.suite().as_str().unwrap()));
+        let client = Client::with_provider(&authority, "a.example", None, &[version], provider);
+        let mut connected = client.connect(proxy.address()).unwrap();
+        assert_eq!(connected.get("a.example").status, 200);
+        let suite = connected.0.conn.negotiated_cipher_suite().unwrap().suite();
+        assert!(suite.as_str().unwrap().contains(agreed), "{version:?} {order:?}: {suite:?}");
+    }
+}
+
+#[test]
 fn the_request_says_that_it_came_by_tls() {
     let upstream = Recording::text("hello");
     let authority = Authority::new("test");

@@ -104,19 +104,17 @@ impl Found {
     }
 
     fn compare_headers(&mut self, by: &Comparison, primary: &HeaderMap, mirror: &HeaderMap) {
+        // most fields are the same, so that values are looked at before names
+        let differs = |name: &&HeaderName| !primary.get_all(*name).iter().eq(mirror.get_all(*name).iter());
         let mut names: Vec<&HeaderName> = match &by.fields {
-            Some(fields) => fields.iter().collect(),
-            None => primary.keys().chain(mirror.keys()).filter(|name| is_comparable(name)).collect(),
+            Some(fields) => fields.iter().filter(differs).collect(),
+            None => primary.keys().chain(mirror.keys()).filter(differs).filter(|name| is_comparable(name)).collect(),
         };
         names.retain(|name| !by.ignored_fields.contains(name));
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
-        let mut is_different = false;
+        let is_different = !names.is_empty();
         for name in names {
-            if primary.get_all(name).iter().eq(mirror.get_all(name).iter()) {
-                continue;
-            }
-            is_different = true;
             self.place(format!("header {}", cut(name.as_str())), shown_field(name, primary), shown_field(name, mirror));
         }
         self.kinds.extend(is_different.then_some(DifferenceKind::Headers));

@@ -1,3 +1,5 @@
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,11 +27,24 @@ pub(super) struct Pair {
     pub(super) by: Arc<Mirror>,
     pub(super) primary: Seen,
     pub(super) mirror: Seen,
-    pub(super) facts: Difference,
+    pub(super) facts: Facts,
     /// The part of the budget that the answers take.
     pub(super) held: Held,
 }
 
+/// What is told of a request whose answers differ. Most do not, so that no text is made of it before.
+pub(super) struct Facts {
+    pub(super) method: Method,
+    pub(super) target: PathAndQuery,
+    pub(super) request_id: Option<HeaderValue>,
+    /// The variant that answered the user.
+    pub(super) primary: Arc<str>,
+    /// From the sent request to the head of the answer, in microseconds: of the user's and of the copy's.
+    pub(super) latencies_us: (u64, u64),
+}
+
+/// Characters of a path that are kept with a difference.
+const PATH_CHARS_MAX: usize = 256;
 /// Pairs that wait for the thread; the bodies of further ones are not compared.
 const PAIRS_MAX: usize = 64;
 /// The priority of the thread: the lowest.
@@ -94,12 +109,18 @@ impl Pair {
         if found.kinds.is_empty() {
             return self.by.record.count(MirrorResult::Same);
         }
+        let Facts { method, target, request_id, primary, latencies_us } = self.facts;
+        let request_id = request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
         self.by.record.differ(Difference {
+            method: method.to_string(),
+            path: target.path().chars().take(PATH_CHARS_MAX).collect(),
+            request_id: request_id.to_owned(),
+            primary: primary.to_string(),
+            latencies_us,
             unix_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
             statuses: (self.primary.status, self.mirror.status),
             kinds: found.kinds,
             places: found.places,
-            ..self.facts
         });
         drop(self.held);
     }
@@ -113,7 +134,7 @@ mod tests {
     use crate::telemetry::Registry;
     use crate::upstream::{Budget, Upstreams};
     use bytes::Bytes;
-    use http::{HeaderMap, HeaderValue, header};
+    use http::{HeaderMap, header};
 
     const FILE: &str = "listeners: [{ address: 127.0.0.1:1 }]\nservices:\n  shop:\n    variants:\n      \
         stable: { weight: 1, endpoints: [\"127.0.0.1:2\"] }\n      canary: { weight: 0, endpoints: [\"127.0.0.1:3\"] }\n    \
@@ -132,7 +153,14 @@ mod tests {
 
     fn pair(by: &Arc<Mirror>, primary: Seen, mirror: Seen) -> Pair {
         let held = Budget::new(1).hold(1).unwrap();
-        Pair { by: by.clone(), primary, mirror, facts: Difference::default(), held }
+        let facts = Facts {
+            method: Method::GET,
+            target: PathAndQuery::from_static("/"),
+            request_id: None,
+            primary: "stable".into(),
+            latencies_us: (1, 2),
+        };
+        Pair { by: by.clone(), primary, mirror, facts, held }
     }
 
     /// Nobody takes what waits, and nothing may wait.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compare::Seen;
+use super::comparer::Facts;
 use super::lane::{Job, Lane};
 use crate::proxy::additions::Additions;
 use crate::proxy::connection::Connection;
@@ -15,7 +16,7 @@ use crate::proxy::headers::{HopByHop, X_REQUEST_ID};
 use crate::routing::forged::X_RINGWAY_MIRROR;
 use crate::routing::mirror::Mirror;
 use crate::routing::request::Destination;
-use crate::telemetry::mirror::{Difference, MirrorResult};
+use crate::telemetry::mirror::MirrorResult;
 use crate::upstream::{Held, Lost, RequestBody, Tee, UpstreamBody};
 
 /// A copy of a request, while its user is being served. It becomes a [`Job`] when the user's answer is complete, and
@@ -51,7 +52,7 @@ struct Primary {
     status: u16,
     headers: HeaderMap,
     latency_us: u64,
-    variant: String,
+    variant: Arc<str>,
     body: Tee,
 }
 
@@ -59,8 +60,6 @@ struct Primary {
 pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that are counted for a header field beside its name and value.
 const FIELD_BYTES: usize = 64;
-/// Characters of a path that are kept with a difference.
-const PATH_CHARS_MAX: usize = 256;
 
 /// Copies a request if the service has a mirror and the lot falls on it. The head is the one that is about to be sent.
 #[inline]
@@ -129,7 +128,7 @@ impl Copied {
     /// request was sent.
     pub(in crate::proxy) fn note_head(
         &mut self,
-        (position, name): (usize, &str),
+        (position, name): (usize, &Arc<str>),
         head: &response::Parts,
         body: &UpstreamBody,
         latency_us: u64,
@@ -148,7 +147,7 @@ impl Copied {
         let body_max = if by.body { ANSWER_BYTES_MAX } else { 0 };
         let body = Tee::new(open.lane.budget(), body_max, body.size_hint().lower());
         let status = head.status.as_u16();
-        open.primary = Some(Primary { status, headers, latency_us, variant: name.to_owned(), body });
+        open.primary = Some(Primary { status, headers, latency_us, variant: name.clone(), body });
     }
 
     /// A piece of the user's answer passes by.
@@ -200,13 +199,12 @@ impl Open {
             held.join(more);
             bytes
         });
-        let facts = Difference {
-            method: request.method.to_string(),
-            path: request.target.path().chars().take(PATH_CHARS_MAX).collect(),
-            request_id: text(request.headers.get(X_REQUEST_ID)),
+        let facts = Facts {
+            method: request.method.clone(),
+            target: request.target.clone(),
+            request_id: request.headers.get(X_REQUEST_ID).cloned(),
             primary: primary.variant,
             latencies_us: (primary.latency_us, 0),
-            ..Difference::default()
         };
         let primary = Seen { status: primary.status, headers: primary.headers, body: seen };
         lane.push(Job { mirror, request, body, primary, facts, held });
@@ -217,8 +215,4 @@ impl Open {
 /// What a head is counted as in the budget.
 fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| FIELD_BYTES + name.as_str().len() + value.len()).sum()
-}
-
-fn text(value: Option<&HeaderValue>) -> String {
-    value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }

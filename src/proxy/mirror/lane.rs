@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::compare::Seen;
-use super::comparer::Pair;
+use super::comparer::{Facts, Pair};
 use super::copied::{ANSWER_BYTES_MAX, Outgoing};
 use crate::proxy::headers::X_RINGWAY_VARIANT;
 use crate::proxy::send::over_http2;
 use crate::proxy::worker::{Shared, Worker};
 use crate::routing::forged::X_RINGWAY_MIRROR;
 use crate::routing::mirror::Mirror;
-use crate::telemetry::mirror::{Difference, Latencies, MirrorRecord, MirrorResult};
+use crate::telemetry::mirror::{Latencies, MirrorRecord, MirrorResult};
 use crate::upstream::{
     Alpn, Answered, Budget, ExchangeError, Fields, Held, Lease, Pools, RequestBody, Sendable, Standard, UpstreamBody,
     Want, Wanted,
@@ -44,7 +44,7 @@ pub(super) struct Job {
     pub(super) request: Outgoing,
     pub(super) body: Option<Bytes>,
     pub(super) primary: Seen,
-    pub(super) facts: Difference,
+    pub(super) facts: Facts,
     pub(super) held: Held,
 }
 
