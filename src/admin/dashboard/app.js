@@ -97,11 +97,14 @@ function banners() {
 
 const problemText = (problem) => (typeof problem === "string" ? problem : problem.message ?? problem.text ?? "see Config and events");
 
-const sample = { isBroken: false, failure: null, isBusy: false };
+const sample = { isBroken: false, of: null, failure: null, isBusy: false };
 
 function demo() {
   const rollouts = live.tick?.rollouts ?? [];
   const isBack = rollouts.some((of) => of.phase === "rolled-back");
+  // the demo heals by itself what it releases next
+  const release = rollouts[0]?.id ?? null;
+  if (sample.isBroken && sample.of !== release) sample.isBroken = false;
   const cannot = refusal("operator");
   const set = async (isBroken) => {
     if (cannot) return;
@@ -109,7 +112,7 @@ function demo() {
     redraw();
     try {
       await post("/demo/canary", isBroken ? { errors: 0.3, delayMs: 200 } : { errors: 0, delayMs: 0 });
-      sample.isBroken = isBroken;
+      Object.assign(sample, { isBroken, of: release });
       sample.failure = null;
     } catch (failure) {
       sample.failure = failure;
@@ -119,7 +122,7 @@ function demo() {
   };
   return h("div", { class: `banner demo${sample.isBroken ? " broken" : ""}`, key: "demo" },
     h("span", null, h("b", null, "Demo. "),
-      sample.failure ? `✖ ${sample.failure.message}` : sample.isBroken && !isBack ? "The canary now fails three requests in ten. Watch the judge find out." : sample.isBroken ? "Taken back by itself. Heal the canary, then retry." : "Sample users, a sample service, and a release that moves by itself."),
+      sample.failure ? `✖ ${sample.failure.message}` : sample.isBroken && !isBack ? "The canary now fails three requests in ten. Watch the judge find out." : sample.isBroken ? "Taken back by itself; why stands on the Rollout page. The next version comes in a few seconds." : "Sample users, a sample service, and a release that moves by itself."),
     h("button", { class: sample.isBroken ? "" : "danger", "data-demo": "break", "aria-pressed": String(sample.isBroken), disabled: sample.isBusy, "aria-disabled": cannot ? "true" : undefined, title: cannot ?? "", onclick: () => set(!sample.isBroken) },
       sample.isBroken ? "✔ Heal the canary" : "✖ Make the canary bad"));
 }

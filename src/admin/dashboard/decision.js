@@ -9,14 +9,16 @@ import { clock, utc, percent, ms, versions, count } from "./words.js";
 const AROUND_MS = { before: 5 * 60_000, after: 2 * 60_000 };
 const WINDOWS = [["15m", 900], ["1h", 3600], ["6h", 21600]];
 
-export function decisionPanel(rollout, roles) {
+/** `isBefore`: of an earlier release, as it was when it was last seen. */
+export function decisionPanel(rollout, roles, isBefore) {
   const { decision } = rollout;
   const isBack = rollout.phase === "rolled-back" || decision.kind === "rolled-back";
-  return panel(isBack ? "Ringway took it back by itself" : "Ringway found harm", { id: "decision", className: "decision", tools: copyable(summary(rollout), "copy incident summary", true) },
+  const did = isBack ? "Ringway took it back by itself" : "Ringway found harm";
+  return panel(isBefore ? `The release before, ${rollout.toVersion || rollout.id}: ${did}` : did, { id: "decision", className: "decision", tools: copyable(summary(rollout), "copy incident summary", true) },
     h("p", { class: "verdict bad" }, h("b", null, `✖ ${clock(decision.unixMs)} `), decision.sentence),
     h("dl", { class: "facts" },
       fact("cohort", decision.cohort ?? "all"), fact("gate", decision.gate ?? "–"),
-      Object.entries(decision.numbers ?? {}).map(([name, value]) => fact(name.replaceAll(/([a-z])([A-Z])/g, "$1 $2").toLowerCase(), text(value)))),
+      further(decision).map(([name, value]) => fact(name.replaceAll(/([a-z])([A-Z])/g, "$1 $2").toLowerCase(), text(value)))),
     chart(rollout, roles),
     h("h3", null, `Requests that failed (${decision.samples?.length ?? 0} samples)`),
     table(["at", right("status"), "path", "variant", "cohort", right("took"), "trace"], (decision.samples ?? []).map((sample, at) => h("tr", { key: at },
@@ -24,6 +26,9 @@ export function decisionPanel(rollout, roles) {
       h("td", null, sample.variant), h("td", null, sample.cohort), h("td", { class: "right num" }, ms(sample.durationMs)), h("td", { class: "path" }, sample.trace ?? "–"))),
     { label: "samples of failed requests", empty: "none were kept" }));
 }
+
+/** Numbers that do not stand elsewhere. */
+const further = (decision) => Object.entries(decision.numbers ?? {}).filter(([name]) => name !== "gate" && name !== "cohort");
 
 const fact = (name, value) => h("div", { key: name }, h("dt", null, name), h("dd", null, value));
 const text = (value) => (typeof value === "number" ? (Number.isInteger(value) ? count(value) : String(Math.round(value * 1e4) / 1e4)) : typeof value === "object" ? JSON.stringify(value) : String(value));
@@ -62,7 +67,7 @@ function summary(rollout) {
     `Whom: ${decision.cohort ? `cohort ${decision.cohort}` : "every cohort"}`,
     `Why: ${decision.sentence}`,
     `Gate: ${decision.gate ?? "none"}`,
-    ...Object.entries(decision.numbers ?? {}).map(([name, value]) => `  ${name}: ${text(value)}`),
+    ...further(decision).map(([name, value]) => `  ${name}: ${text(value)}`),
     `State now: ${rollout.phase}, ${rollout.why ?? ""}`,
     ...(rollout.cohorts ?? []).map((cohort) => `  ${cohort.name}: ${percent(cohort.share)} on ${rollout.to}, ${count(cohort.users)} users had it, ${count(cohort.requests)} requests`),
     "Sample failing requests:",

@@ -39,7 +39,8 @@ function children(parent, old, next, isSvg) {
   const keyed = new Map();
   const loose = [];
   for (const node of old) {
-    if (node.key !== undefined) keyed.set(node.key, node);
+    // a key that is there twice counts once, and nothing is left behind
+    if (node.key !== undefined && !keyed.has(node.key)) keyed.set(node.key, node);
     else loose.push(node);
   }
   let at = 0;
@@ -50,10 +51,10 @@ function children(parent, old, next, isSvg) {
       before = keyed.get(node.key);
       if (before && before.tag === node.tag) keyed.delete(node.key);
       else before = undefined;
-    } else if (at < loose.length && loose[at].tag === node.tag) {
+    } else if (at < loose.length && loose[at].tag === node.tag && loose[at].key === undefined) {
       before = loose[at++];
     } else {
-      const found = loose.findIndex((other, index) => index >= at && other.tag === node.tag);
+      const found = loose.findIndex((other, index) => index >= at && other.tag === node.tag && other.key === undefined);
       if (found >= 0) {
         before = loose[found];
         for (const gone of loose.slice(at, found)) place = drop(gone, place);

@@ -8,6 +8,7 @@ const STALE_MS = 3500;
 /** Events and looks at the gates that are kept. */
 const EVENTS_MAX = 200;
 const LOOKS_MAX = 900;
+const GATES_MAX = 500;
 
 export const live = {
   /** `{unixMs, status, rollouts}` of the last tick. */
@@ -16,8 +17,10 @@ export const live = {
   events: [],
   /** When the last tick came whose time had moved on, by this browser's clock. */
   at: -Infinity,
-  /** Each gate's difference over time, by `service/cohort/gate`, since this page was opened. */
+  /** Each gate's difference over time, since this page was opened; by `lookKey`. */
   looks: new Map(),
+  /** The last rollout of each service about which Ringway decided by itself: its page outlives the next release. */
+  decisions: new Map(),
 };
 
 let source = null;
@@ -86,16 +89,21 @@ function read(text) {
   }
 }
 
+/** Each release has looks of its own. */
+export const lookKey = (rollout, gate) => `${rollout.service}/${rollout.id}/${gate.cohort}/${gate.name}`;
+
 function keepLooks(tick) {
   for (const rollout of tick.rollouts) {
     for (const gate of rollout.gates ?? []) {
       if (!gate.difference) continue;
-      const key = `${rollout.service}/${gate.cohort}/${gate.name}`;
+      const key = lookKey(rollout, gate);
       const looks = live.looks.get(key) ?? [];
       looks.push({ unixMs: tick.unixMs, limit: gate.limit, ...gate.difference });
       if (looks.length > LOOKS_MAX) looks.shift();
       live.looks.set(key, looks);
+      if (live.looks.size > GATES_MAX) live.looks.delete(live.looks.keys().next().value);
     }
+    if (rollout.decision) live.decisions.set(rollout.service, rollout);
   }
 }
 

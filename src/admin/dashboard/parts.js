@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { redraw, change, params } from "./state.js";
 import { copy } from "./export.js";
-import { PHASES, VERDICTS, percent, stepText, STEPS, span, clock, count } from "./words.js";
+import { evidence as evidenceText, PHASES, VERDICTS, percent, stepText, STEPS, span, clock, count } from "./words.js";
 
 /** A state as symbol and word. */
 export function badge(table, word) {
@@ -20,7 +20,7 @@ export function meter(evidence, needed, kind) {
   return h("span", { class: "meter-with-text" },
     h("span", { class: `meter ${kind ?? ""}`, role: "meter", "aria-label": "evidence of harm", "aria-valuemin": 0, "aria-valuemax": needed ?? 0, "aria-valuenow": evidence ?? 0 },
       h("i", { style: { width: `${share * 100}%` } })),
-    h("span", { class: "num" }, `${Number.isFinite(evidence) ? evidence.toFixed(1) : "–"} of ${needed ?? "–"}`));
+    h("span", { class: "num" }, `${evidenceText(evidence)} of ${evidenceText(needed)}`));
 }
 
 /** A share as a bar and a number. */

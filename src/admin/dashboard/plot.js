@@ -25,10 +25,12 @@ export function look(name, { from = "stable", to = "canary" } = {}) {
  * A plot of lines. `xs` are rising numbers; `lines` are `{name, look, values, low, high}` (the last two a band around
  * the values). The legend tells the last values, or those at `focus`. `format` makes texts of values, `formatX` of places on the x axis.
  */
-export function plot({ id, title, note, xs, lines, format, formatX, axis = "time", limit, limitText, zero, marks = [], height = 168, dim, ticksX, isLog, top, focus }) {
+export function plot({ id, title, note, xs, lines, format, formatX, axis = "time", limit, limitText, zero, marks = [], height = 168, dim, ticksX, isLog, top, focus, isClipped }) {
   const width = widths.get(id) ?? 460;
   const inner = { width: width - PAD.left - PAD.right, height: height - PAD.top - PAD.bottom };
-  const given = lines.flatMap((line) => [...line.values, ...(line.low ?? []), ...(line.high ?? [])]).filter(Number.isFinite);
+  // a band that began as wide as the page would press everything else flat: its last third sets the scale
+  const late = (list = []) => (isClipped ? list.slice(Math.floor((list.length * 2) / 3)) : list);
+  const given = lines.flatMap((line) => [...line.values, ...late(line.low), ...late(line.high)]).filter(Number.isFinite);
   const limits = Number.isFinite(limit) ? [limit] : [];
   const [low, high, steps] = scale(Math.min(0, ...given, ...limits), Math.max(top ?? 0, ...given, ...limits));
   const [first, last] = [xs[0] ?? 0, xs[xs.length - 1] ?? 1];
@@ -65,10 +67,11 @@ export function plot({ id, title, note, xs, lines, format, formatX, axis = "time
       zero ? h("path", { class: "zero", d: `M${PAD.left} ${r(y(0))}H${width - PAD.right}` }) : null,
       marks.filter((mark) => mark.x >= first && mark.x <= last).map((mark, index) => h("g", { key: `m${index}`, class: `mark ${mark.kind ?? ""}` },
         h("title", null, mark.text),
-        h("path", { d: `M${r(x(mark.x))} ${PAD.top}V${height - PAD.bottom}` }),
-        h("text", { x: r(x(mark.x)) + 3, y: PAD.top + 8 }, mark.symbol ?? "▾"))),
-      lines.map((line) => (line.low ? h("path", { key: `b${line.name}`, class: `band ${line.look}`, d: band(xs, line.low, line.high, x, y) }) : null)),
-      lines.map((line) => h("path", { key: `l${line.name}`, class: `line ${line.look}`, d: path(xs, line.values, x, y) })),
+        h("path", { d: `M${r(x(mark.x))} ${mark.symbol ? PAD.top : height - PAD.bottom - 7}V${height - PAD.bottom}` }),
+        mark.symbol ? h("text", { x: r(x(mark.x)) + (x(mark.x) > width - 24 ? -3 : 3), "text-anchor": x(mark.x) > width - 24 ? "end" : "start", y: PAD.top + 8 }, mark.symbol) : null)),
+      h("svg", { class: "within", x: PAD.left, y: PAD.top - 3, width: inner.width, height: inner.height + 6, viewBox: `${PAD.left} ${PAD.top - 3} ${inner.width} ${inner.height + 6}` },
+        lines.map((line) => (line.low ? h("path", { key: `b${line.name}`, class: `band ${line.look}`, d: band(xs, line.low, line.high, x, y) }) : null)),
+        lines.map((line) => h("path", { key: `l${line.name}`, class: `line ${line.look}`, d: path(xs, line.values, x, y) }))),
       Number.isFinite(limit) ? h("g", { class: "limit", key: "limit" },
         h("path", { d: `M${PAD.left} ${r(y(limit))}H${width - PAD.right}` }),
         h("text", { x: width - PAD.right, y: r(y(limit)) - 3, "text-anchor": "end" }, limitText ?? `limit ${format(limit)}`)) : null,
@@ -89,7 +92,8 @@ export function overTime({ series, values, only, ...rest }) {
   return plot({ xs, lines: rest.extra ? [...lines, ...rest.extra] : lines, marks, formatX: timeText, ...rest });
 }
 
-const SYMBOLS = { "rolled-back": "✖", harm: "✖", promoted: "✔", "step-began": "▸", "step-passed": "✔", paused: "‖", "weight-set": "±" };
+/** What is worth a line through the plot; steps and the rest are ticks at its foot. */
+const SYMBOLS = { started: "▸", "rolled-back": "✖", harm: "✖", promoted: "✔", paused: "‖", "weight-set": "±", superseded: "⤳" };
 
 export const timeText = (value, isAxis) => clock(value, { seconds: !isAxis || cross.isShort });
 

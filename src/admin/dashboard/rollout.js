@@ -3,7 +3,7 @@
 import { h, outside } from "./dom.js";
 import { change, linkTo } from "./state.js";
 import { use, enc } from "./api.js";
-import { live } from "./live.js";
+import { live, lookKey } from "./live.js";
 import { phase, verdict, meter, panel, table, right, shareBar, ring, choice, select, state, eventList } from "./parts.js";
 import { overTime, plot, rolling, interval, look, timeText } from "./plot.js";
 import { commandButton } from "./commands.js";
@@ -53,11 +53,18 @@ function page(at, rollout, known) {
     h("p", { class: `sentence live ${kind}`, key: "sentence", role: "status" }, h("span", { "aria-hidden": "true" }, `${symbol} `), text,
       rollout.runbook ? [" ", h("span", { class: "runbook" }, outside(rollout.runbook, "runbook ↗"))] : null),
     ring(rollout),
-    rollout.decision ? decisionPanel(rollout, roles) : null,
+    decided(rollout, roles),
     h("div", { class: "columns", key: "columns" },
       h("div", { class: "wide-column" }, plots(at, rollout.service, known, roles, rollout)),
       h("div", { class: "side-column" }, gates(rollout, at.cohort), cohorts(rollout, roles), events(rollout.service))),
   ];
+}
+
+/** What Ringway decided about this release, or about the one before while this page is open. */
+function decided(rollout, roles) {
+  if (rollout.decision) return decisionPanel(rollout, roles, false);
+  const before = live.decisions.get(rollout.service);
+  return before && before.id !== rollout.id ? decisionPanel(before, roles, true) : null;
 }
 
 /** What became of it; why stands in the panel below. */
@@ -130,11 +137,11 @@ function difference(rollout, cohort, at, service, isOld) {
     return h("figure", { class: "plot empty", key: "difference" }, h("figcaption", null, h("span", { class: "plot-title" }, "Difference, canary − stable")),
       h("p", { class: "muted" }, rollout ? "No gate has enough data for a difference yet." : "There is no rollout, so no gate compares."));
   }
-  const looks = live.looks.get(`${service}/${gate.cohort}/${gate.name}`) ?? [];
+  const looks = live.looks.get(lookKey(rollout, gate)) ?? [];
   return h("div", { class: "plot-with-choice", key: "difference" },
     plot({
       id: `${service}-difference`, title: `Difference: ${label(gate)}`, dim: isOld,
-      xs: looks.map((of) => of.unixMs), zero: true, formatX: timeText, limit: gate.limit ?? undefined,
+      xs: looks.map((of) => of.unixMs), zero: true, formatX: timeText, limit: gate.limit ?? undefined, isClipped: true,
       lines: [{ name: "difference", look: "canary", values: looks.map((of) => of.value), low: looks.map((of) => of.low), high: looks.map((of) => of.high) }],
       format: (value) => differenceInUnit(value, gate.unit),
       note: `${to} − ${from} with its 95 % band, since this page was opened`,
@@ -150,7 +157,7 @@ function gates(rollout, cohort) {
   const list = all.filter((gate) => !cohort || !gate.cohort || gate.cohort === cohort);
   return panel("Gates", { id: "gates", className: "live", tools: cohort ? h("span", { class: "muted" }, `of ${cohort}`) : null }, list.length === 0
     ? h("p", { class: "muted" }, "No gate has looked yet.")
-    : h("ul", { class: "gates" }, list.map((gate, at) => (at < GATES_IN_FULL || ["harm", "unknown"].includes(gate.verdict) ? gateInFull(rollout, gate) : gateInBrief(gate)))));
+    : h("ul", { class: "gates" }, list.map((gate, at) => (at < GATES_IN_FULL || gate.verdict === "harm" ? gateInFull(rollout, gate) : gateInBrief(gate)))));
 }
 
 const gateHead = (gate, ...more) => h("div", { class: "gate-head" }, h("b", null, gate.name), gate.cohort ? h("span", { class: "muted" }, ` ${gate.cohort}`) : null, more, verdict(gate.verdict));

@@ -43,6 +43,9 @@ export function percent(share, places) {
   return `${trimmed(value, places ?? (value === 0 || Math.abs(value) >= 10 ? 1 : 2))} %`;
 }
 
+/** Evidence, of how much is enough: whole numbers lose what the computer's arithmetic put behind the point. */
+export const evidence = (value) => (isNumber(value) ? (value >= 100 ? count(value) : trimmed(value, 1)) : "–");
+
 /** A difference of two shares, in percentage points. */
 export const points = (share) => (isNumber(share) ? `${sign(share)}${trimmed(Math.abs(share) * 100, 2)} pp` : "–");
 
@@ -106,14 +109,20 @@ export function stepText(step) {
   return `${step.cohort ?? "everyone"} ${step.weight ?? "?"} %`;
 }
 
-/** Gates in the order in which an engineer should look: harm, then a failed source, then the most evidence. */
+/** Gates in the order in which an engineer should look: harm, then the most evidence; last those that have nothing to compare with. */
 export function gatesByWeight(rollout) {
-  const rank = { harm: 3, unknown: 2, pass: 1 };
+  const rank = { harm: 3, pass: 2, waiting: 1 };
   const weight = (gate) => (rank[gate.verdict] ?? 0) * 1e6 + (gate.needed > 0 ? (gate.evidence ?? 0) / gate.needed : 0);
-  return [...(rollout.gates ?? [])].sort((a, b) => weight(b) - weight(a));
+  return (rollout.gates ?? []).filter((gate) => !gate.cohort || isBegun(rollout, gate.cohort)).sort((a, b) => weight(b) - weight(a));
 }
 
 export const worstGate = (rollout) => gatesByWeight(rollout)[0] ?? null;
+
+/** A cohort that no step has reached has gates of the release before, if any. */
+function isBegun(rollout, cohort) {
+  const steps = (rollout.plan ?? []).filter((step) => step.cohort === cohort);
+  return steps.length === 0 || steps.some((step) => step.state !== "next");
+}
 
 /** How a rollout is, as `[kind, symbol, sentence]`, for whoever has five seconds. */
 export function health(rollout) {
@@ -122,13 +131,19 @@ export function health(rollout) {
   if (rollout.phase === "rolled-back") return ["bad", "✖", `Rolled back. ${rollout.decision?.sentence || rollout.why || ""}`];
   if (worst?.verdict === "harm") return ["bad", "✖", `The canary does harm. ${where(worst)}`];
   if (rollout.phase === "promoted") return ["good", "✔", `Promoted: ${rollout.toVersion || rollout.to} serves everybody it was meant for.`];
-  if (worst && worst.verdict !== "pass" && worst.verdict !== "waiting") return ["warn", "⚠", `A gate cannot say. ${where(worst)}`];
   if (worst && worst.needed > 0 && worst.evidence / worst.needed > 0.5) {
     return ["warn", "⚠", `Evidence of harm is growing. ${where(worst)}`];
   }
   if (rollout.phase === "paused" || rollout.phase.startsWith("awaiting")) return ["wait", PHASES[rollout.phase][0], rollout.why || PHASES[rollout.phase][1]];
-  if (!rollout.gates?.length || rollout.gates.every((gate) => gate.verdict === "waiting")) {
-    return ["wait", "◌", `Not enough data yet to say. ${worst ? where(worst) : rollout.why || ""}`];
+  // a cohort that is over, or all on one version, has nothing to compare: what counts is the cohort of this step
+  const cohort = rollout.plan?.find((step) => step.state === "current")?.cohort;
+  const ofStep = (rollout.gates ?? []).filter((gate) => !cohort || !gate.cohort || gate.cohort === cohort);
+  const passing = ofStep.filter((gate) => gate.verdict === "pass").length;
+  const here = cohort ? ` in ${cohort}` : "";
+  const old = rollout.fromVersion || rollout.from || "stable";
+  if (passing === 0) {
+    const isWaiting = ofStep.length === 0 || ofStep.some((gate) => gate.verdict === "waiting");
+    return isWaiting ? ["wait", "◌", `Too early to say${here}: ${rollout.why || "not enough data yet"}`] : ["warn", "⚠", `No gate can say${here}: there is nothing of ${old} to compare with.`];
   }
-  return ["good", "✔", `The canary is no worse than ${rollout.fromVersion || rollout.from || "stable"} by any gate.`];
+  return ["good", "✔", `No worse than ${old}${here}, by ${passing === ofStep.length ? "every gate" : `${passing} of ${ofStep.length} gates; the others have not enough data`}.`];
 }
