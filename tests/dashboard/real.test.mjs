@@ -91,13 +91,13 @@ test("a viewer looks, and is refused by page and by server", () => withShop({ to
 }));
 
 test("what strangers wrote into requests and the file is text", () => withShop({ canaryVersion: "<img src=x onerror=window.hacked=1>" }, async (made) => {
-  const flood = setInterval(() => void made.visit("/%3Cscript%3Ewindow.hacked=1%3C/script%3E<img/src=x/onerror=window.hacked=1>", { "user-agent": "<script>window.hacked=1</script>" }), 50);
+  const flood = setInterval(() => void made.visit("/%3Cimg%20src=x%20onerror=window.hacked=1%3E'onerror=window.hacked=1//", { "user-agent": "<script>window.hacked=1</script>" }), 50);
   try {
     await visit(await made.link(), {}, async (page) => {
       await isLive(page);
       assert.match(await page.textContent("main"), /<img src=x onerror=window\.hacked=1>/);
       await page.goto(`${made.address}/?page=debug&service=shop&tap=on&rate=50`);
-      await page.waitForSelector(".tap td:has-text('script')");
+      await page.waitForSelector(".tap td:has-text('onerror')");
       assert.equal(await page.locator("main img, main script").count(), 0);
     });
   } finally {
@@ -131,18 +131,23 @@ test("the playground answers as the proxy does", () => withShop({}, async (made)
 }));
 
 test("the first view is there within 300 ms", () => withShop({}, async (made) => {
-  await made.isUp();
-  const times = [];
-  for (let at = 0; at < 5; at++) {
-    await visit(made.address, {}, async (page) => {
+  await visit(await made.link(), {}, async (page, context) => {
+    await isLive(page);
+    // a browser that runs already, and has kept nothing
+    const session = await context.newCDPSession(page);
+    await session.send("Network.setCacheDisabled", { cacheDisabled: true });
+    const times = [];
+    for (let at = 0; at < 7; at++) {
+      await page.goto(`${made.address}/?at=${at}`);
       await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0);
       times.push(await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime));
-    });
-  }
-  times.sort((a, b) => a - b);
-  console.log(`first contentful paint, best and median of 5: ${Math.round(times[0])} and ${Math.round(times[2])} ms`);
-  // the best, as the machine may be busy with something else
-  assert.ok(times[0] < 300, `${times}`);
+      await isLive(page);
+    }
+    times.sort((a, b) => a - b);
+    console.log(`first contentful paint, best and median of 7: ${Math.round(times[0])} and ${Math.round(times[3])} ms`);
+    // the best, as the machine may be busy with something else
+    assert.ok(times[0] < 300, `${times}`);
+  });
 }));
 
 test("the demo: a canary is made bad, and is taken back by itself", async () => {

@@ -7,6 +7,7 @@ import { overTime, rolling } from "./plot.js";
 import { clock, utc, percent, ms, versions, count } from "./words.js";
 
 const AROUND_MS = { before: 5 * 60_000, after: 2 * 60_000 };
+const SAMPLES_SHOWN = 8;
 const WINDOWS = [["15m", 900], ["1h", 3600], ["6h", 21600]];
 
 /** `isBefore`: of an earlier release, as it was when it was last seen. */
@@ -20,8 +21,8 @@ export function decisionPanel(rollout, roles, isBefore) {
       fact("cohort", decision.cohort ?? "all"), fact("gate", decision.gate ?? "–"),
       further(decision).map(([name, value]) => fact(name.replaceAll(/([a-z])([A-Z])/g, "$1 $2").toLowerCase(), text(value)))),
     chart(rollout, roles),
-    h("h3", null, `Requests that failed (${decision.samples?.length ?? 0} samples)`),
-    table(["at", right("status"), "path", "variant", "cohort", right("took"), "trace"], (decision.samples ?? []).map((sample, at) => h("tr", { key: at },
+    h("h3", null, `Requests that failed (the last ${Math.min(SAMPLES_SHOWN, decision.samples?.length ?? 0)} of ${decision.samples?.length ?? 0} samples)`),
+    table(["at", right("status"), "path", "variant", "cohort", right("took"), "trace"], (decision.samples ?? []).slice(0, SAMPLES_SHOWN).map((sample, at) => h("tr", { key: at },
       h("td", { class: "num" }, clock(sample.unixMs)), h("td", { class: "right num" }, text(sample.status)), h("td", { class: "path" }, sample.path),
       h("td", null, sample.variant), h("td", null, sample.cohort), h("td", { class: "right num" }, ms(sample.durationMs)), h("td", { class: "path" }, sample.trace ?? "–"))),
     { label: "samples of failed requests", empty: "none were kept" }));

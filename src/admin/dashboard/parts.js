@@ -15,12 +15,12 @@ export const phase = (word) => badge(PHASES, word);
 export const verdict = (word) => badge(VERDICTS, word);
 
 /** How much evidence of harm there is, of how much would be enough. */
-export function meter(evidence, needed, kind) {
+export function meter(evidence, needed, kind, isBrief) {
   const share = needed > 0 ? Math.min(1, Math.max(0, (evidence ?? 0) / needed)) : 0;
   return h("span", { class: "meter-with-text" },
     h("span", { class: `meter ${kind ?? ""}`, role: "meter", "aria-label": "evidence of harm", "aria-valuemin": 0, "aria-valuemax": needed ?? 0, "aria-valuenow": evidence ?? 0 },
       h("i", { style: { width: `${share * 100}%` } })),
-    h("span", { class: "num" }, `${evidenceText(evidence)} of ${evidenceText(needed)}`));
+    isBrief ? null : h("span", { class: "num" }, `${evidenceText(evidence)} of ${evidenceText(needed)}`));
 }
 
 /** A share as a bar and a number. */

@@ -164,7 +164,7 @@ const gateHead = (gate, ...more) => h("div", { class: "gate-head" }, h("b", null
 
 function gateInBrief(gate) {
   const kind = VERDICTS[gate.verdict]?.[2] ?? "warn";
-  return h("li", { key: `${gate.cohort}/${gate.name}`, class: kind, title: gate.text }, gateHead(gate, gate.verdict === "waiting" ? h("span", { class: "note brief" }, gate.text) : meter(gate.evidence, gate.needed, kind)));
+  return h("li", { key: `${gate.cohort}/${gate.name}`, class: kind, title: gate.text }, gateHead(gate, gate.verdict === "waiting" ? h("span", { class: "note brief" }, gate.text) : meter(gate.evidence, gate.needed, kind, true)));
 }
 
 function gateInFull(rollout, gate) {

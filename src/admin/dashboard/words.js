@@ -124,11 +124,14 @@ function isBegun(rollout, cohort) {
   return steps.length === 0 || steps.some((step) => step.state !== "next");
 }
 
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const rolledBack = (why) => (/^rolled back/i.test(why) ? capital(why) : `Rolled back. ${capital(why)}`);
+
 /** How a rollout is, as `[kind, symbol, sentence]`, for whoever has five seconds. */
 export function health(rollout) {
   const worst = worstGate(rollout);
   const where = (gate) => `${gate.cohort ? `${gate.cohort}: ` : ""}${gate.text || gate.name}`;
-  if (rollout.phase === "rolled-back") return ["bad", "✖", `Rolled back. ${rollout.decision?.sentence || rollout.why || ""}`];
+  if (rollout.phase === "rolled-back") return ["bad", "✖", rolledBack(rollout.decision?.sentence || rollout.why || "")];
   if (worst?.verdict === "harm") return ["bad", "✖", `The canary does harm. ${where(worst)}`];
   if (rollout.phase === "promoted") return ["good", "✔", `Promoted: ${rollout.toVersion || rollout.to} serves everybody it was meant for.`];
   if (worst && worst.needed > 0 && worst.evidence / worst.needed > 0.5) {

@@ -173,6 +173,8 @@ pub(super) fn view<'w>(
         seen: watching(name).map(Watching::seen).unwrap_or_default(),
         probes: watching(name).and_then(|watching| watching.cohort_reading(name)).map_or(0, |reading| reading.probes),
     };
+    // a cohort that no step has reached has readings of the rollout before, which are nobody's business here
+    let has_begun = |name: &&&str| position.given.contains_key(**name);
     let of_gates = |name: &&str| {
         let watching = watching(name);
         let readings = watching.and_then(|watching| watching.reading.clone()).map(|reading| reading.gates);
@@ -196,7 +198,7 @@ pub(super) fn view<'w>(
         step_hold: step.and_then(Step::shift).map(|shift| shift.hold),
         runbook: rollout.runbook.clone(),
         cohorts: cohorts.iter().map(of_cohort).collect(),
-        gates: cohorts.iter().flat_map(of_gates).collect(),
+        gates: cohorts.iter().filter(has_begun).flat_map(of_gates).collect(),
     })
 }
 
