@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Parts that may wait for a viewer; one who takes none for as many seconds is closed.
@@ -71,6 +71,8 @@ pub(super) async fn stream(
     let first = {
         let mut viewers = room.viewers.lock();
         let events = room.handle.events();
+        // before the last event is read, so that none is missed in between
+        let told = events.look_on();
         let missed = last_seen.map_or_else(Vec::new, |id| events.after(id, REPLAY_MAX));
         let seen = events.last_id();
         let mut begin = format!("retry: {RETRY_MS}\n\n");
@@ -79,10 +81,10 @@ pub(super) async fn stream(
         // the queue is new, and has room for it
         let _ = parts.try_send(Bytes::from(begin));
         viewers.push(Viewer { parts, stay, caller, seen });
-        viewers.len() == 1
+        (viewers.len() == 1).then_some(told)
     };
-    if first {
-        tokio::spawn(send(room));
+    if let Some(told) = first {
+        tokio::spawn(send(room, told));
     }
     events_response(queue)
 }
@@ -94,9 +96,8 @@ pub(super) fn events_response(queue: mpsc::Receiver<Bytes>) -> Response {
 }
 
 /// Sends to all viewers until there are none.
-async fn send(room: Room) {
-    let (handle, viewers) = (&room.handle, &room.viewers);
-    let mut events = handle.events().look_on();
+async fn send(room: Room, mut events: broadcast::Receiver<Arc<PastEvent>>) {
+    let viewers = &room.viewers;
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     second.tick().await;

@@ -198,7 +198,9 @@ impl Rollouts {
 
     /// The process begins: what was in force is in force again, before the first request.
     pub(super) fn start(&mut self, hands: &mut reload::State) {
-        self.restore_past(hands);
+        if self.awaited.is_none() {
+            self.restore_past(hands);
+        }
         if let Some(folder) = &self.awaited {
             self.adopt(Store::peek(folder));
             self.can_persist = false;

@@ -21,7 +21,9 @@ pub(super) struct Tier {
 }
 
 impl Tier {
-    pub(super) fn new(step: u64, reach: u64, bytes_max: usize) -> Tier {
+    /// Spans that reach back for a window of so many seconds, and a tenth more: steps begin before the window does.
+    pub(super) fn new(step: u64, window: u64, bytes_max: usize) -> Tier {
+        let reach = window + window / 10;
         Tier { step, reach, bytes_max, spans: VecDeque::new(), bytes: 0, known_from: None, until: 0 }
     }
 
