@@ -6,9 +6,12 @@ use super::recorder::{BucketCounts, Histogram, OTHER};
 use arc_swap::ArcSwapOption;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Differences of one mirror that are kept; older ones go.
 pub const DIFFERENCES_KEPT: usize = 100;
+/// Differences of one mirror that are kept in one second; further ones are counted.
+pub const DETAILS_PER_SECOND: u64 = 1000;
 /// Mirrors that are counted apart in one process; further names are counted together.
 pub const MIRRORS_MAX: usize = 256;
 
@@ -94,6 +97,9 @@ pub struct MirrorRecord {
     differences: [AtomicU64; DifferenceKind::ALL.len()],
     uncompared: [AtomicU64; Uncompared::ALL.len()],
     latencies: Mutex<Vec<Arc<Latencies>>>,
+    began: Instant,
+    /// The second since then, times 2^32, and how many differences were kept in it.
+    details: AtomicU64,
     /// Counts the differences ever kept; each takes the place of the one that is [`DIFFERENCES_KEPT`] older.
     kept: AtomicU64,
     last: Box<[ArcSwapOption<(u64, Difference)>]>,
@@ -174,6 +180,8 @@ impl MirrorRecord {
             differences: Default::default(),
             uncompared: Default::default(),
             latencies: Mutex::default(),
+            began: Instant::now(),
+            details: AtomicU64::new(0),
             kept: AtomicU64::new(0),
             last: (0..DIFFERENCES_KEPT).map(|_| ArcSwapOption::empty()).collect(),
         }
@@ -199,12 +207,25 @@ impl MirrorRecord {
         self.uncompared[why as usize].fetch_add(1, Relaxed);
     }
 
-    /// Counts two answers that differ, and keeps them for inspection. Waits for nobody.
-    pub fn differ(&self, difference: Difference) {
+    /// Counts two answers that differ. Waits for nobody.
+    pub fn differ(&self, kinds: &[DifferenceKind]) {
         self.count(MirrorResult::Different);
-        for kind in &difference.kinds {
+        for kind in kinds {
             self.differences[*kind as usize].fetch_add(1, Relaxed);
         }
+    }
+
+    /// Whether the next difference is to be kept: at most [`DETAILS_PER_SECOND`] are, so that a copy which always
+    /// differs does not cost much more than one that never does.
+    pub fn wants_detail(&self) -> bool {
+        let second = self.began.elapsed().as_secs() << 32;
+        let count = |known: u64| if known >> 32 << 32 == second { known } else { second };
+        let more = |known| Some(count(known) + 1).filter(|next| next - second <= DETAILS_PER_SECOND);
+        self.details.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    /// Keeps two answers that differ for inspection. Waits for nobody.
+    pub fn keep(&self, difference: Difference) {
         let number = self.kept.fetch_add(1, Relaxed);
         let place = number as usize % DIFFERENCES_KEPT;
         self.last[place].store(Some(Arc::new((number, difference))));
@@ -296,13 +317,23 @@ mod tests {
         let record = MirrorRecord::new("shop", "canary");
         assert!(record.last().is_empty());
         for number in 0..250 {
-            record.differ(difference(number));
+            let difference = difference(number);
+            record.differ(&difference.kinds);
+            record.keep(difference);
         }
         let last = record.last();
         assert_eq!((last.len(), last[0].path.as_str(), last[99].path.as_str()), (100, "/249", "/150"));
         assert_eq!(record.results(MirrorResult::Different), 250);
         let kinds = DifferenceKind::ALL.map(|kind| record.differences(kind));
         assert_eq!(kinds, [250, 0, 250]);
+    }
+
+    #[test]
+    fn a_thousand_differences_a_second_are_kept_at_most() {
+        let record = MirrorRecord::new("shop", "canary");
+        let kept = (0..5_000).filter(|_| record.wants_detail()).count() as u64;
+        let seconds = record.began.elapsed().as_secs() + 1;
+        assert!((DETAILS_PER_SECOND..=seconds * DETAILS_PER_SECOND).contains(&kept), "{kept} in {seconds} s");
     }
 
     #[test]

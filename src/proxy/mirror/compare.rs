@@ -23,6 +23,8 @@ pub(super) struct Found {
     pub(super) places: Vec<DifferentPlace>,
     /// The bodies were to be compared, and one of them was not kept.
     pub(super) is_body_missing: bool,
+    /// Places that are told.
+    places_max: usize,
 }
 
 /// Places of a difference that are told; further ones are not looked for.
@@ -65,12 +67,13 @@ const SECRET_PARTS: [&str; 10] =
 const URL_FIELDS: [HeaderName; 5] =
     [header::LOCATION, header::CONTENT_LOCATION, header::LINK, header::REFRESH, header::REFERER];
 
-/// Compares two answers.
-pub(super) fn compare(by: &Comparison, primary: &Seen, mirror: &Seen) -> Found {
-    let mut found = Found::default();
+/// Compares two answers. Without `has_places` it is only told which parts differ.
+pub(super) fn compare(by: &Comparison, primary: &Seen, mirror: &Seen, has_places: bool) -> Found {
+    let places_max = if has_places { PLACES_MAX } else { 0 };
+    let mut found = Found { places_max, ..Found::default() };
     if by.status && primary.status != mirror.status {
         found.kinds.push(DifferenceKind::Status);
-        found.place("status", Some(primary.status.to_string()), Some(mirror.status.to_string()));
+        found.place(|| ("status".into(), Some(primary.status.to_string()), Some(mirror.status.to_string())));
     }
     if by.headers {
         found.compare_headers(by, &primary.headers, &mirror.headers);
@@ -97,9 +100,10 @@ pub(super) fn needs_parsing(by: &Comparison, primary: &Seen, mirror: &Seen) -> b
 }
 
 impl Found {
-    fn place(&mut self, place: impl Into<String>, primary: Option<String>, mirror: Option<String>) {
-        if self.places.len() < PLACES_MAX {
-            self.places.push(DifferentPlace { place: place.into(), primary, mirror });
+    fn place(&mut self, told: impl FnOnce() -> (String, Option<String>, Option<String>)) {
+        if self.places.len() < self.places_max {
+            let (place, primary, mirror) = told();
+            self.places.push(DifferentPlace { place, primary, mirror });
         }
     }
 
@@ -115,7 +119,8 @@ impl Found {
         names.dedup();
         let is_different = !names.is_empty();
         for name in names {
-            self.place(format!("header {}", cut(name.as_str())), shown_field(name, primary), shown_field(name, mirror));
+            let place = || format!("header {}", cut(name.as_str()));
+            self.place(|| (place(), shown_field(name, primary), shown_field(name, mirror)));
         }
         self.kinds.extend(is_different.then_some(DifferenceKind::Headers));
     }
@@ -126,12 +131,12 @@ impl Found {
         match places {
             Differences::Places(places) if places.is_empty() => return,
             Differences::Places(places) => {
-                places.into_iter().for_each(|place| self.place(place.place, place.primary, place.mirror));
+                places.into_iter().for_each(|of| self.place(|| (of.place, of.primary, of.mirror)));
             }
             Differences::NotJson => {
                 let at = primary.iter().zip(mirror).take_while(|(one, other)| one == other).count();
                 let length = |body: &[u8]| Some(format!("{} bytes", body.len()));
-                self.place(format!("byte {at}"), length(primary), length(mirror));
+                self.place(|| (format!("byte {at}"), length(primary), length(mirror)));
             }
         }
         self.kinds.push(DifferenceKind::Body);
@@ -203,7 +208,7 @@ mod tests {
     }
 
     fn told(by: &Comparison, primary: &Seen, mirror: &Seen) -> String {
-        let found = compare(by, primary, mirror);
+        let found = compare(by, primary, mirror, true);
         let mut text: Vec<String> = found.kinds.iter().map(|kind| kind.as_str().to_owned()).collect();
         text.extend(found.places.iter().map(|place| {
             let side = |side: &Option<String>| side.clone().unwrap_or("-".to_owned());
@@ -271,7 +276,7 @@ mod tests {
         let fields = ["set-cookie", "authorization", "x-api-key", "x-session-id", "www-authenticate"];
         let by = by(Some(&fields), &[], &[]);
         let lines = |value: &'static str| fields.map(|name| (name, value));
-        let found = compare(&by, &seen(200, &lines("hush1"), ""), &seen(200, &lines("hush2"), ""));
+        let found = compare(&by, &seen(200, &lines("hush1"), ""), &seen(200, &lines("hush2"), ""), true);
         assert_eq!(found.places.len(), fields.len());
         assert!(!format!("{found:?}").contains("hush"), "{found:?}");
     }
@@ -287,7 +292,7 @@ mod tests {
         let names: Vec<String> = (0..100).map(|number| format!("x-{}{number}", "n".repeat(1000))).collect();
         let value = "v".repeat(10_000);
         let lines: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), value.as_str())).collect();
-        let found = compare(&by(None, &[], &[]), &seen(200, &lines, ""), &seen(200, &[], ""));
+        let found = compare(&by(None, &[], &[]), &seen(200, &lines, ""), &seen(200, &[], ""), true);
         let bytes: usize = found.places.iter().map(|place| format!("{place:?}").len()).sum();
         assert!(found.places.len() == PLACES_MAX && bytes < 8 * 1024, "{bytes}");
     }

@@ -66,8 +66,7 @@ impl Comparer {
         if let Some(pair) = unheard {
             pair.by.record.count_uncompared(Uncompared::Busy);
             let by = Comparison { body: false, ..pair.by.comparison.clone() };
-            let found = compare(&by, &pair.primary, &pair.mirror);
-            pair.record(found);
+            pair.settle_by(&by);
         }
     }
 }
@@ -98,20 +97,34 @@ fn give_way() {
 
 impl Pair {
     fn settle(self) {
-        let found = compare(&self.by.comparison, &self.primary, &self.mirror);
-        if found.is_body_missing {
-            self.by.record.count_uncompared(Uncompared::TooLarge);
-        }
-        self.record(found);
+        let by = self.by.clone();
+        self.settle_by(&by.comparison);
     }
 
-    fn record(self, found: Found) {
-        if found.kinds.is_empty() {
-            return self.by.record.count(MirrorResult::Same);
+    fn settle_by(self, by: &Comparison) {
+        let record = &self.by.record;
+        // what takes long is done once, and what is short mostly finds nothing to tell
+        let is_long = needs_parsing(by, &self.primary, &self.mirror);
+        let mut found = compare(by, &self.primary, &self.mirror, is_long);
+        if found.is_body_missing {
+            record.count_uncompared(Uncompared::TooLarge);
         }
+        if found.kinds.is_empty() {
+            return record.count(MirrorResult::Same);
+        }
+        record.differ(&found.kinds);
+        if record.wants_detail() {
+            if !is_long {
+                found = compare(by, &self.primary, &self.mirror, true);
+            }
+            self.keep(found);
+        }
+    }
+
+    fn keep(self, found: Found) {
         let Facts { method, target, request_id, primary, latencies_us } = self.facts;
         let request_id = request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
-        self.by.record.differ(Difference {
+        self.by.record.keep(Difference {
             method: method.to_string(),
             path: target.path().chars().take(PATH_CHARS_MAX).collect(),
             request_id: request_id.to_owned(),

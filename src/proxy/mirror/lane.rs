@@ -34,7 +34,8 @@ pub(super) struct Lane {
     pools: Rc<Pools>,
     shared: Arc<Shared>,
     budget: Budget,
-    waiting: RefCell<VecDeque<Job>>,
+    /// Boxed, since they are large and passed on.
+    waiting: RefCell<VecDeque<Box<Job>>>,
     in_flight: Cell<usize>,
 }
 
@@ -90,7 +91,7 @@ impl Lane {
         if waiting.len() >= WAITING_MAX {
             return self.record.count(MirrorResult::Dropped);
         }
-        waiting.push_back(job);
+        waiting.push_back(Box::new(job));
         drop(waiting);
         self.start();
     }
@@ -105,15 +106,16 @@ impl Lane {
             let Some(job) = waiting.pop_front() else { return };
             drop(waiting);
             let underway = Underway::begin(self.clone());
-            tokio::task::spawn_local(async move {
+            // boxed, since the runtime moves what it is given three times
+            tokio::task::spawn_local(Box::pin(async move {
                 underway.lane.run(job).await;
                 underway.end();
-            });
+            }));
         }
     }
 
-    async fn run(&self, job: Job) {
-        let Job { mirror, request, body, primary, mut facts, mut held } = job;
+    async fn run(&self, job: Box<Job>) {
+        let Job { mirror, request, body, primary, mut facts, mut held } = *job;
         let exchange = self.exchange(&mirror, request, body, &mut held);
         let answered = tokio::time::timeout(mirror.timeout, exchange).await.unwrap_or(Err(MirrorResult::Timeout));
         match answered {

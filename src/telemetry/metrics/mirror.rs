@@ -56,7 +56,6 @@ pub(super) fn expose_mirror(to: &mut Exposition, record: &MirrorRecord, end: usi
 #[cfg(test)]
 mod tests {
     use super::super::super::health::Health;
-    use super::super::super::mirror::Difference;
     use super::super::super::recorder::Registry;
     use super::super::Metrics;
     use super::*;
@@ -73,7 +72,7 @@ mod tests {
         let record = registry.mirror("shop", "canary");
         let series = |text: &str| text.lines().filter(|line| line.starts_with("ringway_mirror")).count();
         assert_eq!(series(&text(&registry)), 12 + 2 * 17);
-        record.differ(Difference { kinds: vec![DifferenceKind::Body], ..Difference::default() });
+        record.differ(&[DifferenceKind::Body]);
         record.worker().record(3_000, 30_000);
         let text = text(&registry);
         let names = r#"service="shop",variant="canary""#;
