@@ -27,7 +27,7 @@ pub fn last_events(folder: &Path, most: usize) -> Vec<PastEvent> {
     for path in files(folder).iter().rev() {
         let Ok(bytes) = read(path) else { continue };
         let lines = bytes.split(|byte| *byte == b'\n').rev().filter(|line| !line.is_empty());
-        let lines = lines.filter_map(|line| audit::parse(line)).map(|(line, _)| event(line));
+        let lines = lines.filter_map(audit::parse).map(|(line, _)| event(line));
         newest_first.extend(lines.take(most - newest_first.len()));
         if newest_first.len() >= most {
             break;

@@ -224,7 +224,7 @@ fn steps(rollout: &Rollout, phase: Phase, position: &Position) -> Vec<StepView> 
     let of_number = |number: usize| {
         let unrolled = || rollout.steps.iter().enumerate().filter(move |(_, step)| step.number == number);
         let (_, first) = unrolled().next()?;
-        let (at, last) = (unrolled().map(|(at, _)| at).next()?, unrolled().map(|(at, _)| at).last()?);
+        let (at, last) = (unrolled().map(|(at, _)| at).next()?, unrolled().map(|(at, _)| at).next_back()?);
         let progress = match position.step {
             _ if phase == Phase::Promoted || position.step > last => Progress::Done,
             step if step > at || (step == at && phase.is_running()) => Progress::Current,
