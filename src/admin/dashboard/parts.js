@@ -40,7 +40,7 @@ export function ring(rollout) {
       h("span", { class: "ring-bar" }, h("i", { style: { width: `${share * 100}%` } })),
       h("span", { class: "ring-text" }, h("span", { class: "symbol" }, step.approve ? "‖" : STEPS[step.state] ?? "•"), " ", stepText(step)),
       h("span", { class: "ring-note" }, step.state === "current"
-        ? (isHeld ? `${span(rollout.stepElapsedSeconds)} of ${span(rollout.stepHoldSeconds)}` : "now")
+        ? rollout.phase === "rolled-back" ? "taken back" : (isHeld ? `${span(rollout.stepElapsedSeconds)} of ${span(rollout.stepHoldSeconds)}` : "now")
         : step.window ? `window ${step.window}` : step.state));
   }));
 }
