@@ -136,7 +136,7 @@ impl Pressure {
             // idle ones hold what they have, and come again when they are sent away
             let mut clients: Vec<TcpStream> = Vec::new();
             while !is_over.load(Relaxed) {
-                clients.retain_mut(|client| is_open(client));
+                clients.retain_mut(is_open);
                 while clients.len() < CLIENTS && !is_over.load(Relaxed) {
                     let Ok(mut client) = TcpStream::connect(listener) else { break };
                     let _ = client.write_all(b"GET /s0/ HTTP/1.1\r\nhost: a\r\n\r\n");
