@@ -8,6 +8,7 @@ import { clock, utc, percent, ms, versions, count } from "./words.js";
 
 const AROUND_MS = { before: 5 * 60_000, after: 2 * 60_000 };
 const SAMPLES_SHOWN = 8;
+const FRESH_MS = 90_000;
 const WINDOWS = [["15m", 900], ["1h", 3600], ["6h", 21600]];
 
 /** `isBefore`: of an earlier release, as it was when it was last seen. */
@@ -15,17 +16,28 @@ export function decisionPanel(rollout, roles, isBefore) {
   const { decision } = rollout;
   const isBack = rollout.phase === "rolled-back" || decision.kind === "rolled-back";
   const did = isBack ? "Ringway took it back by itself" : "Ringway found harm";
-  return panel(isBefore ? `The release before, ${rollout.toVersion || rollout.id}: ${did}` : did, { id: "decision", className: "decision", tools: copyable(summary(rollout), "copy incident summary", true) },
-    h("p", { class: "verdict bad" }, h("b", null, `✖ ${clock(decision.unixMs)} `), decision.sentence),
+  const told = h("p", { class: "verdict bad" }, h("b", null, `✖ ${clock(decision.unixMs)} `), decision.sentence);
+  const content = [
     h("dl", { class: "facts" },
       fact("cohort", decision.cohort ?? "all"), fact("gate", decision.gate ?? "–"),
       further(decision).map(([name, value]) => fact(name.replaceAll(/([a-z])([A-Z])/g, "$1 $2").toLowerCase(), text(value)))),
-    chart(rollout, roles),
-    h("h3", null, `Requests that failed (the last ${Math.min(SAMPLES_SHOWN, decision.samples?.length ?? 0)} of ${decision.samples?.length ?? 0} samples)`),
-    table(["at", right("status"), "path", "variant", "cohort", right("took"), "trace"], (decision.samples ?? []).slice(0, SAMPLES_SHOWN).map((sample, at) => h("tr", { key: at },
+    chart(rollout, roles), samples(decision)];
+  const title = isBefore ? `The release before, ${rollout.toVersion || rollout.id}: ${did}` : did;
+  // what is over steps back after a while, and is still there
+  const isFresh = Date.now() - decision.unixMs < FRESH_MS;
+  return panel(title, { id: "decision", className: "decision", tools: copyable(summary(rollout), "copy incident summary", true) },
+    isBefore ? h("details", { open: isFresh }, h("summary", null, told), content) : [told, content]);
+}
+
+function samples(decision) {
+  const all = decision.samples ?? [];
+  const shown = all.slice(0, SAMPLES_SHOWN);
+  return [
+    h("h3", null, `Requests that failed (the last ${shown.length} of ${all.length} samples)`),
+    table(["at", right("status"), "path", "variant", "cohort", right("took"), "trace"], shown.map((sample, at) => h("tr", { key: at },
       h("td", { class: "num" }, clock(sample.unixMs)), h("td", { class: "right num" }, text(sample.status)), h("td", { class: "path" }, sample.path),
       h("td", null, sample.variant), h("td", null, sample.cohort), h("td", { class: "right num" }, ms(sample.durationMs)), h("td", { class: "path" }, sample.trace ?? "–"))),
-    { label: "samples of failed requests", empty: "none were kept" }));
+    { label: "samples of failed requests", empty: "none were kept" })];
 }
 
 /** Numbers that do not stand elsewhere. */
