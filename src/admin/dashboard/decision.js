@@ -54,7 +54,9 @@ function chart(rollout, roles) {
   const answer = use(`/series?service=${enc(rollout.service)}&cohort=${enc(decision.cohort ?? "")}&window=${window[0]}&points=900`, age < 300 ? 3000 : 60_000);
   if (!answer.data) return state(answer, "chart of the decision");
   const series = around(answer.data, decision.unixMs);
-  const mark = [{ unixMs: decision.unixMs, kind: "rolled-back", text: decision.sentence }];
+  // the second of the decision may not be over yet, and has no point then
+  const last = (series.fromUnixSeconds + (series.variants[0]?.requests.length ?? 0) * series.stepSeconds) * 1000;
+  const mark = [{ unixMs: Math.min(decision.unixMs, last), kind: "rolled-back", text: decision.sentence }];
   const common = { series: { ...series, marks: mark }, roles, height: 140, focus: decision.unixMs };
   return h("div", { class: "plots two" },
     overTime({ ...common, id: `${rollout.service}-decision-errors`, title: "Error rate at the decision", format: (value) => percent(value), values: (variant) => rolling(variant.errors, variant.requests, 5) }),
