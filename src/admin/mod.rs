@@ -15,7 +15,7 @@ mod change;
 mod configs;
 mod dashboard;
 mod data;
-mod demo;
+mod drill;
 mod endpoints;
 mod events;
 mod explain;

@@ -177,7 +177,7 @@ pub(super) fn pages() -> Vec<Page> {
         super::endpoints::pages(),
         super::log_level::pages(),
         super::data::pages(),
-        super::demo::pages(),
+        super::drill::pages(),
         super::openapi::pages(),
     ];
     all.into_iter().flatten().collect()
