@@ -108,7 +108,7 @@ impl Imagined {
             _ => return Err("a request has a `url` or a `curl`, and not both".to_owned()),
         };
         let mut headers = HeaderMap::new();
-        let given = self.headers.iter().map(|(name, value)| (name, value));
+        let given = self.headers.iter();
         for (name, value) in line.headers.iter().map(|(name, value)| (name, value)).chain(given) {
             let field =
                 HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not a header name"))?;
