@@ -1,5 +1,5 @@
 //! The admin door from outside: who gets in and who does not, web pages that try, and rollbacks while everything else is
-//! short. Rows D19 and D20 of the battery; figures are in docs/reliability.md.
+//! short. Rows D19 and D20 of the battery; the tests print their figures.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -73,8 +73,9 @@ pub(super) async fn stream(
         let events = room.handle.events();
         // before the last event is read, so that none is missed in between
         let told = events.look_on();
-        let missed = last_seen.map_or_else(Vec::new, |id| events.after(id, REPLAY_MAX));
         let seen = events.last_id();
+        let mut missed = last_seen.map_or_else(Vec::new, |id| events.after(id, REPLAY_MAX));
+        missed.retain(|event| event.id <= seen);
         let mut begin = format!("retry: {RETRY_MS}\n\n");
         missed.iter().for_each(|event| begin.push_str(&of_event(event)));
         begin.push_str(&Tick::of(&room.handle).text(&room, &caller));

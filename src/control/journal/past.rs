@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read_again() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(last_events(dir.path(), 10), []);
+        assert!(last_events(dir.path(), 10).is_empty());
         let events = written(dir.path());
         let all = last_events(dir.path(), 100);
         assert_eq!(all.len(), events.len());
