@@ -20,6 +20,7 @@ pub use logs::{LOG_VARIABLE, LogFormat};
 pub use run::run;
 pub use upgrade::Takeover;
 
+use crate::admin;
 use crate::config::{ConfigErrors, schema};
 use crate::control::journal::store::StoreError;
 use crate::control::reload::{bound_address, load_files, reason};
@@ -62,6 +63,8 @@ pub struct Options {
     pub log_format: Option<LogFormat>,
     /// Whom to take over from.
     pub takeover: Takeover,
+    /// The process is `ringway demo`; the dashboard shows more then.
+    pub is_demo: bool,
     /// Where control groups are, whose limit of memory is guarded.
     pub control_groups: PathBuf,
     /// How the new version can be broken on purpose: for the demo.
@@ -79,6 +82,7 @@ pub struct Running {
     /// The threads that serve requests.
     pub workers: usize,
     handle: Handle,
+    sessions: admin::Sessions,
     estate: Arc<Estate>,
     ended: oneshot::Receiver<Ended>,
     thread: Option<thread::JoinHandle<()>>,
@@ -179,6 +183,7 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
         health,
         metrics: Arc::new(metrics),
         in_force: Arc::new(ArcSwap::from_pointee(in_force)),
+        events: Arc::default(),
     };
 
     // 6. the control thread, which opens the listeners once names are known
@@ -186,11 +191,12 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     let handle = requests.handle();
     let mut state = State::new(common, Box::new(plane), files, fingerprint).with_rollouts(rollouts);
     state.guard(Memory::of_this_process(&options.control_groups));
-    let control = Control { state, sockets, requests, doors, patience: options.patience };
+    let (patience, is_demo) = (options.patience, options.is_demo);
+    let control = Control { state, sockets, requests, doors, patience, is_demo };
     let (started, ended, thread) = control.start()?;
-    let Open { telemetry, admin, estate } = started;
+    let Open { telemetry, admin, sessions, estate } = started;
     let (listeners, thread) = (bound.into_iter().collect(), Some(thread));
-    Ok(Running { listeners, telemetry, admin, workers, handle, estate, ended, thread })
+    Ok(Running { listeners, telemetry, admin, workers, handle, sessions, estate, ended, thread })
 }
 
 impl Options {
@@ -202,6 +208,7 @@ impl Options {
             patience: Patience::default(),
             log_format: None,
             takeover: Takeover::No,
+            is_demo: false,
             control_groups: CONTROL_GROUPS.into(),
             drill: None,
         }
@@ -232,6 +239,18 @@ impl Running {
     /// The control thread, for others that live in this process.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// A link for a browser of this machine to sign in, once, within [`admin::LINK_TIME_MAX`]. `None` when the file says
+    /// who may, or the door is no address.
+    pub fn sign_in_url(&self) -> Option<String> {
+        let in_force = self.handle.in_force();
+        let asks_for_more =
+            in_force.loaded.file.admin.as_ref().is_some_and(|admin| admin.tokens_file.is_some() || admin.sso.is_some());
+        match &self.admin {
+            AdminAddress::Tcp(bound) if !asks_for_more => Some(admin::sign_in_url(*bound, &self.sessions.link().ok()?)),
+            AdminAddress::Tcp(_) | AdminAddress::Unix(_) => None,
+        }
     }
 
     /// Loads the files again and waits for the result. `None` when the process is ending. Not for async code.
@@ -280,6 +299,7 @@ struct Control {
     requests: Requests,
     doors: Doors,
     patience: Patience,
+    is_demo: bool,
 }
 
 /// The open doors, or why there are none.
@@ -328,8 +348,8 @@ impl Control {
     }
 
     async fn serve(self, started: &std::sync::mpsc::Sender<Started>) -> Result<Ended, StartError> {
-        let Control { state, sockets, requests, doors, patience } = self;
-        let doors = doors.open(state.telemetry_door(), requests.handle())?;
+        let Control { state, sockets, requests, doors, patience, is_demo } = self;
+        let doors = doors.open(state.telemetry_door(), requests.handle(), is_demo)?;
         let status = state.status();
         let beginning = RefCell::new(None);
         let permission = async {

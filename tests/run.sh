@@ -34,6 +34,7 @@ main() {
     step "tests" cargo test --locked --lib --bins
     step "integration tests" integration_tests
     step "examples" check_examples
+    step "dashboard" tests/dashboard/run.sh
     if ! "$is_quick"; then
         step "documentation tests" cargo test --locked --doc
         step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
@@ -79,7 +80,7 @@ find_cargo() {
 # --- tools -----------------------------------------------------------------------------------------------------------
 
 # command and Debian package
-TOOLS="cc:build-essential curl:curl openssl:openssl python3:python3 prometheus:prometheus promtool:prometheus nghttp:nghttp2-client h2load:nghttp2-client"
+TOOLS="cc:build-essential curl:curl openssl:openssl python3:python3 prometheus:prometheus promtool:prometheus nghttp:nghttp2-client h2load:nghttp2-client chromium:chromium node:nodejs npm:npm"
 
 install_tools() {
     install_components

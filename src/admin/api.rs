@@ -1,12 +1,13 @@
 //! The pages of the API.
 
+use super::change::{Change, Plain, Words, read};
+use super::pages::Page;
 use super::problem::Problem;
-use super::rollouts;
 use super::status::status;
 use crate::config::render::{Format, Report};
+use crate::config::schema::Role;
 use crate::control::reload::{milliseconds, warnings};
-use crate::control::{Applied, Cause, Handle, Rejected, ReloadResult};
-use axum::Router;
+use crate::control::{Applied, Cause, Handle, Rehearsed, Rejected, ReloadResult, rehearse};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -14,29 +15,25 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
-pub(super) fn router(handle: Handle) -> Router {
-    Router::new()
-        .route(
-            "/api/v1/status",
-            get(|State(handle): State<Handle>| async move { answer(StatusCode::OK, &status(&handle)) }),
-        )
-        .route(
-            "/api/v1/config",
-            get(|State(handle): State<Handle>| async move { answer(StatusCode::OK, &config(&handle)) }),
-        )
-        .route(
-            "/api/v1/rollouts",
-            get(|State(handle): State<Handle>| async move { answer(StatusCode::OK, &rollouts::rollouts(&handle)) }),
-        )
-        .route("/api/v1/rollouts/{service}/{command}", post(ask_rollout))
-        .route("/api/v1/mirror/{service}", get(mirror))
-        .route("/api/v1/reload", post(reload))
-        .route("/api/v1/drain", post(drain))
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no such page; the API is below /api/v1/") })
-        .method_not_allowed_fallback(|| async {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "GET shows and POST changes; see the Allow header")
+pub(super) fn pages() -> Vec<Page> {
+    vec![
+        Page::get("/status", Role::Viewer, "What is in force, and what came of it in the last minute.", || {
+            get(|State(handle): State<Handle>| async move { answer(StatusCode::OK, &status(&handle)) })
         })
-        .with_state(handle)
+        .tells("ringway.status/v1"),
+        Page::get("/config", Role::Viewer, "Which files are in force, and since when.", || {
+            get(|State(handle): State<Handle>| async move { answer(StatusCode::OK, &config(&handle)) })
+        })
+        .tells("ringway.config/v1"),
+        Page::get("/mirror/{service}", Role::Viewer, "What came of the copies of a service.", || get(mirror))
+            .tells("ringway.mirror/v1"),
+        Page::change("/reload", Role::Admin, "Load the files again, and wait for the result.", || post(reload))
+            .takes::<Plain>()
+            .tells("ringway.reload/v1"),
+        Page::change("/drain", Role::Admin, "Finish what is in flight, and end.", || post(drain))
+            .takes::<Plain>()
+            .tells("ringway.drain/v1"),
+    ]
 }
 
 async fn mirror(State(handle): State<Handle>, Path(service): Path<String>) -> Result<Response, Problem> {
@@ -45,45 +42,48 @@ async fn mirror(State(handle): State<Handle>, Path(service): Path<String>) -> Re
     found.map(|value| answer(StatusCode::OK, &value)).ok_or_else(absent)
 }
 
-/// Does what is asked of a rollout, and says how it is undone.
-async fn ask_rollout(
-    State(handle): State<Handle>,
-    Path((service, command)): Path<(String, String)>,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let ask = rollouts::read(service.clone(), &command, &body)?;
-    let wanted = ask.command.clone();
-    let busy = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the control thread takes no requests; see the log");
-    let answered = handle.ask_rollout(ask).map_err(|_| busy())?;
-    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; see /api/v1/status");
-    let told = answered.await.map_err(|_| busy())?.ok_or_else(absent)?;
-    Ok(answer(StatusCode::OK, &rollouts::tell(&service, &wanted, &told)?))
-}
-
 /// Waits for the result.
-async fn reload(State(handle): State<Handle>, body: Bytes) -> Result<Response, Problem> {
-    expect_no_wish(&body)?;
-    let busy = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the control thread takes no requests; see the log");
-    let answered = handle.reload(Cause::Asked).map_err(|_| busy())?;
-    match answered.await.map_err(|_| busy())? {
+async fn reload(State(handle): State<Handle>, change: Change, body: Bytes) -> Result<Response, Problem> {
+    let by = change.by(&Words::from(read::<Plain>(&body)?))?;
+    if change.is_dry_run {
+        let rehearsed = rehearse(&handle).await.ok_or_else(Problem::busy)?;
+        return rehearsal(&handle, rehearsed);
+    }
+    let answered = handle.reload_by(Cause::Asked, Some(by)).map_err(|_| Problem::busy())?;
+    match answered.await.map_err(|_| Problem::busy())? {
         ReloadResult::Applied(applied) => Ok(answer(StatusCode::OK, &of_applied(&applied))),
-        ReloadResult::Unchanged { rev } => {
-            let value = json!({ "schema": "ringway.reload/v1", "result": "unchanged", "rev": &*rev, "warnings": [] });
-            Ok(answer(StatusCode::OK, &value))
-        }
+        ReloadResult::Unchanged { rev } => Ok(answer(StatusCode::OK, &of_unchanged(&rev))),
         ReloadResult::Rejected(rejected) => Err(of_rejected(&handle, &rejected)),
     }
 }
 
+fn rehearsal(handle: &Handle, rehearsed: Rehearsed) -> Result<Response, Problem> {
+    let now = handle.snapshot().rev.to_string();
+    match rehearsed {
+        Rehearsed::Fit { rev, .. } if *rev == *now => Ok(answer(StatusCode::OK, &of_unchanged(&rev))),
+        Rehearsed::Fit { rev, warnings } => {
+            let value = json!({
+                "schema": "ringway.reload/v1", "result": "would-do", "rev": rev, "previousRev": now,
+                "warnings": warnings,
+            });
+            Ok(answer(StatusCode::OK, &value))
+        }
+        Rehearsed::Unfit(errors) => Err(of_rejected(handle, &Rejected::Config(errors))),
+    }
+}
+
 /// The end comes later: the answer only says that it has begun.
-async fn drain(State(handle): State<Handle>, body: Bytes) -> Result<Response, Problem> {
-    expect_no_wish(&body)?;
-    let busy = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the control thread takes no requests; see the log");
+async fn drain(State(handle): State<Handle>, change: Change, body: Bytes) -> Result<Response, Problem> {
+    let by = change.by(&Words::from(read::<Plain>(&body)?))?;
+    let tell = |status, result: &str| Ok(answer(status, &json!({ "schema": "ringway.drain/v1", "result": result })));
+    if change.is_dry_run {
+        return tell(StatusCode::OK, if handle.health().is_draining() { "draining" } else { "would-do" });
+    }
     // a second drain would end the process at once, which is for signals: whoever repeats a request means one drain
     if !handle.health().is_draining() {
-        handle.drain().map_err(busy)?;
+        handle.drain_by(Some(by)).map_err(|_| Problem::busy())?;
     }
-    Ok(answer(StatusCode::ACCEPTED, &json!({ "schema": "ringway.drain/v1", "result": "draining" })))
+    tell(StatusCode::ACCEPTED, "draining")
 }
 
 /// Revision, names and warnings: texts may hold what is nobody's business.
@@ -137,17 +137,12 @@ fn of_rejected(handle: &Handle, rejected: &Rejected) -> Problem {
     }
 }
 
-/// These requests have no settings; a body that is no empty object was meant for something else.
-fn expect_no_wish(body: &Bytes) -> Result<(), Problem> {
-    let is_empty =
-        body.trim_ascii().is_empty() || serde_json::from_slice::<Value>(body).is_ok_and(|value| value == json!({}));
-    match is_empty {
-        true => Ok(()),
-        false => Err(Problem::new(StatusCode::BAD_REQUEST, "the body must be empty or {}")),
-    }
+fn of_unchanged(rev: &str) -> Value {
+    json!({ "schema": "ringway.reload/v1", "result": "unchanged", "rev": rev, "warnings": [] })
 }
 
-fn answer(status: StatusCode, value: &Value) -> Response {
+/// An answer as it is written.
+pub(super) fn answer(status: StatusCode, value: &Value) -> Response {
     let kind = HeaderValue::from_static("application/json");
     (status, [(header::CONTENT_TYPE, kind)], format!("{value}\n")).into_response()
 }

@@ -1,85 +1,78 @@
-//! Keeps out web pages that somebody on this machine looks at, and clients that take too much.
+//! Keeps out web pages that somebody on this machine looks at, before anybody is asked who they are.
 //!
 //! A page from elsewhere can make a browser send requests to loopback. It cannot choose `Host` (so a name that
 //! was rebound to 127.0.0.1 is told apart), it cannot leave out `Origin`, and it cannot send JSON without
-//! asking first, which nothing here answers with yes. There are no cookies and no CORS.
+//! asking first, which nothing here answers with yes. There is no CORS.
 
-use super::problem::Problem;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, Limited};
+use axum::response::Response;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
-/// Bytes of a request's body.
-pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
-/// For a body to arrive.
-const BODY_TIME_MAX: Duration = Duration::from_secs(10);
-/// For an answer to be found.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+use super::pages::closing;
+use super::problem::Problem;
+use super::room::Room;
+use crate::config::schema::Admin;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// The hosts that a request may name.
-#[derive(Clone, Debug)]
-pub struct Hosts {
-    /// The address of the door, when it has one.
-    pub bound: Option<SocketAddr>,
-}
+/// What browsers send and others do not.
+const OF_BROWSERS: [HeaderName; 6] = [
+    header::ORIGIN,
+    header::REFERER,
+    header::COOKIE,
+    SEC_FETCH_SITE,
+    HeaderName::from_static("sec-fetch-mode"),
+    HeaderName::from_static("sec-fetch-dest"),
+];
+/// What answers of the API may do in a browser: nothing.
+const POLICY_OF_ANSWERS: &str = "default-src 'none'; frame-ancestors 'none'";
+/// What the pages for people may do: use what comes from this door, and nothing else.
+const POLICY_OF_PAGES: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Puts the guard before every page, also before those that are not there.
-pub(super) fn guarded(pages: Router, hosts: Hosts) -> Router {
-    pages.layer(middleware::from_fn_with_state(Arc::new(hosts), guard))
+pub(super) fn guarded(pages: Router, room: Room) -> Router {
+    pages.layer(middleware::from_fn_with_state(room, guard))
 }
 
-async fn guard(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
-    let mut response = match refusal(&hosts, request.method(), request.uri(), request.headers()) {
+async fn guard(State(room): State<Room>, request: Request, next: Next) -> Response {
+    let is_api = request.uri().path().starts_with("/api/");
+    let rules = room.rules();
+    let hosts = Hosts { bound: room.bound, admin: rules.admin() };
+    let refusal = refusal(&hosts, request.method(), request.uri(), request.headers());
+    let mut response = match refusal {
         Some(problem) => closing(problem),
-        None => match with_body(request).await {
-            Ok(request) => match tokio::time::timeout(ANSWER_TIME_MAX, next.run(request)).await {
-                Ok(response) => response,
-                Err(_) => {
-                    Problem::new(StatusCode::GATEWAY_TIMEOUT, "no answer within 10 s; see the log").into_response()
-                }
-            },
-            Err(problem) => closing(problem),
-        },
+        None => next.run(request).await,
     };
+    let policy = if is_api { POLICY_OF_ANSWERS } else { POLICY_OF_PAGES };
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-    headers.insert(header::CONTENT_SECURITY_POLICY, nothing);
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     response
 }
 
-/// What is refused may have more bytes underway, which nobody will read.
-fn closing(problem: Problem) -> Response {
-    let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
-    (close, problem).into_response()
-}
-
-fn refusal(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Problem> {
+fn refusal(hosts: &Hosts<'_>, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Problem> {
     let Some(host) = only(headers, &header::HOST) else {
         return Some(Problem::new(StatusCode::BAD_REQUEST, "a request needs one Host"));
     };
     let authority = uri.authority().map_or(host, |authority| authority.as_str());
     if !hosts.allow(host) || !hosts.allow(authority) {
-        let detail = "this host name is not the admin door's; use localhost, 127.0.0.1 or [::1]";
+        let detail = "this host name is not the admin door's; use localhost, 127.0.0.1 or [::1], or add it to \
+                      `admin.hosts` of the file";
         return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
     }
-    let is_same =
-        |origin: &HeaderValue| origin.to_str().is_ok_and(|origin| origin.strip_prefix("http://") == Some(host));
-    if !headers.get_all(header::ORIGIN).iter().all(is_same) {
-        return Some(Problem::new(StatusCode::FORBIDDEN, "requests of other web pages are refused (Origin)"));
+    let is_own = |origin: &HeaderValue| origin.to_str().is_ok_and(|origin| hosts.allow_origin(origin, host));
+    if !headers.get_all(header::ORIGIN).iter().all(is_own) {
+        let detail = "requests of other web pages are refused (Origin); `admin.origins` of the file adds one";
+        return Some(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     let is_own = |site: &HeaderValue| site == "same-origin" || site == "none";
-    if !headers.get_all(SEC_FETCH_SITE).iter().all(is_own) {
+    let is_named = hosts.names_an_origin(headers);
+    if !is_named && !headers.get_all(SEC_FETCH_SITE).iter().all(is_own) && !is_visit(method, uri) {
         return Some(Problem::new(StatusCode::FORBIDDEN, "requests of other web pages are refused (Sec-Fetch-Site)"));
     }
     if method.is_safe() {
@@ -92,26 +85,19 @@ fn refusal(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Op
     None
 }
 
-/// The body as a whole, so that no page waits for one or reads too much.
-async fn with_body(request: Request) -> Result<Request, Problem> {
-    let (parts, body) = request.into_parts();
-    let declared =
-        parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 1 MiB"));
-    }
-    let whole = Limited::new(body, BODY_BYTES_MAX).collect();
-    let Ok(collected) = tokio::time::timeout(BODY_TIME_MAX, whole).await else {
-        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took longer than 10 s"));
-    };
-    let body = collected.map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
-        true => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 1 MiB"),
-        false => Problem::new(StatusCode::BAD_REQUEST, "the body broke off"),
-    })?;
-    Ok(Request::from_parts(parts, Body::from(body.to_bytes())))
+/// Somebody follows a link to the page for people: it shows nothing until its own script has asked.
+fn is_visit(method: &Method, uri: &Uri) -> bool {
+    *method == Method::GET && uri.path() == "/"
 }
 
-impl Hosts {
+/// The names of the door.
+struct Hosts<'f> {
+    /// The address of the door, when it has one.
+    bound: Option<SocketAddr>,
+    admin: Option<&'f Admin>,
+}
+
+impl Hosts<'_> {
     /// True for a `Host` that a page of another machine cannot have.
     fn allow(&self, host: &str) -> bool {
         if self.bound.is_some_and(|bound| host == bound.to_string() || host == bound.ip().to_string()) {
@@ -121,11 +107,38 @@ impl Hosts {
             Some((name, port)) if port.parse::<u16>().is_ok() && !name.is_empty() => name,
             _ => host,
         };
-        name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]"
+        name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]" || self.is_further(name)
+    }
+
+    fn is_further(&self, name: &str) -> bool {
+        self.admin.is_some_and(|admin| admin.hosts.iter().any(|host| host.eq_ignore_ascii_case(name)))
+    }
+
+    /// True for the door's own pages, also behind a proxy that speaks TLS under a name of the file.
+    fn allow_origin(&self, origin: &str, host: &str) -> bool {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        origin.strip_prefix("http://") == Some(host)
+            || (self.is_further(name) && origin.strip_prefix("https://") == Some(host))
+            || self.is_named(origin)
+    }
+
+    fn is_named(&self, origin: &str) -> bool {
+        self.admin.is_some_and(|admin| admin.origins.iter().any(|known| known.eq_ignore_ascii_case(origin)))
+    }
+
+    /// The request comes from a page of another origin that the file names.
+    fn names_an_origin(&self, headers: &HeaderMap) -> bool {
+        only(headers, &header::ORIGIN).is_some_and(|origin| self.is_named(origin))
     }
 }
 
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+/// True for a request that a browser sends, and what it sends by itself proves nothing.
+pub(super) fn is_browser(headers: &HeaderMap) -> bool {
+    OF_BROWSERS.iter().any(|name| headers.contains_key(name))
+}
+
+/// The value of a header that is there once, as text.
+pub(super) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(first)

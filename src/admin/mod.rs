@@ -1,38 +1,68 @@
 //! The admin door: the API for people and scripts that change things.
 //!
 //! ```text
-//! connection → guard (Host, Origin, Content-Type, body) → api → control::Handle
+//! connection → guard (Host, Origin, Content-Type) → pages (who asks, their role, the body) → a page → control::Handle
 //! ```
 //!
-//! It is for this machine only, and a web page that somebody on this machine looks at must not get through: see
-//! `guard`. It runs on the control thread, apart from the workers.
+//! It is reached from this machine only, and a web page that somebody on this machine looks at must not get through: see
+//! `guard`. Who asks is found by `caller`, what they may do stands in the table of `pages`. It runs on the control thread,
+//! apart from the workers.
 
+mod actions;
 mod api;
+mod caller;
+mod change;
+mod configs;
+mod dashboard;
+mod data;
+mod drill;
+mod endpoints;
+mod events;
+mod explain;
 mod guard;
+mod history;
+mod log_level;
 mod mirror;
+mod openapi;
+mod pages;
 mod problem;
+mod progress;
+mod reserve;
 mod rollouts;
+mod room;
+mod sentence;
+mod series;
+mod services;
+mod session;
 mod socket;
 mod status;
+mod stay;
+mod stream;
+mod tap;
 
-pub use guard::Hosts;
+pub use openapi::document as openapi;
+pub use session::{LINK_TIME_MAX, Sessions, sign_in_url};
 pub use socket::{Door, bind};
 
 use crate::control::Handle;
-use axum::Router;
+use axum::{Extension, Router};
+use caller::Peer;
+use configs::Bench;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use reserve::Reserve;
+use room::Room;
+use stay::{Stay, Streams};
 use std::future::Future;
 use std::time::Duration;
+use stream::Viewers;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
 /// Open connections; further ones are closed at once.
-const CONNECTIONS_MAX: usize = 32;
+const CONNECTIONS_MAX: usize = 128;
 /// From the first byte of a connection, or from the last response, to the end of the next request's headers.
 const HEADERS_TIME_MAX: Duration = Duration::from_secs(10);
-/// The most that a connection may take, from accepting it to closing it.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 /// What an answer may take when the door closes.
 const CLOSING_TIME_MAX: Duration = Duration::from_secs(1);
 /// After a failed accept, such as for want of descriptors.
@@ -40,22 +70,52 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 
+/// How the door is served.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Links to sign in, and who has signed in.
+    pub sessions: Sessions,
+    /// The process is `ringway demo`.
+    pub is_demo: bool,
+}
+
 /// Serves the door until it is to be closed; who is being answered then has a second for it.
-pub async fn serve(door: Door, handle: Handle, close: impl Future<Output = ()>) {
+pub async fn serve(door: Door, handle: Handle, terms: Terms, close: impl Future<Output = ()>) {
     tokio::pin!(close);
-    let router = guard::guarded(api::router(handle), door.hosts());
+    let Terms { sessions, is_demo } = terms;
+    let room = Room {
+        handle,
+        sessions,
+        streams: Streams::default(),
+        viewers: Viewers::default(),
+        bench: Bench::default(),
+        log_changes: Default::default(),
+        is_demo,
+        bound: door.bound(),
+    };
+    let router = guard::guarded(pages::router(room.clone()), room);
     let mut connections = JoinSet::new();
+    let mut reserve = Reserve::default();
+    reserve.fill();
     loop {
         tokio::select! {
             () = &mut close => break,
-            Some(_) = connections.join_next() => {}
+            Some(_) = connections.join_next() => reserve.fill(),
             accepted = door.accept() => match accepted {
                 Ok(_) if connections.len() >= CONNECTIONS_MAX => {}
-                Ok(socket::Stream::Tcp(stream)) => drop(connections.spawn(connection(stream, router.clone()))),
-                Ok(socket::Stream::Unix(stream)) => drop(connections.spawn(connection(stream, router.clone()))),
+                Ok((socket::Stream::Tcp(stream), peer)) => {
+                    connections.spawn(connection(stream, peer, router.clone()));
+                }
+                Ok((socket::Stream::Unix(stream), peer)) => {
+                    connections.spawn(connection(stream, peer, router.clone()));
+                }
+                Err(error) if reserve.give_up_for(&error) => {
+                    tracing::warn!("no descriptor is free: the admin door uses those that it kept back");
+                }
                 Err(error) => {
                     tracing::warn!(%error, "admin door cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
+                    reserve.fill();
                 }
             },
         }
@@ -66,15 +126,20 @@ pub async fn serve(door: Door, handle: Handle, close: impl Future<Output = ()>) 
     let _ = tokio::time::timeout(CLOSING_TIME_MAX, all_ended).await;
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, router: Router) {
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: Peer, router: Router) {
+    let stay = Stay::default();
+    let router = router.layer(Extension(peer)).layer(Extension(stay.clone()));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_TIME_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    // Who breaks off or takes too long has nobody to be told.
-    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
+    tokio::select! {
+        // who breaks off or takes too long has nobody to be told
+        _ = connection => {}
+        () = stay.over() => {}
+    }
 }
 
 #[cfg(test)]

@@ -1,32 +1,47 @@
 //! `ringway.rollouts/v1`, and what people ask of a rollout.
 
+use super::actions::actions;
+use super::api::answer;
+use super::caller::Caller;
+use super::change::{Change, Words, read};
+use super::pages::Page;
 use super::problem::Problem;
+use super::progress::rollout;
+use super::room::Room;
+use crate::config::schema::Role;
 use crate::config::values;
 use crate::control::{Ask, Handle, RolloutView};
 use crate::model::Weight;
-use crate::rollout::command::{Actor, Answer, Command};
-use axum::http::StatusCode;
+use crate::rollout::command::{Answer, Command, Refusal};
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use axum::routing::{get, post};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The longest name of a person or group, and the longest reason, in bytes: they stand in the state and the audit log.
-const NAME_BYTES_MAX: usize = 256;
-const REASON_BYTES_MAX: usize = 4 * 1024;
-/// Groups of one person.
-const GROUPS_MAX: usize = 32;
-
-/// What a request for a change says. Who asks is believed: whoever reaches this door may do everything.
-#[derive(Debug, Default, Deserialize)]
+/// What a request for a change says.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Wish {
+    /// Who asks; counts only where nothing else tells, and is marked as unverified.
     actor: String,
+    /// The groups that they are in; likewise.
     groups: Vec<String>,
+    /// Why; stands in the audit log.
     reason: String,
+    /// `rollback`: from this cohort only; `set-weight`: of this one.
     cohort: Option<String>,
+    /// `set-weight`: the variant.
     variant: Option<String>,
-    /// Percent of the cohort.
+    /// `set-weight`: percent of the cohort.
+    #[schemars(with = "Option<f64>")]
     weight: Option<serde_json::Number>,
-    /// `set-weight`: how long it lasts.
+    /// `set-weight`: how long it lasts, such as `30m`.
+    #[serde(alias = "for")]
+    #[schemars(with = "Option<String>")]
     lasts: Option<values::Duration>,
     /// `promote`: all steps at once.
     full: bool,
@@ -34,66 +49,102 @@ struct Wish {
     gradual: bool,
 }
 
-/// Every rollout.
-pub(super) fn rollouts(handle: &Handle) -> Value {
-    let rollouts: Vec<Value> = handle.rollouts().iter().map(rollout).collect();
-    json!({ "schema": "ringway.rollouts/v1", "rollouts": rollouts })
+pub(super) fn pages() -> Vec<Page> {
+    let commands = "Ask something of a rollout: promote, pause, resume, rollback, retry, approve, skip or set-weight.";
+    vec![
+        Page::get("/rollouts", Role::Viewer, "Where every rollout is.", || {
+            get(|State(room): State<Room>, caller: Caller| async move {
+                answer(StatusCode::OK, &rollouts(&room, &caller))
+            })
+        })
+        .tells("ringway.rollouts/v1"),
+        Page::get("/rollouts/{service}", Role::Viewer, "Where one rollout is; its ETag is for If-Match.", || get(one))
+            .tells("ringway.rollout/v1"),
+        Page::change("/rollouts/{service}/{command}", Role::Operator, commands, || post(command))
+            .takes::<Wish>()
+            .tells("ringway.rollout-command/v1"),
+    ]
+}
+
+/// Does what is asked of a rollout, and says how it is undone.
+async fn command(
+    State(handle): State<Handle>,
+    Path((service, command)): Path<(String, String)>,
+    change: Change,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let ask = ask_of(&change, service.clone(), &command, &body)?;
+    let wanted = ask.command.clone();
+    if change.is_dry_run {
+        return rehearse(&handle, &ask);
+    }
+    let answered = handle.ask_rollout(ask).map_err(|_| Problem::busy())?;
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; see /api/v1/status");
+    let told = answered.await.map_err(|_| Problem::busy())?.ok_or_else(absent)?;
+    Ok(answer(StatusCode::OK, &tell(&service, &wanted, &told)?))
+}
+
+/// What would come of it, by a copy of all that the engine knows.
+fn rehearse(handle: &Handle, ask: &Ask) -> Result<Response, Problem> {
+    let trials = handle.trials();
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; see /api/v1/status");
+    let trial = trials.get(&ask.service).ok_or_else(absent)?;
+    let views = handle.rollouts();
+    let now = views.iter().find(|view| view.service == ask.service).map(RolloutView::revision);
+    if ask.must_match.is_some() && ask.must_match != now {
+        return Err(moved());
+    }
+    let would = trial.ask(&ask.actor, &ask.command).ok_or_else(Problem::busy)?;
+    let mut value = tell(&ask.service, &ask.command, &would)?;
+    if value["result"] == "done" {
+        value["result"] = "would-do".into();
+    }
+    Ok(answer(StatusCode::OK, &value))
 }
 
 /// Where one rollout is.
-pub(super) fn rollout(view: &RolloutView) -> Value {
-    let cohorts: Vec<Value> = (view.cohorts.iter())
-        .map(|cohort| {
-            let (users, requests) = cohort.seen;
-            let share = cohort.share.as_f64();
-            json!({ "name": cohort.name, "share": share, "shown": cohort.shown, "users": users, "requests": requests })
-        })
-        .collect();
-    json!({
-        "service": view.service,
-        "id": view.id,
-        "phase": view.phase.as_str(),
-        "why": view.why,
-        "to": view.to,
-        "from": view.from,
-        "step": view.step,
-        "steps": view.steps,
-        "cohorts": cohorts,
-        "gates": gates(view),
-    })
+async fn one(State(room): State<Room>, caller: Caller, Path(service): Path<String>) -> Result<Response, Problem> {
+    let views = room.handle.rollouts();
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service, or it has no rollout; see /api/v1/rollouts");
+    let view = views.iter().find(|view| view.service == service).ok_or_else(absent)?;
+    let mut value = rollout(view, &room);
+    value["actions"] = actions_of(&room, &caller, view);
+    let mut response = answer(StatusCode::OK, &value);
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{:016x}\"", view.revision())) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
 }
 
-/// The judge's word.
-pub(super) fn gates(view: &RolloutView) -> Vec<Value> {
-    let gate = |gate: &crate::control::GateView| {
-        json!({
-            "name": gate.gate,
-            "cohort": gate.cohort,
-            "verdict": gate.verdict,
-            "evidence": gate.evidence,
-            "needed": gate.needed,
-            "text": gate.sentence,
-        })
+/// What whoever asks can ask of it now.
+pub(super) fn actions_of(room: &Room, caller: &Caller, view: &RolloutView) -> Value {
+    let trials = room.handle.trials();
+    let actions = trials.get(&view.service).map(|trial| actions(trial, caller, room.rules().is_read_only()));
+    actions.unwrap_or_default().into()
+}
+
+/// Every rollout, with what whoever asks can ask of it.
+pub(super) fn rollouts(room: &Room, caller: &Caller) -> Value {
+    let one = |view: &RolloutView| {
+        let mut value = rollout(view, room);
+        value["actions"] = actions_of(room, caller, view);
+        value
     };
-    view.gates.iter().map(gate).collect()
+    let rollouts: Vec<Value> = room.handle.rollouts().iter().map(one).collect();
+    json!({ "schema": "ringway.rollouts/v1", "rollouts": rollouts })
 }
 
 /// Understands a request for a change.
-pub(super) fn read(service: String, word: &str, body: &[u8]) -> Result<Ask, Problem> {
+fn ask_of(change: &Change, service: String, word: &str, body: &[u8]) -> Result<Ask, Problem> {
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
-    let wish: Wish = match body.trim_ascii() {
-        b"" => Wish::default(),
-        body => serde_json::from_slice(body).map_err(|error| bad(format!("the body is not understood: {error}")))?,
-    };
-    let names = wish.groups.iter().chain([&wish.actor]);
-    let is_long = names.into_iter().any(|name| name.len() > NAME_BYTES_MAX) || wish.groups.len() > GROUPS_MAX;
-    if is_long || wish.reason.len() > REASON_BYTES_MAX {
-        return Err(bad("a name has at most 256 bytes, a reason 4096; there are at most 32 groups".to_owned()));
-    }
+    let wish: Wish = read(body)?;
+    let words = Words { actor: wish.actor, groups: wish.groups, reason: wish.reason };
+    let actor = change.actor(&words)?;
     let needs = |name: &str| bad(format!("{word} needs `{name}`"));
     let command = match word {
         "promote" if wish.full => Command::PromoteFull,
         "promote" => Command::Promote,
+        "promote-full" => Command::PromoteFull,
         "pause" => Command::Pause,
         "resume" => Command::Resume,
         "rollback" => Command::Rollback { cohort: wish.cohort, is_gradual: wish.gradual },
@@ -108,8 +159,9 @@ pub(super) fn read(service: String, word: &str, body: &[u8]) -> Result<Ask, Prob
         },
         _ => return Err(Problem::new(StatusCode::NOT_FOUND, format!("a rollout knows no `{word}`"))),
     };
-    let name = if wish.actor.is_empty() { "somebody".to_owned() } else { wish.actor };
-    Ok(Ask { service, actor: Actor { name, groups: wish.groups }, reason: wish.reason, command })
+    let tag = change.must_match.as_ref();
+    let must_match = tag.map(|tag| u64::from_str_radix(tag, 16).map_err(|_| moved())).transpose()?;
+    Ok(Ask { service, actor, reason: words.reason, command, must_match })
 }
 
 fn share(number: &serde_json::Number) -> Result<Weight, String> {
@@ -118,10 +170,11 @@ fn share(number: &serde_json::Number) -> Result<Weight, String> {
 }
 
 /// The answer of a rollout, with the way back. 409 when it cannot be done in this phase.
-pub(super) fn tell(service: &str, command: &Command, answer: &Answer) -> Result<Value, Problem> {
+fn tell(service: &str, command: &Command, answer: &Answer) -> Result<Value, Problem> {
     let (result, text) = match answer {
         Answer::Done(text) => ("done", text),
         Answer::Unchanged(text) => ("unchanged", text),
+        Answer::Refused(_, Refusal::Moved) => return Err(moved()),
         Answer::Refused(phase, _) => {
             return Err(Problem::new(StatusCode::CONFLICT, answer.to_string())
                 .with("schema", "ringway.rollout-command/v1".into())
@@ -136,6 +189,10 @@ pub(super) fn tell(service: &str, command: &Command, answer: &Answer) -> Result<
         "undo": undo(service, command),
         "permanent": permanent(service, command),
     }))
+}
+
+fn moved() -> Problem {
+    Problem::new(StatusCode::PRECONDITION_FAILED, Refusal::Moved.to_string())
 }
 
 /// What to type to undo a command.

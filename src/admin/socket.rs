@@ -1,7 +1,8 @@
-use super::guard::Hosts;
+use super::caller::Peer;
 use crate::control::AdminAddress;
 use std::fs::Permissions;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -110,17 +111,26 @@ impl Door {
         &self.address
     }
 
-    pub(super) fn hosts(&self) -> Hosts {
+    /// Its address, when it has one.
+    pub(super) fn bound(&self) -> Option<SocketAddr> {
         match self.address {
-            AdminAddress::Tcp(bound) => Hosts { bound: Some(bound) },
-            AdminAddress::Unix(_) => Hosts { bound: None },
+            AdminAddress::Tcp(bound) => Some(bound),
+            AdminAddress::Unix(_) => None,
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
+    /// The next connection, and who is at its other end.
+    pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match &self.listener {
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Stream::Tcp(stream)),
-            Listener::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+            Listener::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                Ok((Stream::Tcp(stream), Peer::Tcp(from.ip().to_canonical())))
+            }
+            Listener::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                let user = stream.peer_cred().ok().map(|peer| peer.uid());
+                Ok((Stream::Unix(stream), Peer::Unix(user)))
+            }
         }
     }
 }

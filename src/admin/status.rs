@@ -1,6 +1,7 @@
 //! `ringway.status/v1`: what is in force, and what came of it in the last minute.
 
-use super::rollouts::gates;
+use super::progress::gates;
+use super::sentence;
 use crate::control::{Handle, RolloutView};
 use crate::model::BUCKETS;
 use crate::routing::snapshot::{Cohort, Service};
@@ -10,27 +11,33 @@ use serde_json::{Value, json};
 /// How far back the figures reach.
 const WINDOW_SECONDS: u64 = 60;
 
-/// Latencies are in milliseconds, shares between 0 and 1, `share` as measured (null without a request).
+/// Latencies are in milliseconds, shares between 0 and 1, `share` as measured (null without a request), users since the
+/// start of the process.
 pub(super) fn status(handle: &Handle) -> Value {
     let snapshot = handle.snapshot();
     let health = handle.health();
     let rollouts = handle.rollouts();
     let view = |of: &Service| rollouts.iter().find(|view| *view.service == *of.name);
-    let services: Vec<Value> =
-        handle.with_windows(|windows| snapshot.services.iter().map(|of| service(of, view(of), windows)).collect());
+    let figures = |windows: &Windows| {
+        let services = snapshot.services.iter().map(|of| service(of, view(of), windows, handle));
+        (services.collect::<Vec<Value>>(), windows.covered_seconds(WINDOW_SECONDS))
+    };
+    let (services, covered) = handle.with_windows(figures);
     json!({
         "schema": "ringway.status/v1",
+        "version": env!("CARGO_PKG_VERSION"),
+        "sentence": sentence::sentence(&rollouts, sentence::share_of_users(&snapshot, &rollouts, handle)),
         "rev": &*snapshot.rev,
         "phase": if health.is_draining() { "draining" } else { "serving" },
         "problem": health.reloads().problem,
         "loadedUnixSeconds": handle.in_force().since_unix_seconds,
-        "windowSeconds": handle.with_windows(|windows| windows.covered_seconds(WINDOW_SECONDS)),
+        "windowSeconds": covered,
         "services": services,
     })
 }
 
-fn service(service: &Service, rollout: Option<&RolloutView>, windows: &Windows) -> Value {
-    let cohorts: Vec<Value> = service.cohorts.iter().map(|of| cohort(of, service, windows)).collect();
+fn service(service: &Service, rollout: Option<&RolloutView>, windows: &Windows, handle: &Handle) -> Value {
+    let cohorts: Vec<Value> = service.cohorts.iter().map(|of| cohort(of, service, windows, handle)).collect();
     match rollout {
         None => json!({ "name": &*service.name, "phase": "idle", "cohorts": cohorts }),
         Some(view) => json!({
@@ -48,7 +55,7 @@ fn service(service: &Service, rollout: Option<&RolloutView>, windows: &Windows) 
     }
 }
 
-fn cohort(cohort: &Cohort, service: &Service, windows: &Windows) -> Value {
+fn cohort(cohort: &Cohort, service: &Service, windows: &Windows, handle: &Handle) -> Value {
     let stats: Vec<WindowStats> = cohort.slots.iter().map(|slot| windows.stats(*slot, WINDOW_SECONDS)).collect();
     let all: u64 = stats.iter().map(|stats| stats.requests).sum();
     let variants: Vec<Value> = (service.variants.iter().zip(&cohort.weights).zip(&stats).enumerate())
@@ -63,6 +70,7 @@ fn cohort(cohort: &Cohort, service: &Service, windows: &Windows) -> Value {
                 "source": source(cohort, position),
                 "configuredShare": f64::from(cohort.layout.width_of(position)) / f64::from(BUCKETS),
                 "share": (all > 0).then(|| stats.requests as f64 / all as f64),
+                "users": handle.users(&cohort.slots[position..=position]),
                 "rps": stats.rps,
                 "requests": stats.requests,
                 "errors": errors(stats),
@@ -76,12 +84,12 @@ fn cohort(cohort: &Cohort, service: &Service, windows: &Windows) -> Value {
 }
 
 /// By whose word a variant has its weight.
-fn source(cohort: &Cohort, variant: usize) -> String {
+pub(super) fn source(cohort: &Cohort, variant: usize) -> String {
     if cohort.ruled_by.is_some() { cohort.source_of(variant) } else { "file".to_owned() }
 }
 
 /// Requests that failed, and not by the client's fault; those that a fallback had to serve count too.
-fn errors(stats: &WindowStats) -> u64 {
+pub(super) fn errors(stats: &WindowStats) -> u64 {
     use crate::model::{Fault, Outcome};
     let is_ours = |outcome: &&Outcome| matches!(outcome.fault(), Some(Fault::Upstream | Fault::Ours));
     let failed: u64 = Outcome::ALL.iter().filter(is_ours).map(|outcome| stats.outcomes[outcome.index()]).sum();

@@ -2,9 +2,11 @@
 
 #![cfg(test)]
 
+mod data;
+
 use super::*;
 use crate::control::reload::load_files;
-use crate::control::{AdminAddress, Common, DataPlane, Digests, Files, InForce, Patience, Requests, State};
+use crate::control::{AdminAddress, Common, DataPlane, Digests, Files, InForce, Patience, Requests, Rollouts, State};
 use crate::telemetry::Registry;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
@@ -48,6 +50,7 @@ struct Story {
     dir: tempfile::TempDir,
     address: AdminAddress,
     handle: Handle,
+    registry: Arc<Registry>,
 }
 
 const TEXT: &str = "listeners: [{ address: 127.0.0.1:81 }]\nservices:\n  shop:\n    variants:\n      \
@@ -56,9 +59,13 @@ const TEXT: &str = "listeners: [{ address: 127.0.0.1:81 }]\nservices:\n  shop:\n
 
 /// A door with a control loop behind it.
 async fn story(address: &str) -> Story {
+    story_of(address, TEXT).await
+}
+
+async fn story_of(address: &str, text: &str) -> Story {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("ringway.yaml");
-    std::fs::write(&config, TEXT).unwrap();
+    std::fs::write(&config, text).unwrap();
     std::fs::write(dir.path().join("key"), "hunter2hunter2hunter2hunter2hunter2").unwrap();
     std::fs::set_permissions(dir.path().join("key"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let address = address.replace("DIR", &dir.path().display().to_string());
@@ -83,13 +90,15 @@ async fn story(address: &str) -> Story {
             since_unix_seconds: 7,
             listeners,
         })),
+        events: Arc::default(),
     };
     let requests = Requests::new(common.clone(), &registry);
     let handle = requests.handle();
-    let state = State::new(common, Box::new(Idle::default()), files, fingerprint);
+    let rollouts = Rollouts::open(&common.in_force.load().loaded.file, false).unwrap();
+    let state = State::new(common, Box::new(Idle::default()), files, fingerprint).with_rollouts(rollouts);
     let door = bind(&address.parse().unwrap()).unwrap();
     let address = door.address().clone();
-    tokio::spawn(serve(door, handle.clone(), std::future::pending()));
+    tokio::spawn(serve(door, handle.clone(), Terms::default(), std::future::pending()));
     tokio::spawn(crate::control::run(
         state,
         BTreeMap::new(),
@@ -98,7 +107,7 @@ async fn story(address: &str) -> Story {
         async { Ok::<(), std::convert::Infallible>(()) },
         || (),
     ));
-    Story { dir, address, handle }
+    Story { dir, address, handle, registry }
 }
 
 impl Story {
@@ -157,7 +166,12 @@ async fn what_is_refused_and_what_is_not() {
         ("200", "GET /api/v1/status HTTP/1.1", "host: [::1]:9\r\n".into()),
         ("200", "GET /api/v1/status HTTP/1.1", format!("host: {bound}\r\n")),
         ("200", "HEAD /api/v1/status HTTP/1.1", "host: localhost\r\n".into()),
-        ("200", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nsec-fetch-site: none\r\n".into()),
+        // a browser must sign in, and whoever a proxy brings is not of this machine
+        ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nsec-fetch-site: none\r\n".into()),
+        ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\ncookie: ringway_session=rw_guess\r\n".into()),
+        ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nx-forwarded-for: 10.0.0.1\r\n".into()),
+        ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nauthorization: Bearer rw_guess\r\n".into()),
+        ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nauthorization: Basic YTpi\r\n".into()),
         // a name that was rebound to this machine
         ("421", "GET /api/v1/status HTTP/1.1", "host: evil.example\r\n".into()),
         ("421", "GET /api/v1/status HTTP/1.1", "host: localhost.evil.example:9901\r\n".into()),
@@ -183,7 +197,7 @@ async fn what_is_refused_and_what_is_not() {
         ),
         // changing
         ("200", "POST /api/v1/reload HTTP/1.1", format!("host: localhost\r\n{JSON}")),
-        ("200", "POST /api/v1/reload HTTP/1.1", same),
+        ("401", "POST /api/v1/reload HTTP/1.1", same),
         (
             "200",
             "POST /api/v1/reload HTTP/1.1",
@@ -222,7 +236,7 @@ async fn what_is_refused_and_what_is_not() {
         ("405", "OPTIONS /api/v1/drain HTTP/1.1", "host: localhost\r\n".into()),
         ("405", "POST /api/v1/status HTTP/1.1", format!("host: localhost\r\n{JSON}")),
         ("404", "GET /api/v1/reload/ HTTP/1.1", "host: localhost\r\n".into()),
-        ("404", "GET / HTTP/1.1", "host: localhost\r\n".into()),
+        ("404", "GET /nowhere HTTP/1.1", "host: localhost\r\n".into()),
         ("431", "GET / HTTP/1.1", format!("host: localhost\r\nx: {}\r\n", "y".repeat(20_000))),
     ];
     for (expected, line, headers) in cases {
@@ -248,7 +262,7 @@ async fn status_and_configuration_tell_no_secret() {
     let stable = &cohort["variants"][0];
     let expected = serde_json::json!({
         "name": "stable", "version": "v41", "weight": 95.0, "source": "file", "configuredShare": 0.95, "share": null,
-        "rps": 0.0, "requests": 0, "errors": 0, "p50": null, "p95": null, "p99": null,
+        "users": 0, "rps": 0.0, "requests": 0, "errors": 0, "p50": null, "p95": null, "p99": null,
     });
     assert_eq!(*stable, expected);
 

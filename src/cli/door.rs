@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use super::Exit;
 use super::out::say;
 use super::prepared::ConfigPath;
-use crate::control::client::ClientError;
+use crate::config::files::Secret;
+use crate::control::client::{ClientError, Door};
 use crate::control::{AdminAddress, Doors};
 
 /// The options that name the door.
@@ -18,7 +19,13 @@ pub(super) struct AdminDoor {
     /// The admin door: IP:PORT or unix:/PATH [default: the file's, else 127.0.0.1:9901]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
+    /// A file with the token that proves who asks [default: the variable RINGWAY_TOKEN; without, none is sent]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
+
+/// The variable with a token.
+const TOKEN_VARIABLE: &str = "RINGWAY_TOKEN";
 
 /// Where a door is, and how that is known.
 pub(super) struct Found<A> {
@@ -28,13 +35,29 @@ pub(super) struct Found<A> {
 }
 
 impl AdminDoor {
-    /// Where the door is.
-    pub(super) fn find(&self) -> anyhow::Result<Found<AdminAddress>> {
-        if let Some(admin) = &self.admin {
-            let address = admin.parse::<AdminAddress>().map_err(anyhow::Error::msg).context("--admin")?;
-            return Ok(Found { address, silent: None });
-        }
-        Ok(of_file(&self.config, |doors| doors.admin))
+    /// Where the door is, with the token to show there.
+    pub(super) fn find(&self) -> anyhow::Result<Found<Door>> {
+        let token = self.token()?;
+        let Found { address, silent } = match &self.admin {
+            Some(admin) => {
+                let address = admin.parse::<AdminAddress>().map_err(anyhow::Error::msg).context("--admin")?;
+                Found { address, silent: None }
+            }
+            None => of_file(&self.config, |doors| doors.admin),
+        };
+        Ok(Found { address: Door { address, token }, silent })
+    }
+
+    fn token(&self) -> anyhow::Result<Option<String>> {
+        let text = match &self.token_file {
+            Some(path) => {
+                let secret = Secret::load(path);
+                let secret = secret.map_err(|problem| anyhow::anyhow!("{} {}", path.display(), problem.message))?;
+                String::from_utf8(secret.expose().to_vec()).context("--token-file is no text")?
+            }
+            None => std::env::var(TOKEN_VARIABLE).unwrap_or_default(),
+        };
+        Ok(Some(text.trim().to_owned()).filter(|token| !token.is_empty()))
     }
 }
 
@@ -62,6 +85,9 @@ impl<A> Found<A> {
             say(text.trim_end());
         }
         say(&format!("error: {error}"));
+        if let ClientError::Denied { help, .. } = error {
+            say(help);
+        }
         if let (Some(path), ClientError::Unreachable { .. }) = (&self.silent, error) {
             let path = path.display();
             say(&format!(

@@ -5,10 +5,10 @@ use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::Exit;
-use super::curl_line::{self, CurlLine};
 use super::out::{Output, print, print_json, say};
 use super::prepared::ConfigPath;
 use crate::config::schema::File;
+use crate::routing::curl_line::{self, CurlLine};
 use crate::routing::explain::{ImaginedRequest, explain};
 use crate::routing::prepare::Prepared;
 use crate::routing::user_key::KeySource;

@@ -5,7 +5,7 @@
 mod audit;
 mod check;
 mod completions;
-mod curl_line;
+mod dashboard;
 mod demo;
 mod diff;
 mod door;
@@ -59,6 +59,7 @@ enum Command {
     Approve(rollouts::Approve),
     Skip(rollouts::Skip),
     SetWeight(rollouts::SetWeight),
+    Dashboard(dashboard::Args),
     Reload(reload::Args),
     Drain(drain::Args),
     Schema(schema::Args),
@@ -136,6 +137,7 @@ impl Command {
             Command::Approve(args) => args.run(),
             Command::Skip(args) => args.run(),
             Command::SetWeight(args) => args.run(),
+            Command::Dashboard(args) => args.run(),
             Command::Reload(args) => args.run(),
             Command::Drain(args) => args.run(),
             Command::Init(args) => args.run(),

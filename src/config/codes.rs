@@ -191,6 +191,8 @@ codes! {
     Error 406 LimitOutOfRange: "a limit is out of range",
     Warning 407 TrustsEveryone: "every client is a trusted proxy",
     Warning 408 GeoHeaderUntrusted: "the geo header is believed from nobody",
+    Error 409 BadAdminHost: "a name or origin of the admin door is not valid",
+    Error 410 BadSso: "a proxy that signs people in cannot be believed",
     Error 450 NoCertificates: "a listener with TLS has no certificate",
     Error 451 ClientAuthWithoutCa: "clients are to prove themselves, and nobody vouches for them",
     Warning 452 ProxyProtocolFromAnyone: "every client may claim an address",

@@ -65,6 +65,10 @@ pub fn load_texts(sources: Vec<Source>) -> Result<Loaded, ConfigErrors> {
 }
 
 impl Loaded {
+    pub(super) fn tree(&self) -> &Node {
+        &self.tree
+    }
+
     /// The span to show for a place.
     pub fn span_of(&self, place: &Place) -> Span {
         span_of(&self.tree, &self.sources, place)

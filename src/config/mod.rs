@@ -28,6 +28,7 @@ pub mod template;
 mod tree;
 pub mod values;
 pub mod window;
+mod written;
 
 pub use check::is_name;
 pub use codes::{Code, Severity};
@@ -36,6 +37,7 @@ pub use load::{FILE_BYTES_MAX, Loaded, TestFailure, load, load_texts, load_what_
 pub use place::{Place, Step};
 pub(crate) use read::files_of;
 pub use source::{Position, Source, Span};
+pub use written::Written;
 
 /// A configuration to start from, with a comment for everything that most people need.
 pub const STARTER: &str = include_str!("starter.yaml");

@@ -21,6 +21,9 @@ pub(crate) fn each_path(file: &mut File, visit: &mut dyn FnMut(Place, &mut PathB
         Some(GeoSource::Table(path)) => visit(root.key("geo").key("table"), path),
         Some(GeoSource::Header(_)) | None => {}
     }
+    if let Some(path) = file.admin.as_mut().and_then(|admin| admin.tokens_file.as_mut()) {
+        visit(root.key("admin").key("tokensFile"), path);
+    }
     if let Some(path) = &mut file.state_dir {
         visit(root.key("stateDir"), path);
     }

@@ -20,6 +20,7 @@ pub use resilience::{
 
 use super::values::{Duration, Percent, Size, Weight, networks};
 
+mod admin;
 mod faults;
 mod gates;
 mod limits;
@@ -27,6 +28,7 @@ mod mirror;
 mod notifiers;
 mod rollout;
 mod traffic;
+pub use admin::{Admin, Role, Sso};
 pub use faults::{Fault, FaultAbort, FaultDelay};
 pub use limits::{RateKey, RateLimit};
 pub use traffic::{Cache, HeaderEdits, PathEdit, Redirect, Rewrite, Scheme};
@@ -144,14 +146,6 @@ pub struct ListenerTimeouts {
     pub idle: Option<Duration>,
     /// Without a byte on an upgraded connection (WebSocket). Default 10m.
     pub tunnel: Option<Duration>,
-}
-
-/// The door for people and scripts that change things.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Admin {
-    /// A loopback address and port, or `unix:/path/to.sock`. Default `127.0.0.1:9901`.
-    pub address: String,
 }
 
 /// The door for scrapers and probes, and the access log.

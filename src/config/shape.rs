@@ -91,10 +91,10 @@ fn describe(root: &Node, error: &DecodeError, place: &Place) -> Diagnostic {
     let at_key = found.key.unwrap_or(found.node.span);
     let at_value = if found.node.span.start < found.node.span.end { found.node.span } else { at_key };
     match &error.mismatch {
-        Mismatch::UnknownKey { key, expected } => unknown_key(key, expected, place).at(at_key),
+        Mismatch::UnknownKey { key, expected } => unknown_key(key, expected).at(at_key),
         Mismatch::UnknownChoice { key, expected } => {
             let at = first_key(found.node).unwrap_or(at_value);
-            unknown_key(key, expected, &place.key(key.as_str())).at(at)
+            unknown_key(key, expected).at(at)
         }
         Mismatch::UnknownValue { value, expected } => {
             let found = Diagnostic::new(Code::UnknownValue, format!("`{value}` is not one of the values")).at(at_value);
@@ -147,10 +147,7 @@ fn describe(root: &Node, error: &DecodeError, place: &Place) -> Diagnostic {
     }
 }
 
-fn unknown_key(key: &str, expected: &[&str], place: &Place) -> Diagnostic {
-    if let Some(planned) = planned_key(key, place) {
-        return unsupported(&format!("`{key}`"), planned);
-    }
+fn unknown_key(key: &str, expected: &[&str]) -> Diagnostic {
     let found = Diagnostic::new(Code::UnknownKey, format!("there is no key `{key}` here"));
     found.help(suggestion(key, expected))
 }
@@ -160,25 +157,6 @@ fn suggestion(given: &str, expected: &[&str]) -> String {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("one of {}", listed(expected.iter().copied())),
     }
-}
-
-fn unsupported(what: &str, instead: &str) -> Diagnostic {
-    Diagnostic::new(Code::NotSupported, format!("{what} is not supported by this version of ringway")).help(instead)
-}
-
-/// What the file format foresees but this version cannot do, by the key and the end of the place.
-fn planned_key(key: &str, place: &Place) -> Option<&'static str> {
-    fn name(step: &Step) -> Option<&str> {
-        match step {
-            Step::Key(key) => Some(key),
-            Step::Index(_) => None,
-        }
-    }
-    let keys: Vec<&str> = place.steps().iter().filter_map(name).collect();
-    Some(match (keys.as_slice(), key) {
-        (["admin", _], "tokensFile") => "keep the admin door on loopback or a unix socket, and remove the key",
-        _ => return None,
-    })
 }
 
 /// Library texts in our words, with what to type.

@@ -7,10 +7,20 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+
+/// An admin door, and what proves there who asks.
+#[derive(Clone)]
+pub struct Door {
+    /// Where it is.
+    pub address: AdminAddress,
+    /// The token, if there is one. Nothing prints it.
+    pub token: Option<String>,
+}
 
 /// What came of `ringway reload`.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +54,16 @@ pub enum ClientError {
         /// Why not, and what to do.
         reason: String,
     },
+    /// The door wants to know who asks, or whoever asks may not.
+    #[error("{door} refuses: {detail}")]
+    Denied {
+        /// Where.
+        door: String,
+        /// Why, as the door says it.
+        detail: String,
+        /// What to do about it.
+        help: &'static str,
+    },
     /// The answer took too long.
     #[error("{door} gave no answer within {} s", .patience.as_secs_f64())]
     TimedOut {
@@ -68,7 +88,7 @@ pub enum ClientError {
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Reloads and waits for the result. Blocks; not for async code.
-pub fn reload(door: &AdminAddress, patience: Duration) -> Result<Reloaded, ClientError> {
+pub fn reload(door: &Door, patience: Duration) -> Result<Reloaded, ClientError> {
     let value = within(door.to_string(), patience, change(door, "/api/v1/reload"))?;
     let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
     match value["result"].as_str() {
@@ -87,13 +107,18 @@ pub fn reload(door: &AdminAddress, patience: Duration) -> Result<Reloaded, Clien
 }
 
 /// Lets the process finish what is in flight and end; does not wait for the end. Blocks; not for async code.
-pub fn drain(door: &AdminAddress, patience: Duration) -> Result<(), ClientError> {
+pub fn drain(door: &Door, patience: Duration) -> Result<(), ClientError> {
     within(door.to_string(), patience, change(door, "/api/v1/drain")).map(drop)
+}
+
+/// A link for a browser to sign in: `ringway.sign-in-link/v1`. Blocks; not for async code.
+pub fn sign_in_link(door: &Door, patience: Duration) -> Result<Value, ClientError> {
+    within(door.to_string(), patience, change(door, "/api/v1/session/link"))
 }
 
 /// Asks something of a rollout. Blocks; not for async code.
 pub fn ask_rollout(
-    door: &AdminAddress,
+    door: &Door,
     service: &str,
     command: &str,
     wish: &Value,
@@ -104,7 +129,7 @@ pub fn ask_rollout(
 }
 
 /// `ringway.status/v1`. Blocks; not for async code.
-pub fn status(door: &AdminAddress, patience: Duration) -> Result<Value, ClientError> {
+pub fn status(door: &Door, patience: Duration) -> Result<Value, ClientError> {
     within(door.to_string(), patience, show(door, "/api/v1/status"))
 }
 
@@ -134,43 +159,85 @@ fn probe(telemetry: SocketAddr, path: &str, no: &str, patience: Duration) -> Res
     })
 }
 
+impl From<AdminAddress> for Door {
+    fn from(address: AdminAddress) -> Door {
+        Door { address, token: None }
+    }
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Door({}, token {})", self.address, if self.token.is_some() { "hidden" } else { "none" })
+    }
+}
+
 impl ClientError {
     /// The exit code of the contract.
     pub fn exit_code(&self) -> u8 {
         match self {
-            ClientError::Unreachable { .. } => 3,
+            ClientError::Unreachable { .. } | ClientError::Denied { .. } => 3,
             ClientError::TimedOut { .. } => 4,
-            ClientError::Refused { answer, .. } if answer["status"] == 409 => 5,
+            ClientError::Refused { answer, .. } if answer["status"] == 409 || answer["status"] == 412 => 5,
             ClientError::Refused { .. } => 1,
         }
     }
 }
 
-async fn change(door: &AdminAddress, path: &str) -> Result<Value, ClientError> {
+async fn change(door: &Door, path: &str) -> Result<Value, ClientError> {
     exchange(door, Method::POST, path, "{}".to_owned()).await
 }
 
-async fn show(door: &AdminAddress, path: &str) -> Result<Value, ClientError> {
+async fn show(door: &Door, path: &str) -> Result<Value, ClientError> {
     exchange(door, Method::GET, path, String::new()).await
 }
 
-async fn exchange(door: &AdminAddress, method: Method, path: &str, body: String) -> Result<Value, ClientError> {
-    let (status, body) = match door {
-        AdminAddress::Tcp(address) => tcp(*address, request(method, &address.to_string(), path, body)).await?,
+async fn exchange(door: &Door, method: Method, path: &str, body: String) -> Result<Value, ClientError> {
+    let name = door.address.to_string();
+    let (status, body) = match &door.address {
+        AdminAddress::Tcp(address) => {
+            let request = with_token(request(method, &address.to_string(), path, body), door)?;
+            tcp(*address, request).await?
+        }
         AdminAddress::Unix(socket) => {
-            let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(&door.to_string(), &error))?;
-            send(stream, request(method, "localhost", path, body))
-                .await
-                .map_err(|error| unreachable(&door.to_string(), &error))?
+            let request = with_token(request(method, "localhost", path, body), door)?;
+            let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(&name, &error))?;
+            send(stream, request).await.map_err(|error| unreachable(&name, &error))?
         }
     };
-    let Ok(value) = serde_json::from_slice::<Value>(&body) else { return Err(stranger(&door.to_string())) };
+    let Ok(value) = serde_json::from_slice::<Value>(&body) else { return Err(stranger(&name)) };
     if status.is_success() {
         return Ok(value);
     }
     let text = |name: &str| value[name].as_str().map(str::to_owned);
-    let Some(detail) = text("detail") else { return Err(stranger(&door.to_string())) };
-    Err(ClientError::Refused { detail, text: text("text").unwrap_or_default(), answer: value })
+    let Some(detail) = text("detail") else { return Err(stranger(&name)) };
+    let help = match status {
+        StatusCode::UNAUTHORIZED => {
+            "name a token by --token-file FILE or the variable RINGWAY_TOKEN; `ringway token admin --name NAME` makes one"
+        }
+        StatusCode::FORBIDDEN => "ask with a token of a greater role: --token-file FILE, or the variable RINGWAY_TOKEN",
+        _ => return Err(ClientError::Refused { detail, text: text("text").unwrap_or_default(), answer: value }),
+    };
+    Err(ClientError::Denied { door: name, detail, help })
+}
+
+fn with_token(mut request: Request<Full<Bytes>>, door: &Door) -> Result<Request<Full<Bytes>>, ClientError> {
+    if let Some(token) = &door.token {
+        let value = http::HeaderValue::from_str(&format!("Bearer {token}"));
+        let mut value = value.map_err(|_| ClientError::Denied {
+            door: door.to_string(),
+            detail: "the token has characters that no token has".to_owned(),
+            help: "a token is one word such as rw_.., as `ringway token admin` printed it",
+        })?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+    }
+    Ok(request)
 }
 
 fn request(method: Method, host: &str, path: &str, body: String) -> Request<Full<Bytes>> {

@@ -1,14 +1,21 @@
 use super::drill::Drill;
+use super::events::Events;
 use super::outcome::{Cause, ReloadResult};
 use super::reload::{Common, InForce};
-use super::rollouts::{Ask, RolloutView};
+use super::rollouts::{Ask, RolloutView, Rollouts, Trial};
+use super::weights::Weights;
 use crate::rollout::command::Answer;
+use crate::rollout::effect::Event;
 use crate::routing::Snapshot;
 use crate::telemetry::health::Health;
+use crate::telemetry::tap::Tap;
 use crate::telemetry::windows::{WindowStats, Windows};
 use crate::telemetry::{Registry, Slot};
+use crate::upstream::Upstreams;
 use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,8 +25,10 @@ pub struct Handle {
     requests: mpsc::Sender<Request>,
     common: Common,
     windows: Arc<Mutex<Windows>>,
+    weights: Arc<Mutex<Weights>>,
     rollouts: Arc<ArcSwap<Vec<RolloutView>>>,
     drill: Option<Arc<Drill>>,
+    trials: Arc<ArcSwap<BTreeMap<String, Trial>>>,
 }
 
 /// The control thread's end of all handles.
@@ -30,16 +39,27 @@ pub struct Requests {
 
 /// Something asked of the control thread.
 pub enum Request {
-    /// Load the files again.
-    Reload(Cause, oneshot::Sender<ReloadResult>),
+    /// Load the files again, because somebody asks.
+    Reload(Cause, Option<By>, oneshot::Sender<ReloadResult>),
     /// Ask something of a rollout. `None`: there is no such service.
     Rollout(Ask, oneshot::Sender<Option<Answer>>),
     /// Finish what is in flight and end; a second one: end at once.
-    Drain,
+    Drain(Option<By>),
+    /// Keep this with the rest of what happened.
+    Note(Event),
     /// Duplicates of the sockets of all listeners, by their address of the file.
     Sockets(oneshot::Sender<Vec<(SocketAddr, TcpListener)>>),
     /// A process of this id has the sockets and serves: finish what is in flight and end.
     HandOver(u32, oneshot::Sender<()>),
+}
+
+/// Who asks for something of the process, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct By {
+    /// Their name.
+    pub actor: String,
+    /// Why, in their words; may be empty.
+    pub reason: String,
 }
 
 /// Requests that may wait for the control thread; further ones are refused.
@@ -55,8 +75,9 @@ impl Requests {
     pub fn new(common: Common, registry: &Arc<Registry>) -> Requests {
         let (requests, waiting) = mpsc::channel(WAITING_MAX);
         let windows = Arc::new(Mutex::new(Windows::new(Arc::clone(registry))));
-        let rollouts = Arc::default();
-        Requests { waiting, handle: Handle { requests, common, windows, rollouts, drill: None } }
+        let (weights, rollouts, trials) = (Arc::default(), Arc::default(), Arc::default());
+        let handle = Handle { requests, common, windows, weights, rollouts, trials, drill: None };
+        Requests { waiting, handle }
     }
 
     /// The same for a process whose new version can be broken on purpose.
@@ -82,14 +103,39 @@ impl Requests {
 impl Handle {
     /// Reloads; the answer comes when it is done.
     pub fn reload(&self, cause: Cause) -> Result<oneshot::Receiver<ReloadResult>, Busy> {
+        self.reload_by(cause, None)
+    }
+
+    /// Reloads because somebody asks.
+    pub fn reload_by(&self, cause: Cause, by: Option<By>) -> Result<oneshot::Receiver<ReloadResult>, Busy> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Request::Reload(cause, answer))?;
+        self.ask(Request::Reload(cause, by, answer))?;
         Ok(answered)
     }
 
     /// Finishes what is in flight and ends; the second time it ends at once.
     pub fn drain(&self) -> Result<(), Busy> {
-        self.ask(Request::Drain)
+        self.drain_by(None)
+    }
+
+    /// Drains because somebody asks.
+    pub fn drain_by(&self, by: Option<By>) -> Result<(), Busy> {
+        self.ask(Request::Drain(by))
+    }
+
+    /// Keeps something that happened with the rest of it, in the audit log too.
+    pub fn note(&self, event: Event) -> Result<(), Busy> {
+        self.ask(Request::Note(event))
+    }
+
+    /// All upstreams in use.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.common.upstreams
+    }
+
+    /// The file or directory that is loaded.
+    pub fn config(&self) -> &Path {
+        &self.common.config
     }
 
     /// Asks something of a rollout; the answer comes when it is done. `None`: there is no such service.
@@ -99,13 +145,29 @@ impl Handle {
         Ok(answered)
     }
 
+    /// What happened.
+    pub fn events(&self) -> &Events {
+        &self.common.events
+    }
+
+    /// Where finished requests pass by.
+    pub fn tap(&self) -> &Arc<Tap> {
+        self.common.registry.tap()
+    }
+
     /// Where each rollout is, as of the last second or command.
     pub fn rollouts(&self) -> Arc<Vec<RolloutView>> {
         self.rollouts.load_full()
     }
 
-    pub(super) fn show_rollouts(&self, views: Vec<RolloutView>) {
-        self.rollouts.store(Arc::new(views));
+    /// What the engine knows of each service, as of the last second or command.
+    pub fn trials(&self) -> Arc<BTreeMap<String, Trial>> {
+        self.trials.load_full()
+    }
+
+    pub(super) fn show(&self, rollouts: &Rollouts) {
+        self.trials.store(Arc::new(rollouts.trials()));
+        self.rollouts.store(Arc::new(rollouts.views()));
     }
 
     /// How the new version is broken on purpose; `None` outside of the demo.
@@ -148,13 +210,25 @@ impl Handle {
         self.with_windows(|windows| windows.stats(slot, last_seconds))
     }
 
+    /// How many distinct users slots have had together since the start, about.
+    pub fn users(&self, slots: &[Slot]) -> u64 {
+        self.common.registry.users(slots)
+    }
+
     /// Reads many slots of the same second.
     pub fn with_windows<T>(&self, read: impl FnOnce(&Windows) -> T) -> T {
         read(&self.windows.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Reads what variants were to have. The seconds are those of the windows.
+    pub fn with_weights<T>(&self, read: impl FnOnce(&Weights) -> T) -> T {
+        read(&self.weights.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(super) fn tick(&self, now_seconds: u64) {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner).tick(now_seconds);
+        let snapshot = self.common.snapshot.load();
+        self.weights.lock().unwrap_or_else(PoisonError::into_inner).note(now_seconds, &snapshot);
     }
 
     fn ask(&self, request: Request) -> Result<(), Busy> {

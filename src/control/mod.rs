@@ -13,34 +13,46 @@ mod certificates;
 pub mod client;
 mod drain;
 mod drill;
+pub mod events;
 mod facts;
 mod files;
 mod handle;
 mod health;
+mod imagined;
 pub mod journal;
 mod memory;
 mod mount;
+mod notes;
 mod outcome;
 mod plane;
 pub mod plans;
+mod rehearsal;
 pub mod reload;
 mod resolve;
 mod rollouts;
+mod services;
 pub mod supervisor;
 mod watch;
+mod weights;
 
 pub use address::{ADMIN_DEFAULT, AdminAddress, Doors, TELEMETRY_DEFAULT, reachable, telemetry_address};
 pub use drain::Ended;
 pub use drill::{DRILL_DELAY_MAX, Drill};
 pub use files::{Digests, Files, Fingerprint};
-pub use handle::{Handle, Request, Requests};
+pub use handle::{By, Handle, Request, Requests};
+pub use imagined::{Draft, WeightTrial, draft, in_force_again, with_trial};
 pub use memory::{CONTROL_GROUPS, Memory};
-pub use outcome::{Applied, Cause, Rejected, ReloadResult};
+pub use notes::event_of_process;
+pub use outcome::{Applied, Cause, Rehearsed, Rejected, ReloadResult};
 pub use plane::DataPlane;
+pub use rehearsal::rehearse;
 pub use reload::{Common, InForce, State};
-pub use rollouts::{Ask, CohortView, GateView, RolloutView, Rollouts};
+pub use rollouts::{Ask, BAND_ALPHA, CohortView, GateView, Progress, RolloutView, Rollouts, StepView, Trial};
+pub use services::{EndpointView, endpoints};
 pub use watch::{Pace, Watch};
+pub use weights::Weights;
 
+use crate::rollout::effect::Event;
 use drain::{Drain, Effect, Happened};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -100,7 +112,7 @@ pub async fn run<E>(
 
     // what rollouts had given is in force before the first request
     with_rollouts(&mut state, Rollouts::start);
-    requests.handle().show_rollouts(state.rollouts.views());
+    requests.handle().show(&state.rollouts);
 
     // 2. the clock of the windows
     let clock = tokio::spawn(tick_windows(requests.handle()));
@@ -136,7 +148,11 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
         let happened = tokio::select! {
             biased;
             request = requests.next() => match request {
-                Request::Drain => Happened::Stop,
+                Request::Drain(by) => stop(state, &drain, by),
+                Request::Note(event) => {
+                    note(state, event);
+                    continue;
+                }
                 Request::Sockets(answer) => {
                     let _ = answer.send(state.plane.sockets());
                     continue;
@@ -146,30 +162,26 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                     let _ = answer.send(());
                     happened
                 }
-                Request::Reload(cause, answer) => {
-                    let result = reload::reload(state, cause).await;
-                    reloaded(state, requests);
-                    watch.follow(state.files.clone(), state.looked_at);
+                Request::Reload(cause, by, answer) => {
                     // whoever asked may have gone
-                    let _ = answer.send(result);
+                    let _ = answer.send(reload(state, requests, &mut watch, cause, by).await);
                     continue;
                 }
                 Request::Rollout(ask, answer) => {
                     let answered = with_rollouts(state, |rollouts, state| rollouts.ask(state, ask));
-                    requests.handle().show_rollouts(state.rollouts.views());
+                    requests.handle().show(&state.rollouts);
                     let _ = answer.send(answered);
                     continue;
                 }
             },
             () = watch.changed(), if !drain.has_begun() => {
-                reload::reload(state, Cause::Changed).await;
-                reloaded(state, requests);
-                watch.follow(state.files.clone(), state.looked_at);
+                reload(state, requests, &mut watch, Cause::Changed, None).await;
                 continue;
             }
             _ = second.tick() => {
                 with_rollouts(state, Rollouts::second);
-                requests.handle().show_rollouts(state.rollouts.views());
+                state.common.upstreams.tell_drained();
+                requests.handle().show(&state.rollouts);
                 state.tell_metrics();
                 passed(state)
             }
@@ -191,10 +203,34 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
     }
 }
 
-/// Rollouts compare the files that are in force now.
-fn reloaded(state: &mut State, requests: &Requests) {
+/// Loads the files again. Rollouts compare those that are in force then, and the audit log has what came of it.
+async fn reload(
+    state: &mut State,
+    requests: &Requests,
+    watch: &mut Watch,
+    cause: Cause,
+    by: Option<By>,
+) -> ReloadResult {
+    let result = reload::reload(state, cause).await;
+    if let Some(event) = notes::of_reload(cause, by, &result) {
+        note(state, event);
+    }
     with_rollouts(state, Rollouts::reloaded);
-    requests.handle().show_rollouts(state.rollouts.views());
+    requests.handle().show(&state.rollouts);
+    watch.follow(state.files.clone(), state.looked_at);
+    result
+}
+
+fn stop(state: &mut State, drain: &Drain, by: Option<By>) -> Happened {
+    if !drain.has_begun() {
+        note(state, notes::of_drain(by));
+    }
+    Happened::Stop
+}
+
+/// The audit log is kept with the rollouts.
+fn note(state: &mut State, event: Event) {
+    with_rollouts(state, |rollouts, state| rollouts.note(state, event));
 }
 
 /// Rollouts change the state that they are a part of.

@@ -31,6 +31,20 @@ pub enum ReloadResult {
     Rejected(Arc<Rejected>),
 }
 
+/// What a reload would do.
+#[derive(Clone, Debug)]
+pub enum Rehearsed {
+    /// The files can be put in force.
+    Fit {
+        /// Their revision.
+        rev: String,
+        /// What looks wrong but can be used, one line each.
+        warnings: Vec<String>,
+    },
+    /// They would be rejected.
+    Unfit(ConfigErrors),
+}
+
 /// A reload that was put in force.
 #[derive(Clone, Debug)]
 pub struct Applied {

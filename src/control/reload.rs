@@ -5,6 +5,7 @@
 use crate::config::files::References;
 use crate::config::{ConfigErrors, Loaded, load};
 use crate::control::certificates::{self, CertificateWatch};
+use crate::control::events::Events;
 use crate::control::facts::{facts, slots};
 use crate::control::files::{Digests, Files, Fingerprint};
 use crate::control::memory::Memory;
@@ -60,6 +61,8 @@ pub struct Common {
     pub metrics: Arc<Metrics>,
     /// What is in force.
     pub in_force: Arc<ArcSwap<InForce>>,
+    /// What happened.
+    pub events: Arc<Events>,
 }
 
 /// All that a reload may change.
@@ -262,7 +265,7 @@ pub fn load_files(mut files: Files, digests: &mut Digests) -> (Result<Loaded, Co
 }
 
 /// A thread of its own rather than the pool's, where slow name servers may hold every thread.
-async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (tell, told) = oneshot::channel();
     let spawned = thread::Builder::new().name("reload".into()).spawn(move || {
         let _ = tell.send(work());

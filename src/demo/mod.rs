@@ -89,6 +89,8 @@ struct Demo {
     options: Options,
     file: DemoFile,
     running: Running,
+    /// Where the control room is, with what signs one browser in.
+    control_room: Option<String>,
     handle: Handle,
     crowd: Arc<Crowd>,
     story: Story,
@@ -113,8 +115,20 @@ pub fn run(options: &Options) -> Result<(), DemoError> {
     let (handle, crowd) = (running.handle(), Crowd::new());
     let (story, releases) = (Story::begin(&handle, &crowd), Releases::begin(&file, &drill));
     let (options, began, program) = (options.clone(), Instant::now(), program());
-    let has_told_arrivals = false;
-    let mut demo = Demo { options, file, running, handle, crowd, story, releases, has_told_arrivals, began, program };
+    let (has_told_arrivals, control_room) = (false, running.sign_in_url());
+    let mut demo = Demo {
+        options,
+        file,
+        running,
+        control_room,
+        handle,
+        crowd,
+        story,
+        releases,
+        has_told_arrivals,
+        began,
+        program,
+    };
     let traffic = Traffic::start(&demo.crowd, demo.listener(), demo.options.rate).map_err(DemoError::System)?;
 
     // 3. the picture, until the end
@@ -146,7 +160,7 @@ fn start(options: &Options, drill: &Arc<Drill>) -> Result<(DemoFile, Running, Up
         }
         let patience = Patience { drain: DRAIN_MAX, ..Patience::default() };
         let drill = Some(Arc::clone(drill));
-        match server::start(&server::Options { patience, drill, ..server::Options::new(&file.path) }) {
+        match server::start(&server::Options { patience, drill, is_demo: true, ..server::Options::new(&file.path) }) {
             Ok(running) => return Ok((file, running, upstreams)),
             Err(StartError::Bind { .. }) if file.form.is_some() && starts < STARTS_MAX => starts += 1,
             Err(error) => return Err(DemoError::Start(error)),

@@ -22,6 +22,7 @@ impl Demo {
         let edit = format!("{}   (rev {rev}, loaded {} ago)", self.path(), span(self.story.loaded.elapsed()));
         let mut lines = vec![
             line("open", self.url()),
+            line("control", self.control_room.clone().unwrap_or_else(|| format!("http://{}/", self.running.admin))),
             line("edit", edit),
             line("metrics", format!("http://{}/metrics", self.running.telemetry)),
         ];

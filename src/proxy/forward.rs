@@ -162,7 +162,7 @@ async fn forward(
     }
     let service = &snapshot.services[route.service.ok_or(ProxyError::NoRoute)?];
     let mut decision = Decision::of(service, route, client.ip, &service.assign(&view), is_https);
-    decision.record(decision.variant, decision.reason, record);
+    decision.begin_record(head, record);
     limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 
     let additions = prepare(head, fields, &destination, connection, client.peer_trusted, &decision)?;
@@ -250,6 +250,11 @@ impl<'s> Decision<'s> {
             IpAddr::V4(address) => u64::from(u32::from(address)),
             IpAddr::V6(address) => mix(u128::from(address) as u64, 0) ^ (u128::from(address) >> 64) as u64,
         })
+    }
+
+    fn begin_record(&self, head: &request::Parts, record: &mut Record) {
+        record.describe_sample(head, self.service.cohorts[self.cohort].slots[self.variant]);
+        self.record(self.variant, self.reason, record);
     }
 
     pub(super) fn record(&self, variant: usize, reason: Reason, record: &mut Record) {

@@ -50,7 +50,7 @@ struct Assigned {
     user: Option<u64>,
 }
 
-/// What the access log says beyond the numbers. Gathered only when there is an access log.
+/// What the access log says beyond the numbers. Gathered only when somebody wants it.
 struct LogFields {
     unix_ms: u64,
     method: Method,
@@ -98,11 +98,22 @@ impl Record {
         })
     }
 
-    /// Gathers what the access log tells of a request, if there is an access log.
+    /// Gathers what the access log tells of a request, if there is an access log, or somebody else who wants it.
     pub(super) fn describe(&mut self, head: &request::Parts) {
-        if self.connection.worker.log.is_none() {
-            return;
+        let worker = &self.connection.worker;
+        if worker.log.is_some() || worker.shared.registry.tap().is_listened() {
+            self.gather(head);
         }
+    }
+
+    /// Gathers the same of a request to a variant whose failing requests are kept.
+    pub(super) fn describe_sample(&mut self, head: &request::Parts, slot: Slot) {
+        if self.log.is_none() && self.connection.worker.shared.registry.tap().is_sampled(slot) {
+            self.gather(head);
+        }
+    }
+
+    fn gather(&mut self, head: &request::Parts) {
         let request::Parts { method, uri, version, headers, .. } = head;
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
@@ -286,8 +297,10 @@ impl Record {
             }
             None => worker.shard.unrouted(self.status),
         }
-        if let (Some(shard), Some(fields)) = (&worker.log, &self.log) {
-            shard.write(&self.entry(fields, latency_us, flags));
+        if let Some(fields) = &self.log {
+            let entry = self.entry(fields, latency_us, flags);
+            worker.log.iter().for_each(|shard| shard.write(&entry));
+            worker.shared.registry.tap().tell(&entry, outcome);
         }
         self.connection.request_ended(now);
     }

@@ -102,6 +102,8 @@ pub enum Refusal {
     UnknownVariant(String),
     /// The other variants leave less than that.
     TooMuch,
+    /// It is not as it was when whoever asks looked.
+    Moved,
 }
 
 impl Command {
@@ -152,6 +154,7 @@ impl fmt::Display for Refusal {
             Refusal::CannotPersist => f.write_str("the state cannot be written; see the log, then try again"),
             Refusal::UnknownCohort(name) => write!(f, "the rollout names no cohort `{name}`"),
             Refusal::UnknownVariant(name) => write!(f, "there is no variant `{name}`"),
+            Refusal::Moved => f.write_str("it has changed since you looked; look again, then ask"),
             Refusal::TooMuch => f.write_str("the other variants leave less than that"),
         }
     }

@@ -64,7 +64,7 @@ pub enum Source {
     },
 }
 
-/// Something that happened to a rollout.
+/// Something that happened to a rollout, or to the process (then the service is empty).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// What.
@@ -151,4 +151,10 @@ kinds! {
     WeightSet "weight-set" true "a person set a share",
     WeightEnded "weight-ended" true "a share that a person had set has ended",
     TooLong "too-long" true "the rollout takes longer than `maxDuration`",
+    ReloadApplied "reload-applied" false "other files are in force",
+    ReloadRejected "reload-rejected" false "other files were refused, and nothing changed",
+    Drain "drain" false "the process finishes what is in flight and ends",
+    LogLevel "log-level" false "another level of log lines is in force",
+    EndpointDrained "endpoint-drained" false "a person took an endpoint out of use",
+    EndpointReady "endpoint-ready" false "a person put an endpoint back into use",
 }

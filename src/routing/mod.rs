@@ -5,11 +5,13 @@
 
 mod assign;
 pub mod client;
+pub(crate) mod compare;
 mod compile;
 pub mod condition;
 #[cfg(test)]
 mod contract;
 pub mod cookies;
+pub(crate) mod curl_line;
 pub mod device;
 pub mod edit;
 pub mod expect;

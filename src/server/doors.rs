@@ -36,6 +36,8 @@ pub(super) struct Open {
     pub(super) telemetry: SocketAddr,
     /// Where the admin door really is.
     pub(super) admin: AdminAddress,
+    /// Links to sign in there.
+    pub(super) sessions: admin::Sessions,
     /// All that can be handed over.
     pub(super) estate: Arc<Estate>,
 }
@@ -72,7 +74,7 @@ impl Doors {
     }
 
     /// Starts the tasks behind the doors. Must be called within a Tokio runtime.
-    pub(super) fn open(self, telling: door::Door, handle: Handle) -> Result<Tasks, StartError> {
+    pub(super) fn open(self, telling: door::Door, handle: Handle, is_demo: bool) -> Result<Tasks, StartError> {
         let (at, socket) = self.telemetry;
         let telemetry = tokio::net::TcpListener::from_std(socket.try_clone().map_err(system)?).map_err(system)?;
         let telemetry_at = telemetry.local_addr().map_err(system)?;
@@ -113,9 +115,11 @@ impl Doors {
             door::serve(telemetry, telling, end).await;
         }));
         let until_given = Box::pin(wait(given));
-        let admin = tokio::spawn(after(allowed.clone(), admin::serve(admin, handle, until_given)));
+        let sessions = admin::Sessions::default();
+        let terms = admin::Terms { sessions: sessions.clone(), is_demo };
+        let admin = tokio::spawn(after(allowed.clone(), admin::serve(admin, handle, terms, until_given)));
         let offering = tokio::spawn(after(allowed, upgrade::offer(upgrade, Arc::clone(&estate))));
-        let open = Cell::new(Some(Open { telemetry: telemetry_at, admin: admin_at, estate }));
+        let open = Cell::new(Some(Open { telemetry: telemetry_at, admin: admin_at, sessions, estate }));
         Ok(Tasks { inheritance: Cell::new(self.inheritance), open, may_answer, close, telling, admin, offering })
     }
 }

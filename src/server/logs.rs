@@ -1,9 +1,11 @@
 //! What the process says about itself, on standard error.
 
 use crate::config::render::wants_colour;
+use crate::telemetry::log_level;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload::Handle;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -29,14 +31,29 @@ pub(super) fn start(format: Option<LogFormat>) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new("info"), Some(error.to_string())),
     };
+    let first = filter.to_string();
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format.unwrap_or(if is_terminal { LogFormat::Text } else { LogFormat::Json }) {
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-        LogFormat::Text => lines.with_target(false).with_ansi(wants_colour(is_terminal)).try_init(),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.try_init().map(|()| log_level::install(first, move |text| put(&handle, text)))
+        }
+        LogFormat::Text => {
+            let lines = lines.with_target(false).with_ansi(wants_colour(is_terminal)).with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.try_init().map(|()| log_level::install(first, move |text| put(&handle, text)))
+        }
     };
     if let (Ok(()), Some(problem)) = (started, problem) {
         tracing::warn!(problem, "{LOG_VARIABLE} cannot be read, so it is `info`; write it like debug or ringway=debug");
     }
+}
+
+/// What may be logged is looked up once for each place in the code, so that another level costs requests nothing.
+fn put<S>(handle: &Handle<EnvFilter, S>, text: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+    handle.reload(filter).map_err(|error| error.to_string())
 }
 
 /// Writes panics to the log, one line each, rather than to standard error as they come.

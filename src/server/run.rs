@@ -43,6 +43,10 @@ fn tell_doors(running: &Running) {
     }
     tracing::info!(address = %running.telemetry, "telemetry door: /metrics, /livez, /readyz, /startupz");
     tracing::info!(address = %running.admin, "admin door: this machine only");
+    if let Some(url) = running.sign_in_url() {
+        let minutes = crate::admin::LINK_TIME_MAX.as_secs() / 60;
+        tracing::info!(url, minutes, "open this in a browser to sign in, once; `ringway dashboard` makes another link");
+    }
     let (services, workers) = (snapshot.services.len(), running.workers);
     let in_force = running.handle().in_force();
     for warning in crate::control::reload::warnings(&in_force.loaded) {

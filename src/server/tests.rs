@@ -3,7 +3,7 @@
 #![cfg(test)]
 
 use super::*;
-use crate::control::client::{self, ClientError, Reloaded};
+use crate::control::client::{self, ClientError, Door, Reloaded};
 use crate::control::{Pace, Rejected};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -105,7 +105,7 @@ fn five_hundred_quick_edits_end_in_the_last_one() {
 #[test]
 fn the_client_reloads_reads_and_drains() {
     let story = Story::begin();
-    let door = story.running.admin.clone();
+    let door = Door::from(story.running.admin.clone());
     let unchanged = client::reload(&door, PATIENCE).unwrap();
     assert_eq!(unchanged, Reloaded::Unchanged { rev: story.running.snapshot().rev.to_string() });
     assert_eq!(client::ready(story.running.telemetry, PATIENCE), Ok(()));
@@ -124,7 +124,8 @@ fn the_client_reloads_reads_and_drains() {
 fn whoever_asks_is_told_why_a_reload_was_rejected() {
     let story = Story::begin();
     story.write(&text(5).replace("weight: 95", "weigth: 95"));
-    let refused = client::reload(&story.running.admin, PATIENCE).unwrap_err();
+    let door = Door::from(story.running.admin.clone());
+    let refused = client::reload(&door, PATIENCE).unwrap_err();
     assert_eq!(refused.exit_code(), 1);
     let ClientError::Refused { detail, text: report, answer } = refused else { panic!("{refused}") };
     assert!(detail.contains("ringway.yaml:7:17: RW0014"), "{detail}");
@@ -133,8 +134,7 @@ fn whoever_asks_is_told_why_a_reload_was_rejected() {
 
     story.write(&text(7));
     // the watch may have been faster: then little is left to do
-    let (Reloaded::Applied { rev, .. } | Reloaded::Unchanged { rev }) =
-        client::reload(&story.running.admin, PATIENCE).unwrap();
+    let (Reloaded::Applied { rev, .. } | Reloaded::Unchanged { rev }) = client::reload(&door, PATIENCE).unwrap();
     assert_eq!(*rev, *story.running.snapshot().rev);
     assert_eq!(story.weight(), 7.0);
 }

@@ -12,11 +12,13 @@
 pub mod access_log;
 pub mod door;
 pub mod health;
+pub mod log_level;
 pub mod metrics;
 pub mod mirror;
 pub mod overload;
 pub mod panics;
 pub mod recorder;
+pub mod tap;
 pub mod windows;
 
 pub use recorder::{Finished, Registry, Shard, Slot};

@@ -128,6 +128,9 @@ impl Choice<'_> {
 }
 
 fn is_up(endpoint: &Endpoint, resilience: &Resilience, standard: Standard, now: Instant) -> bool {
+    if endpoint.is_drained() {
+        return false;
+    }
     match standard {
         Standard::Any => true,
         Standard::Reachable => !endpoint.is_paused(now),

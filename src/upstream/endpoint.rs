@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::{Check, Load, Resilience};
@@ -35,6 +35,8 @@ pub struct Endpoint {
     pub(super) errors: AtomicU32,
     /// Milliseconds since [`epoch`] from which it grows to its full share; 0 for ever.
     usable_since: AtomicU64,
+    /// A person took it out of use.
+    is_drained: AtomicBool,
 }
 
 /// What health checks say of an endpoint.
@@ -57,6 +59,8 @@ pub enum EndpointState {
     Unhealthy,
     /// Left alone for a while: connections to it, or its answers, failed.
     Ejected,
+    /// A person took it out of use.
+    Draining,
 }
 
 /// How long an endpoint is left alone after its first failed connection; doubled with each further one.
@@ -68,7 +72,8 @@ const SHARE_MIN: f64 = 0.1;
 
 impl EndpointState {
     /// Every state, in the order in which they are shown.
-    pub const ALL: [EndpointState; 3] = [EndpointState::Healthy, EndpointState::Unhealthy, EndpointState::Ejected];
+    pub const ALL: [EndpointState; 4] =
+        [EndpointState::Healthy, EndpointState::Unhealthy, EndpointState::Ejected, EndpointState::Draining];
 
     /// The label value in metrics.
     pub fn as_str(self) -> &'static str {
@@ -76,6 +81,7 @@ impl EndpointState {
             EndpointState::Healthy => "healthy",
             EndpointState::Unhealthy => "unhealthy",
             EndpointState::Ejected => "ejected",
+            EndpointState::Draining => "draining",
         }
     }
 }
@@ -99,6 +105,7 @@ impl Endpoint {
             answers: AtomicU32::new(0),
             errors: AtomicU32::new(0),
             usable_since: AtomicU64::new(0),
+            is_drained: AtomicBool::new(false),
         }
     }
 
@@ -124,13 +131,24 @@ impl Endpoint {
 
     /// How it is, by what its variant looks at.
     pub fn state(&self, of: &Resilience, now: Instant) -> EndpointState {
-        if of.check.is_some() && self.checked() == Checked::Unhealthy {
+        if self.is_drained() {
+            EndpointState::Draining
+        } else if of.check.is_some() && self.checked() == Checked::Unhealthy {
             EndpointState::Unhealthy
         } else if self.is_paused(now) || (of.outliers.is_some() && self.is_ejected(now)) {
             EndpointState::Ejected
         } else {
             EndpointState::Healthy
         }
+    }
+
+    /// True while a person has it out of use: nobody new is sent there, whatever else is wrong.
+    pub fn is_drained(&self) -> bool {
+        self.is_drained.load(Relaxed)
+    }
+
+    pub(super) fn set_drained(&self, is_drained: bool) {
+        self.is_drained.store(is_drained, Relaxed);
     }
 
     /// True while no connection is tried because connections failed.

@@ -9,6 +9,7 @@ mod budget;
 mod coalesce;
 mod connect;
 mod deadline;
+mod drained;
 mod endpoint;
 mod endpoints;
 mod fields;

@@ -1,6 +1,8 @@
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::drained::Drained;
 use super::{LimitSpec, Limiter, Spec, Upstream};
 
 /// All upstreams and limiters in use, so that a reload carries over those whose spec is unchanged, and endpoints of those
@@ -9,6 +11,7 @@ use super::{LimitSpec, Limiter, Spec, Upstream};
 pub struct Upstreams {
     known: Mutex<HashMap<Spec, Weak<Upstream>>>,
     limiters: Mutex<HashMap<LimitSpec, Weak<Limiter>>>,
+    drained: Drained,
 }
 
 impl Upstreams {
@@ -24,6 +27,7 @@ impl Upstreams {
             Some(old) => Upstream::following(spec.clone(), &old),
             None => Upstream::new(spec.clone()),
         });
+        self.drained.tell(&upstream);
         known.insert(spec, Arc::downgrade(&upstream));
         upstream
     }
@@ -38,6 +42,18 @@ impl Upstreams {
         let limiter = Arc::new(Limiter::new(spec.clone()));
         limiters.insert(spec, Arc::downgrade(&limiter));
         limiter
+    }
+
+    /// Takes an endpoint out of use, or puts it back. It stays so over reloads; false when too many are out of use.
+    pub fn set_drained(&self, service: &str, variant: &str, address: SocketAddr, is_drained: bool) -> bool {
+        let has_room = self.drained.set(service, variant, address, is_drained);
+        self.tell_drained();
+        has_room
+    }
+
+    /// Tells all endpoints, also those that came since, which are out of use.
+    pub fn tell_drained(&self) {
+        self.in_use().iter().for_each(|upstream| self.drained.tell(upstream));
     }
 
     /// Every upstream that a snapshot still uses.
@@ -76,5 +92,25 @@ mod tests {
         assert_eq!(endpoint(Spec { balance: Balance::LeastRequest, ..spec("stable") }), kept);
         assert_ne!(endpoint(Spec { protocol: Protocol::H2c, ..spec("stable") }), kept);
         assert_ne!(endpoint(spec("canary")), kept);
+    }
+
+    #[test]
+    fn a_drained_endpoint_stays_so_until_it_is_ready() {
+        let upstreams = Upstreams::default();
+        let (stable, other) = (upstreams.obtain(spec("stable")), upstreams.obtain(spec("canary")));
+        let address = stable.endpoints()[0].address();
+        assert!(upstreams.set_drained("shop", "stable", address, true));
+        assert!(stable.endpoints()[0].is_drained() && !other.endpoints()[0].is_drained());
+        // another protocol makes all of it anew
+        let anew = upstreams.obtain(Spec { protocol: Protocol::H2c, ..spec("stable") });
+        assert!(anew.endpoints()[0].is_drained());
+        // an address that comes back later is told once a second
+        let later: SocketAddr = ([127, 0, 0, 1], 2).into();
+        assert!(upstreams.set_drained("shop", "stable", later, true));
+        stable.set_addresses(&[address, later]);
+        upstreams.tell_drained();
+        assert!(stable.endpoints().iter().all(|endpoint| endpoint.is_drained()));
+        assert!(upstreams.set_drained("shop", "stable", later, false));
+        assert_eq!(stable.endpoints().iter().map(|endpoint| endpoint.is_drained()).collect::<Vec<_>>(), [true, false]);
     }
 }

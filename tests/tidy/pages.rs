@@ -1,5 +1,7 @@
 //! Documents in step with the code: generated pages, links, and the words of the access log.
 
+#[path = "pages/api.rs"]
+mod api;
 #[path = "pages/config.rs"]
 mod config;
 #[path = "pages/rollout.rs"]
@@ -37,6 +39,12 @@ fn the_page_of_diagnostics_is_what_the_code_says() {
 fn the_page_of_the_file_is_what_the_schema_says() {
     let page = config::page(GENERATED, &ringway::config::json_schema());
     compare("docs/reference/config.md", &page);
+}
+
+#[test]
+fn the_page_of_the_api_is_what_the_door_shows() {
+    let page = api::page(GENERATED, &ringway::admin::openapi());
+    compare("docs/reference/api.md", &page);
 }
 
 /// The rest of the page is written by hand; what is between the markers is what the engine does.

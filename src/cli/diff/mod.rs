@@ -1,6 +1,5 @@
 //! Who moves when one configuration takes the place of another.
 
-mod compare;
 mod render;
 mod users;
 
@@ -10,8 +9,7 @@ use std::path::PathBuf;
 use super::Exit;
 use super::out::{Output, print, print_json};
 use super::prepared::assemble_or_tell;
-use compare::Comparison;
-use users::Users;
+use crate::routing::compare::{Comparison, Users};
 
 /// Tell how many users an edit moves, and from where to where.
 ///
@@ -47,7 +45,7 @@ impl Args {
             bail!("standard input can be one of the two files, not both");
         }
         let users = match &self.users {
-            Some(path) => Users::read(path)?,
+            Some(path) => users::read(path)?,
             None => Users::Synthetic(self.synthetic),
         };
         let (Some(old), Some(new)) = (assemble_or_tell(&self.old), assemble_or_tell(&self.new)) else {
@@ -62,7 +60,7 @@ impl Args {
         let comparison = Comparison::new(&old, &new, &users, self.service.as_deref());
         match self.output {
             Output::Text => print(&render::text(&comparison))?,
-            Output::Json => print_json(&render::json(&comparison))?,
+            Output::Json => print_json(&comparison.to_json())?,
         }
         Ok(if comparison.may_anyone_move() { Exit::No } else { Exit::Yes })
     }

@@ -1,11 +1,10 @@
-//! The result of a comparison, as text and as `ringway.diff/v1`.
+//! The result of a comparison, as text.
 
-use serde_json::{Value, json};
 use std::fmt::Write;
 
-use super::compare::{CohortChange, Comparison, Move, Presence, ServiceChange};
 use crate::cli::out::counted;
 use crate::model::{grouped, percent};
+use crate::routing::compare::{CohortChange, Comparison, Move, Presence, ServiceChange};
 
 pub(super) fn text(comparison: &Comparison) -> String {
     let [old, new] = &comparison.revs;
@@ -96,52 +95,4 @@ fn path(one: &Move) -> String {
     } else {
         format!("{} ({}) → {} ({})", from.variant, from.cohort, to.variant, to.cohort)
     }
-}
-
-/// `ringway.diff/v1`.
-pub(super) fn json(comparison: &Comparison) -> Value {
-    json!({
-        "schema": "ringway.diff/v1",
-        "old": comparison.revs[0],
-        "new": comparison.revs[1],
-        "moves": comparison.may_anyone_move(),
-        "routesChanged": comparison.have_routes_changed,
-        "synthetic": comparison.is_synthetic,
-        "services": comparison.services.iter().map(service_json).collect::<Vec<_>>(),
-    })
-}
-
-fn service_json(service: &ServiceChange) -> Value {
-    let presence = match service.presence {
-        Presence::Both => "both",
-        Presence::Added => "added",
-        Presence::Removed => "removed",
-    };
-    let moves = service.moves.iter().map(|one| {
-        json!({
-            "from": { "cohort": one.from.cohort, "variant": one.from.variant },
-            "to": { "cohort": one.to.cohort, "variant": one.to.variant },
-            "users": one.users,
-        })
-    });
-    let cohorts = service.cohorts.iter().map(|cohort| {
-        let variants = cohort
-            .variants
-            .iter()
-            .map(|(name, before, after)| json!({ "name": name, "before": before, "after": after }));
-        json!({ "name": cohort.name, "moved": cohort.moved, "variants": variants.collect::<Vec<_>>() })
-    });
-    json!({
-        "name": service.name,
-        "presence": presence,
-        "saltChanged": service.has_salt_changed,
-        "cohortsChanged": service.have_conditions_changed,
-        "userKeyAs": service.fed,
-        "users": service.users,
-        "usersLeftOut": service.unfit,
-        "moved": service.moved,
-        "cohortChanged": service.cohort_changed,
-        "moves": moves.collect::<Vec<_>>(),
-        "cohorts": cohorts.collect::<Vec<_>>(),
-    })
 }

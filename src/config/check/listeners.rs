@@ -14,7 +14,6 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
-const ADMIN_DEFAULT: &str = "127.0.0.1:9901";
 const TELEMETRY_DEFAULT: &str = "127.0.0.1:9902";
 
 pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
@@ -37,7 +36,7 @@ pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
             }
         }
     }
-    let admin = check_admin(file, problems);
+    let admin = super::admin::check_admin(file, problems);
     check_telemetry(file, problems);
     check_geo(file, problems);
     check_addresses(file, admin, problems);
@@ -141,34 +140,6 @@ pub(super) fn check_not_zero(key: &str, value: Option<Duration>, place: &Place, 
         let last = problems.at(Code::ZeroTimeout, &place.key(key), format!("`{key}` cannot be 0"));
         last.help("write a time such as 10s, or remove the key for the default");
     }
-}
-
-/// The socket address of the admin door, when it is one.
-fn check_admin(file: &File, problems: &mut Problems<'_>) -> Option<SocketAddr> {
-    let Some(admin) = &file.admin else { return ADMIN_DEFAULT.parse().ok() };
-    let place = Place::root().key("admin").key("address");
-    if let Some(path) = admin.address.strip_prefix("unix:") {
-        if path.is_empty() {
-            let last = problems.at(Code::BadAdminAddress, &place, "the path of the socket is missing");
-            last.help("write it like unix:/run/ringway/admin.sock");
-        }
-        return None;
-    }
-    let Ok(address) = admin.address.parse::<SocketAddr>() else {
-        let message = format!("`{}` is not an IP address with a port, and not a socket", admin.address);
-        let last = problems.at(Code::BadAdminAddress, &place, message);
-        last.help(format!("write {ADMIN_DEFAULT}, or unix:/run/ringway/admin.sock"));
-        return None;
-    };
-    if !address.ip().is_loopback() {
-        let message = format!("the admin door at {address} would be open to other machines, and nothing guards it");
-        let last = problems.at(Code::AdminBeyondLoopback, &place, message);
-        last.help(format!(
-            "write 127.0.0.1:{} or unix:/run/ringway/admin.sock; this version has no tokens for people from afar",
-            address.port()
-        ));
-    }
-    Some(address)
 }
 
 fn check_telemetry(file: &File, problems: &mut Problems<'_>) {

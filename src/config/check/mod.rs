@@ -2,6 +2,7 @@
 //!
 //! Every rule has a code in [`super::codes`]; all are run, whatever the others find.
 
+mod admin;
 mod cohorts;
 mod conditions;
 mod countries;

@@ -19,6 +19,7 @@ mod references;
 mod secret;
 mod source;
 mod tls;
+pub mod tokens;
 mod user_list;
 mod validity;
 
@@ -35,5 +36,6 @@ pub use references::References;
 pub use secret::{SECRET_BYTES_MAX, Secret};
 pub use source::FileProblem;
 pub use tls::TlsFiles;
+pub use tokens::Tokens;
 pub use user_list::{USER_KEY_BYTES_MAX, USER_LIST_BYTES_MAX, USER_LIST_KEYS_MAX, UserList};
 pub use validity::{Validity, now};

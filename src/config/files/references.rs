@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{FileProblem, Geo, GeoMmdb, GeoTable, KeySet, Secret, TlsFiles, UserList};
+use super::{FileProblem, Geo, GeoMmdb, GeoTable, KeySet, Secret, TlsFiles, Tokens, UserList};
 use crate::config::Place;
 use crate::config::paths::each_path_of_notifier;
 use crate::config::schema::{Condition, File, GeoSource};
@@ -16,6 +16,7 @@ pub struct References {
     user_lists: BTreeMap<PathBuf, Arc<UserList>>,
     keys: BTreeMap<PathBuf, Arc<KeySet>>,
     secrets: BTreeMap<PathBuf, Arc<Secret>>,
+    tokens: Option<Arc<Tokens>>,
     tls: TlsFiles,
     paths: BTreeSet<PathBuf>,
 }
@@ -25,6 +26,9 @@ impl References {
     pub fn load(file: &File) -> (References, Vec<(Place, String)>) {
         let mut loading = Loading::default();
         loading.geo(file);
+        if let Some(path) = file.admin.as_ref().and_then(|admin| admin.tokens_file.as_ref()) {
+            loading.tokens(path, Place::root().key("admin").key("tokensFile"));
+        }
         for (at, listener) in file.listeners.iter().enumerate() {
             if let Some(jwt) = &listener.jwt {
                 let place = Place::root().key("listeners").index(at).key("jwt").key("keysFile");
@@ -60,6 +64,11 @@ impl References {
         loading.references.tls = tls;
         loading.problems.extend(problems);
         (loading.references, loading.problems)
+    }
+
+    /// Whom the admin door knows; `None` when the file names no tokens.
+    pub fn tokens(&self) -> Option<&Arc<Tokens>> {
+        self.tokens.as_ref()
     }
 
     /// Certificates, authorities and revocation lists.
@@ -107,6 +116,7 @@ enum Kind {
     UserList,
     Keys,
     Secret,
+    Tokens,
 }
 
 impl Loading {
@@ -143,6 +153,12 @@ impl Loading {
         let mut known = std::mem::take(&mut self.references.secrets);
         self.file(Kind::Secret, path, place, &mut known, Secret::load);
         self.references.secrets = known;
+    }
+
+    fn tokens(&mut self, path: &Path, place: Place) {
+        let mut known = BTreeMap::new();
+        self.file(Kind::Tokens, path, place, &mut known, Tokens::load);
+        self.references.tokens = known.into_values().next();
     }
 
     fn user_list(&mut self, path: &Path, place: Place) {

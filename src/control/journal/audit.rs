@@ -64,24 +64,27 @@ pub struct Verified {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Line {
-    seq: u64,
+pub(super) struct Line {
+    pub(super) seq: u64,
     prev: String,
-    time: String,
-    action: String,
-    service: String,
+    pub(super) time: String,
+    pub(super) action: String,
+    pub(super) service: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    rollout: Option<String>,
+    pub(super) rollout: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    cohort: Option<String>,
-    /// `ringway` when nobody asked.
-    actor: String,
+    pub(super) cohort: Option<String>,
+    /// [`NOBODY`] when nobody asked.
+    pub(super) actor: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    sentence: String,
+    pub(super) reason: Option<String>,
+    pub(super) sentence: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    numbers: BTreeMap<String, String>,
+    pub(super) numbers: BTreeMap<String, String>,
 }
+
+/// The actor of what nobody asked for.
+pub(super) const NOBODY: &str = "ringway";
 
 const HASH_KEY: &str = ",\"hash\":\"";
 const HASH_DIGITS: usize = 64;
@@ -105,7 +108,7 @@ pub fn line(head: &Head, event: &Event) -> (String, Head) {
         service: cut(&event.service),
         rollout: event.rollout.as_deref().map(cut),
         cohort: event.cohort.as_deref().map(cut),
-        actor: event.actor.as_deref().map_or_else(|| "ringway".to_owned(), cut),
+        actor: event.actor.as_deref().map_or_else(|| NOBODY.to_owned(), cut),
         reason: event.reason.as_deref().map(cut),
         sentence: cut(&event.sentence),
         numbers: event.numbers.iter().take(NUMBERS_MAX).map(|(name, number)| (short(name), short(number))).collect(),
@@ -147,7 +150,7 @@ pub fn verify(bytes: &[u8], before: Option<&Head>) -> Result<Verified, Broken> {
 }
 
 /// A line and its hash, if the one fits the other.
-fn parse(text: &[u8]) -> Option<(Line, String)> {
+pub(super) fn parse(text: &[u8]) -> Option<(Line, String)> {
     let text = std::str::from_utf8(text).ok()?.strip_suffix(LINE_END)?;
     let (rest, hash) = text.split_at_checked(text.len().checked_sub(HASH_DIGITS)?)?;
     let body = rest.strip_suffix(HASH_KEY)?;

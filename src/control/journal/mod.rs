@@ -12,6 +12,7 @@
 //! [`state_file`] and [`audit`] are formats and know no files; [`store`] knows the files and nothing of rollouts.
 
 pub mod audit;
+pub mod past;
 pub mod record;
 pub mod state_file;
 pub mod store;

@@ -168,6 +168,11 @@ impl Store {
         Ok(())
     }
 
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The last line of the audit log.
     pub fn head(&self) -> &Head {
         &self.head
@@ -247,9 +252,9 @@ impl Store {
     }
 }
 
-const STATE: &str = "state.json";
+pub(super) const STATE: &str = "state.json";
 const PREVIOUS: &str = "state.json.previous";
-const AUDIT: &str = "audit.jsonl";
+pub(super) const AUDIT: &str = "audit.jsonl";
 const RESERVE: &str = "reserve";
 
 /// For this user only: reasons and names of people stand in these files.
@@ -263,7 +268,7 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-fn is_put_aside(name: &str) -> bool {
+pub(super) fn is_put_aside(name: &str) -> bool {
     name.starts_with("audit-") && name.ends_with(".jsonl")
 }
 

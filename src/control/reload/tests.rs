@@ -84,6 +84,7 @@ fn state(config: &Path, plane: FakePlane) -> State {
             since_unix_seconds: 0,
             listeners,
         })),
+        events: Arc::default(),
     };
     State::new(common, Box::new(plane), files, fingerprint)
 }

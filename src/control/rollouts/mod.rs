@@ -9,22 +9,28 @@
 //! waits until the state that says so is on the disk.
 
 mod rules;
+mod samples;
+mod telling;
+mod trial;
 mod view;
 mod wanted;
 mod watching;
 
-pub use view::{CohortView, GateView, RolloutView};
+pub use trial::Trial;
+pub use view::{BAND_ALPHA, CohortView, GateView, Progress, RolloutView, StepView};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::journal::store::{Found, Store, StoreError, WAITING_MAX};
+use super::events::{EVENTS_MAX, PastEvent};
+use super::journal::past::last_events;
+use super::journal::store::{Found, Store, StoreError};
 use super::plans::{open_windows, plans};
 use super::reload;
 use crate::config::schema::File;
 use crate::model::Weight;
-use crate::rollout::command::{Actor, Answer, Command};
+use crate::rollout::command::{Actor, Answer, Command, Refusal};
 use crate::rollout::effect::{Effect, Event};
 use crate::rollout::engine::step;
 use crate::rollout::input::{Happened, Input, Moment};
@@ -33,6 +39,7 @@ use crate::rollout::state::{Phase, State};
 use crate::routing::Overlay;
 use crate::telemetry::metrics::RolloutFact;
 use rules::watch_plan;
+use samples::Samples;
 use wanted::{Change, Wanted};
 use watching::{Pair, Start, Watching};
 
@@ -58,6 +65,11 @@ pub struct Rollouts {
     unwritten: Vec<Event>,
     /// Another process goes on with them.
     is_over: bool,
+    /// What the audit log tells of the time before, until somebody takes it.
+    past: Vec<PastEvent>,
+    samples: Samples,
+    /// The windows of time that were open at the last turn.
+    open_windows: Vec<String>,
 }
 
 /// Something that a person asks of a rollout.
@@ -71,6 +83,8 @@ pub struct Ask {
     pub reason: String,
     /// For what.
     pub command: Command,
+    /// The [`RolloutView::revision`] that whoever asks has seen; another one is not what they mean.
+    pub must_match: Option<u64>,
 }
 
 /// How often a gate had a verdict, by both.
@@ -92,6 +106,9 @@ impl Default for Rollouts {
             awaited: None,
             unwritten: Vec::new(),
             is_over: false,
+            past: Vec::new(),
+            samples: Samples::default(),
+            open_windows: Vec::new(),
         }
     }
 }
@@ -120,6 +137,7 @@ impl Rollouts {
         let opened = Store::open(folder, SystemTime::now())?;
         opened.problems.iter().for_each(|problem| tracing::error!(problem, "state of rollouts"));
         self.adopt(opened.found);
+        self.past = last_events(folder, EVENTS_MAX);
         self.store = Some(opened.store);
         Ok(())
     }
@@ -153,11 +171,22 @@ impl Rollouts {
                 self.awaited = None;
                 self.can_persist = true;
                 let unwritten = std::mem::take(&mut self.unwritten);
+                self.restore_past(hands);
+                unwritten.iter().for_each(|event| hands.common.events.push(event, Vec::new()));
                 self.append(unwritten);
                 self.turn(hands, None, &Happened::Started);
             }
             Err(StoreError::Locked(_)) => {}
             Err(error) => tracing::error!(%error, "the state of rollouts was not handed over: nothing rises"),
+        }
+    }
+
+    /// Events go on where those of the audit log ended.
+    fn restore_past(&mut self, hands: &reload::State) {
+        let past = std::mem::take(&mut self.past);
+        match &self.store {
+            Some(store) => hands.common.events.restore(past, store.head().seq, store.folder()),
+            None => hands.common.events.begin(unix_ms()),
         }
     }
 
@@ -169,6 +198,9 @@ impl Rollouts {
 
     /// The process begins: what was in force is in force again, before the first request.
     pub(super) fn start(&mut self, hands: &mut reload::State) {
+        if self.awaited.is_none() {
+            self.restore_past(hands);
+        }
         if let Some(folder) = &self.awaited {
             self.adopt(Store::peek(folder));
             self.can_persist = false;
@@ -180,6 +212,7 @@ impl Rollouts {
     pub(super) fn second(&mut self, hands: &mut reload::State) {
         let now = self.began.elapsed();
         let registry = &hands.common.registry;
+        self.samples.take_in(registry);
         for (key, watching) in &mut self.watching {
             let (service, cohort) = key;
             let Some(state) = self.states.get(service).filter(|state| is_watched(state, cohort)) else { continue };
@@ -194,6 +227,11 @@ impl Rollouts {
             self.write();
         }
         self.turn(hands, None, &Happened::Tick);
+        let watched = self
+            .watching
+            .iter()
+            .filter(|((service, cohort), _)| self.states.get(service).is_some_and(|state| is_watched(state, cohort)));
+        hands.common.registry.tap().sample(watched.map(|(_, watching)| watching.canary_slot()).collect());
     }
 
     /// Other files are in force.
@@ -219,9 +257,18 @@ impl Rollouts {
 
     /// Somebody asks for something; `None` when there is no such service.
     pub(super) fn ask(&mut self, hands: &mut reload::State, ask: Ask) -> Option<Answer> {
-        let Ask { service, actor, reason, command } = ask;
+        let Ask { service, actor, reason, command, must_match } = ask;
         self.plans.get(&service)?;
+        if must_match.is_some_and(|seen| self.revision(&service) != Some(seen)) {
+            let phase = self.states.get(&service).map_or(Phase::Idle, |state| state.phase);
+            return Some(Answer::Refused(phase, Refusal::Moved));
+        }
         self.turn(hands, Some(&service), &Happened::Asked { actor, reason, command })
+    }
+
+    /// Something else happened.
+    pub(super) fn note(&mut self, hands: &reload::State, event: Event) {
+        self.record(hands, vec![event]);
     }
 
     /// Where each rollout is.
@@ -262,11 +309,10 @@ impl Rollouts {
             true => Vec::new(),
             false => open_windows(file, &jiff::Zoned::now()),
         };
+        self.open_windows.clone_from(&open_windows);
         let mut wanted = Wanted::default();
         for (name, plan) in self.plans.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
-            let of_service = self.watching.range((name.clone(), String::new())..);
-            let of_service = of_service.take_while(|((service, _), _)| service == name);
-            let readings = of_service.filter_map(|((_, cohort), watching)| watching.cohort_reading(cohort)).collect();
+            let readings = self.readings(name);
             let (can_persist, open_windows) = (self.can_persist, open_windows.clone());
             let input = Input { now, readings, open_windows, can_persist, happened: happened.clone() };
             let state = self.states.remove(name).unwrap_or_default();
@@ -295,7 +341,7 @@ impl Rollouts {
             self.start_step(hands, file, &service, start);
         }
         self.end_watches(hands);
-        self.record(events);
+        self.record(hands, events);
         answer
     }
 
@@ -368,35 +414,6 @@ impl Rollouts {
                 watching.end(&hands.common.registry);
             }
         }
-    }
-
-    fn record(&mut self, events: Vec<Event>) {
-        for event in &events {
-            let (service, what) = (event.service.as_str(), event.kind.as_str());
-            let (actor, reason) = (event.actor.as_deref(), event.reason.as_deref());
-            let (rollout, runbook) = (event.rollout.as_deref(), event.runbook.as_deref());
-            tracing::info!(service, rollout, event = what, actor, reason, runbook, "{}", event.sentence);
-        }
-        self.append(events);
-    }
-
-    fn append(&mut self, events: Vec<Event>) {
-        if self.awaited.is_some() {
-            self.unwritten.extend(events);
-            let beyond = self.unwritten.len().saturating_sub(WAITING_MAX);
-            self.unwritten.drain(..beyond);
-            return;
-        }
-        let Some(store) = &mut self.store else { return };
-        let (waiting, _) = store.unwritten();
-        if events.is_empty() && waiting == 0 {
-            return;
-        }
-        let written = store.append(events);
-        if let (Err(error), true) = (&written, self.can_append) {
-            tracing::error!(%error, "the audit log cannot be written: what happens waits in memory");
-        }
-        self.can_append = written.is_ok();
     }
 }
 

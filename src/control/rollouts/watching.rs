@@ -30,6 +30,8 @@ pub(super) struct Watching {
     counts_from: Duration,
     requests: u64,
     users: GroupSet,
+    /// Users of the new version in all steps.
+    exposed: GroupSet,
     /// The judge's latest word.
     pub(super) reading: Option<Reading>,
 }
@@ -68,6 +70,7 @@ impl Watching {
             counts_from: Duration::ZERO,
             requests: 0,
             users: GroupSet::default(),
+            exposed: GroupSet::default(),
             reading: None,
         }
     }
@@ -165,6 +168,16 @@ impl Watching {
         registry.unwatch(self.slots.stable);
     }
 
+    /// Users of the new version since this began.
+    pub(super) fn exposed(&self) -> u64 {
+        self.exposed.len()
+    }
+
+    /// Where the new version's requests are recorded.
+    pub(super) fn canary_slot(&self) -> Slot {
+        self.slots.canary
+    }
+
     /// Users and requests of the new version since the step began.
     pub(super) fn seen(&self) -> (u64, u64) {
         (self.users.len(), self.requests)
@@ -172,11 +185,22 @@ impl Watching {
 
     /// Errors beyond what is allowed can be excluded.
     fn is_safe(&self, reading: &Reading) -> bool {
-        let Some(rules) = &self.plan.rules.errors else { return true };
         let Some(gate) = reading.gates.iter().find(|gate| gate.gate == Gate::Errors) else { return true };
-        let rate = gate.stable.rate();
-        let allowed = ((rules.ratio - 1.0) * rate).max(rules.floor - rate);
+        let Some(allowed) = self.limit(gate) else { return true };
         difference_band(gate.canary, gate.stable, SAFE_ALPHA).high <= allowed
+    }
+
+    /// How much larger the canary's rate may be than stable's. As large as stable's for latency: what may be slower is in
+    /// the threshold. `None` where no difference decides.
+    pub(super) fn limit(&self, gate: &GateReading) -> Option<f64> {
+        match gate.gate {
+            Gate::Errors => {
+                let (rules, rate) = (self.plan.rules.errors.as_ref()?, gate.stable.rate());
+                Some(((rules.ratio - 1.0) * rate).max(rules.floor - rate))
+            }
+            Gate::Latency => Some(0.0),
+            Gate::Outcome(_) | Gate::SampleRatio | Gate::Burn | Gate::Collateral => None,
+        }
     }
 
     /// What stable's latencies make of the rules; `None` while too few are known.
@@ -198,9 +222,10 @@ impl Watching {
 
     /// What came on top since the last time, of canary and stable; the users are in `met`.
     fn take(&mut self, registry: &Registry) -> (Watched, Watched) {
-        let users = &mut self.users;
+        let (users, exposed) = (&mut self.users, &mut self.exposed);
         let canary = take(registry, self.slots.canary, &mut self.seen.canary, &mut self.met.canary, |word, bits| {
             users.insert_word(word, bits);
+            exposed.insert_word(word, bits);
         });
         let stable = take(registry, self.slots.stable, &mut self.seen.stable, &mut self.met.stable, |_, _| ());
         (canary, stable)

@@ -287,7 +287,11 @@ impl Turn<'_> {
             Action::Shift(_) => {}
         }
         self.pass(step);
-        self.done(EventKind::Skipped, actor, &format!("skipped {} of", step.signature()))
+        let answer = self.done(EventKind::Skipped, actor, &format!("skipped {} of", step.signature()));
+        if let Some(event) = self.events.last_mut() {
+            event.numbers.push(("step".to_owned(), step.number.to_string()));
+        }
+        answer
     }
 
     fn set_weight(

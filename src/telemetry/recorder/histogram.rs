@@ -13,8 +13,7 @@ pub const HISTOGRAM_BUCKETS: usize = 2560;
 /// Latencies in log-linear buckets: exact below 256 µs, and from there 128 buckets for each doubling, so that a
 /// bucket is at most 0.8 % wide and its midpoint at most 0.4 % off.
 ///
-/// The buckets are those of an HDR histogram with two significant digits (Gil Tene, hdrhistogram.org), so that
-/// sums can be handed to the `hdrhistogram` crate without loss. Pages of buckets are allocated when first used:
+/// The buckets are those of an HDR histogram with two significant digits (Gil Tene, hdrhistogram.org). Pages of buckets are allocated when first used:
 /// latencies of one variant spread over few doublings. One writer, any number of readers.
 #[derive(Debug, Default)]
 pub struct Histogram {

@@ -1,4 +1,5 @@
 use super::super::mirror::{MirrorRecord, MirrorRecords};
+use super::super::tap::Tap;
 use super::{Shard, Slot};
 use crate::model::Reason;
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ pub struct Registry {
     max_series: u32,
     names: Mutex<Names>,
     mirrors: MirrorRecords,
+    tap: Arc<Tap>,
 }
 
 /// Who a slot is for.
@@ -68,6 +70,7 @@ impl Registry {
             max_series,
             names: Mutex::new(Names::default()),
             mirrors: MirrorRecords::default(),
+            tap: Arc::default(),
         };
         registry.slot(OTHER, OTHER, OTHER, Reason::Split);
         Arc::new(registry)
@@ -98,6 +101,11 @@ impl Registry {
     /// Where the mirror of a service to this variant is recorded: the same for the same names.
     pub fn mirror(&self, service: &str, variant: &str) -> Arc<MirrorRecord> {
         self.mirrors.obtain(service, variant)
+    }
+
+    /// Where finished requests pass by.
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
     }
 
     /// Every mirror that there has been.

@@ -55,8 +55,7 @@ impl Registry {
 
     /// What all workers have recorded for a slot.
     pub fn sum(&self, slot: Slot) -> SlotSum {
-        let mut sum = SlotSum::default();
-        self.add_counts(slot, &mut sum);
+        let mut sum = self.counts(slot);
         for cells in self.shards().iter().filter_map(|shard| shard.cells(slot)) {
             if let Some(sketch) = cells.users() {
                 sum.users.get_or_insert_default().add(sketch);
@@ -64,6 +63,15 @@ impl Registry {
             if let Some(sketch) = cells.users_with_errors() {
                 sum.users_with_errors.get_or_insert_default().add(sketch);
             }
+        }
+        sum
+    }
+
+    /// Only what windows need: all but users.
+    pub(in crate::telemetry) fn counts(&self, slot: Slot) -> SlotSum {
+        let mut sum = SlotSum::default();
+        self.add_counts(slot, &mut sum);
+        for cells in self.shards().iter().filter_map(|shard| shard.cells(slot)) {
             for reason in Reason::ALL {
                 for (code, count) in cells.codes(reason).into_iter().flat_map(|codes| codes.iter()) {
                     *sum.codes.entry((reason, code)).or_default() += count;
@@ -73,11 +81,14 @@ impl Registry {
         sum
     }
 
-    /// Only what windows need: latencies, fallbacks and in-flight.
-    pub(in crate::telemetry) fn counts(&self, slot: Slot) -> SlotSum {
-        let mut sum = SlotSum::default();
-        self.add_counts(slot, &mut sum);
-        sum
+    /// How many distinct users slots have had together since the start, about; 0 where nobody has a key.
+    pub fn users(&self, slots: &[Slot]) -> u64 {
+        let mut users = UserCount::default();
+        for slot in slots {
+            let cells = self.shards().iter().filter_map(|shard| shard.cells(*slot));
+            cells.filter_map(|cells| cells.users()).for_each(|sketch| users.add(sketch));
+        }
+        users.estimate()
     }
 
     /// Counts the requests and users of a slot apart from now on, by these rules.

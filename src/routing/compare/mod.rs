@@ -1,51 +1,57 @@
+//! Who moves when one configuration takes the place of another.
+
+mod json;
+mod users;
+
 use http::Method;
 use std::collections::BTreeMap;
 
-use super::users::{UserRequest, Users};
 use crate::config::schema::{Condition, File, RouteMatch};
 use crate::model::{BUCKETS, Layout};
 use crate::routing::prepare::Prepared;
 use crate::routing::snapshot::{Cohort, Service};
 use crate::routing::user_key::KeySource;
 use crate::routing::{RequestView, Trust};
+use users::UserRequest;
+pub(crate) use users::Users;
 
 /// What differs between two configurations for users.
-pub(super) struct Comparison {
+pub(crate) struct Comparison {
     /// The old and the new revision.
-    pub(super) revs: [String; 2],
+    pub(crate) revs: [String; 2],
     /// Whether the users were made up.
-    pub(super) is_synthetic: bool,
+    pub(crate) is_synthetic: bool,
     /// Requests may reach other services.
-    pub(super) have_routes_changed: bool,
+    pub(crate) have_routes_changed: bool,
     /// The services of both, in the order of the new file, those that are gone at the end.
-    pub(super) services: Vec<ServiceChange>,
+    pub(crate) services: Vec<ServiceChange>,
 }
 
 /// What differs for the users of a service.
-pub(super) struct ServiceChange {
-    pub(super) name: String,
-    pub(super) presence: Presence,
+pub(crate) struct ServiceChange {
+    pub(crate) name: String,
+    pub(crate) presence: Presence,
     /// The salt is another one: every user is dealt anew.
-    pub(super) has_salt_changed: bool,
+    pub(crate) has_salt_changed: bool,
     /// Which cohorts there are, in which order, or who belongs to them.
-    pub(super) have_conditions_changed: bool,
+    pub(crate) have_conditions_changed: bool,
     /// Where the user keys were put.
-    pub(super) fed: Vec<String>,
+    pub(crate) fed: Vec<String>,
     /// Users that were assigned.
-    pub(super) users: usize,
+    pub(crate) users: usize,
     /// Users whose key cannot be there.
-    pub(super) unfit: usize,
+    pub(crate) unfit: usize,
     /// Users who get another variant.
-    pub(super) moved: usize,
+    pub(crate) moved: usize,
     /// Users who belong to another cohort.
-    pub(super) cohort_changed: usize,
+    pub(crate) cohort_changed: usize,
     /// Who goes from where to where; those who stay are left out.
-    pub(super) moves: Vec<Move>,
-    pub(super) cohorts: Vec<CohortChange>,
+    pub(crate) moves: Vec<Move>,
+    pub(crate) cohorts: Vec<CohortChange>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(crate) enum Presence {
     Both,
     Added,
     Removed,
@@ -53,28 +59,28 @@ pub(super) enum Presence {
 
 /// A cohort and a variant, by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Seat {
-    pub(super) cohort: String,
-    pub(super) variant: String,
+pub(crate) struct Seat {
+    pub(crate) cohort: String,
+    pub(crate) variant: String,
 }
 
-pub(super) struct Move {
-    pub(super) from: Seat,
-    pub(super) to: Seat,
-    pub(super) users: usize,
+pub(crate) struct Move {
+    pub(crate) from: Seat,
+    pub(crate) to: Seat,
+    pub(crate) users: usize,
 }
 
 /// The shares of a cohort, before and after.
-pub(super) struct CohortChange {
-    pub(super) name: String,
+pub(crate) struct CohortChange {
+    pub(crate) name: String,
     /// Variant, share before and after, from 0 to 1; `None` where the cohort is not there.
-    pub(super) variants: Vec<(String, Option<f64>, Option<f64>)>,
+    pub(crate) variants: Vec<(String, Option<f64>, Option<f64>)>,
     /// The part of the cohort's users who move, from 0 to 1: by the buckets, exactly; expected, with another salt.
-    pub(super) moved: Option<f64>,
+    pub(crate) moved: Option<f64>,
 }
 
 impl Comparison {
-    pub(super) fn new(old: &Prepared, new: &Prepared, users: &Users, only: Option<&str>) -> Comparison {
+    pub(crate) fn new(old: &Prepared, new: &Prepared, users: &Users, only: Option<&str>) -> Comparison {
         let is_wanted = |service: &&Service| only.is_none_or(|name| *service.name == *name);
         let of_new =
             new.snapshot.services.iter().filter(is_wanted).map(|after| match old.snapshot.service(&after.name) {
@@ -92,7 +98,7 @@ impl Comparison {
     }
 
     /// False when it is certain that everybody stays.
-    pub(super) fn may_anyone_move(&self) -> bool {
+    pub(crate) fn may_anyone_move(&self) -> bool {
         self.have_routes_changed || self.services.iter().any(ServiceChange::may_anyone_move)
     }
 }

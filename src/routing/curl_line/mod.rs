@@ -8,26 +8,26 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use options::{Meaning, long, short};
-pub(super) use words::split;
+pub(crate) use words::split;
 
 /// The request of a curl line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct CurlLine {
+pub(crate) struct CurlLine {
     /// The method.
-    pub(super) method: String,
+    pub(crate) method: String,
     /// The URL, with a scheme.
-    pub(super) url: String,
+    pub(crate) url: String,
     /// Names and values, in order.
-    pub(super) headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// What was passed over, for the person.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// What curl leaves as it is in `--data-urlencode` (RFC 3986, unreserved).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Reads the text of a command: shell words, the first of which is `curl`.
-pub(super) fn parse(text: &str) -> Result<CurlLine, String> {
+pub(crate) fn parse(text: &str) -> Result<CurlLine, String> {
     let (words, notes) = split(text)?;
     let mut line = parse_words(&words)?;
     line.notes.splice(0..0, notes);
@@ -35,7 +35,7 @@ pub(super) fn parse(text: &str) -> Result<CurlLine, String> {
 }
 
 /// Whether a text is a curl line, right or wrong.
-pub(super) fn is_one(text: &str) -> bool {
+pub(crate) fn is_one(text: &str) -> bool {
     let mut words = text.split_whitespace().peekable();
     words.next_if(is_prompt);
     matches!(words.next(), Some("curl" | "curl.exe"))
@@ -47,7 +47,7 @@ fn is_prompt(word: &&str) -> bool {
 }
 
 /// Reads the words of a command.
-pub(super) fn parse_words(words: &[String]) -> Result<CurlLine, String> {
+pub(crate) fn parse_words(words: &[String]) -> Result<CurlLine, String> {
     let mut words = words.iter().map(String::as_str).peekable();
     words.next_if(is_prompt);
     match words.next() {

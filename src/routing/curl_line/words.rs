@@ -7,7 +7,7 @@ use std::str::Chars;
 const LINE_BYTES_MAX: usize = 256 * 1024;
 
 /// The words of a command, and what was passed over.
-pub(in super::super) fn split(text: &str) -> Result<(Vec<String>, Vec<String>), String> {
+pub(crate) fn split(text: &str) -> Result<(Vec<String>, Vec<String>), String> {
     if text.len() > LINE_BYTES_MAX {
         return Err("the line is longer than 256 KiB".to_owned());
     }

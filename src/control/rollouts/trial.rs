@@ -1,0 +1,78 @@
+use std::collections::BTreeMap;
+
+use super::{Rollouts, unix_ms, view};
+use crate::rollout::command::{Actor, Answer, Command};
+use crate::rollout::effect::Effect;
+use crate::rollout::engine::step;
+use crate::rollout::input::{CohortReading, Happened, Input, Moment};
+use crate::rollout::plan::Plan;
+use crate::rollout::state::State;
+
+/// A copy of all that the engine knows of a service, to ask what would come of a command. The engine alone says what can
+/// be done: it is asked, and what it wants done is not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trial {
+    pub(super) plan: Plan,
+    pub(super) state: State,
+    pub(super) now: Moment,
+    pub(super) readings: Vec<CohortReading>,
+    pub(super) open_windows: Vec<String>,
+    pub(super) can_persist: bool,
+}
+
+impl Trial {
+    /// How a command would be answered. `None`: a bug of the engine, which answers every command.
+    pub fn ask(&self, actor: &Actor, command: &Command) -> Option<Answer> {
+        let happened = Happened::Asked { actor: actor.clone(), reason: String::new(), command: command.clone() };
+        let input = Input {
+            now: self.now,
+            readings: self.readings.clone(),
+            open_windows: self.open_windows.clone(),
+            can_persist: self.can_persist,
+            happened,
+        };
+        let (_, effects) = step(&self.plan, self.state.clone(), &input);
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Answer(answer) => Some(answer),
+            _ => None,
+        })
+    }
+
+    /// A share that could be set: the first cohort's share of what is released, as it is. `None` without a rollout.
+    pub fn weight_as_it_is(&self) -> Option<Command> {
+        let rollout = self.plan.rollout.as_ref()?;
+        let cohort = (*rollout.cohorts().first()?).to_owned();
+        let share = self.state.in_force.get(&cohort)?.of(&rollout.to);
+        Some(Command::SetWeight { cohort, variant: rollout.to.clone(), share, lasts: None })
+    }
+}
+
+impl Rollouts {
+    /// The [`super::RolloutView::revision`] of a service's rollout.
+    pub(super) fn revision(&self, service: &str) -> Option<u64> {
+        let (plan, state) = (self.plans.get(service)?, self.states.get(service)?);
+        view::view(plan, state, |_| None).map(|view| view.revision())
+    }
+
+    /// What the engine would be told now, by service.
+    pub(in crate::control) fn trials(&self) -> BTreeMap<String, Trial> {
+        let of = |(name, plan): (&String, &Plan)| {
+            let trial = Trial {
+                plan: plan.clone(),
+                state: self.states.get(name)?.clone(),
+                now: Moment { monotonic: self.began.elapsed(), unix_ms: unix_ms() },
+                readings: self.readings(name),
+                open_windows: self.open_windows.clone(),
+                can_persist: self.can_persist,
+            };
+            Some((name.clone(), trial))
+        };
+        self.plans.iter().filter_map(of).collect()
+    }
+
+    pub(super) fn readings(&self, service: &str) -> Vec<CohortReading> {
+        let of_service = self.watching.range((service.to_owned(), String::new())..);
+        let of_service = of_service.take_while(|((of, _), _)| of == service);
+        of_service.filter_map(|((_, cohort), watching)| watching.cohort_reading(cohort)).collect()
+    }
+}

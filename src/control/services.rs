@@ -1,0 +1,60 @@
+//! The endpoints of variants, as people see them.
+
+use crate::routing::snapshot::Variant;
+use crate::upstream::{EndpointState, Target};
+use std::time::Instant;
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointView {
+    /// Its address, or its name where nobody knows an address yet.
+    pub address: String,
+    /// `ready`, `ejected`, `unhealthy`, `draining` or `unresolved`.
+    pub state: &'static str,
+    /// Requests on their way to it.
+    pub in_flight: u64,
+    /// A person took it out of use.
+    pub is_drained: bool,
+    /// Why it is not in use.
+    pub last_error: Option<String>,
+}
+
+/// The endpoints of a variant now.
+pub fn endpoints(variant: &Variant, now: Instant) -> Vec<EndpointView> {
+    let upstream = &variant.upstream;
+    let resilience = &upstream.spec().resilience;
+    let known = upstream.endpoints();
+    let known = known.iter().map(|endpoint| {
+        let (state, last_error) = match endpoint.state(resilience, now) {
+            EndpointState::Healthy => ("ready", None),
+            EndpointState::Unhealthy => ("unhealthy", Some("health checks fail".to_owned())),
+            EndpointState::Draining => ("draining", None),
+            EndpointState::Ejected => ("ejected", Some(ejected_because(endpoint.failures_in_a_row()))),
+        };
+        let in_flight = u64::from(endpoint.load().requests());
+        let is_drained = endpoint.is_drained();
+        EndpointView { address: endpoint.text().to_owned(), state, in_flight, is_drained, last_error }
+    });
+    let mut endpoints: Vec<EndpointView> = known.collect();
+    if !upstream.is_resolved() {
+        endpoints.extend(upstream.spec().targets.iter().filter_map(|target| match target {
+            Target::Address(_) => None,
+            Target::Name(name, port) => Some(EndpointView {
+                address: format!("{name}:{port}"),
+                state: "unresolved",
+                in_flight: 0,
+                is_drained: false,
+                last_error: Some("the name has no address yet".to_owned()),
+            }),
+        }));
+    }
+    endpoints
+}
+
+fn ejected_because(failures: u32) -> String {
+    match failures {
+        0 => "its answers failed".to_owned(),
+        1 => "the last connection to it failed".to_owned(),
+        several => format!("the last {several} connections to it failed"),
+    }
+}
