@@ -36,7 +36,7 @@ pub use memory::{CONTROL_GROUPS, Memory};
 pub use outcome::{Applied, Cause, Rejected, ReloadResult};
 pub use plane::DataPlane;
 pub use reload::{Common, InForce, State};
-pub use rollouts::{Ask, CohortView, GateView, RolloutView, Rollouts};
+pub use rollouts::{Ask, CohortView, GateView, RolloutView, Rollouts, judge_rules};
 pub use watch::{Pace, Watch};
 
 use drain::{Drain, Effect, Happened};
