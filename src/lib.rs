@@ -19,5 +19,6 @@ pub mod proxy;
 pub mod rollout;
 pub mod routing;
 pub mod server;
+pub mod simulate;
 pub mod telemetry;
 pub mod upstream;

@@ -14,3 +14,5 @@ mod diff;
 mod explain;
 #[path = "cli/house.rs"]
 mod house;
+#[path = "cli/paper.rs"]
+mod paper;

@@ -5,6 +5,8 @@
 
 #[path = "upstreams/access_log.rs"]
 mod access_log;
+#[path = "upstreams/agreement.rs"]
+mod agreement;
 #[path = "upstreams/assignment.rs"]
 mod assignment;
 #[path = "upstreams/balance.rs"]

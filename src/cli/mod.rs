@@ -16,10 +16,13 @@ mod init;
 mod man;
 mod out;
 mod prepared;
+mod progress;
+mod rehearse;
 mod reload;
 mod rollouts;
 mod run;
 mod schema;
+mod simulate;
 mod status;
 mod test;
 mod token;
@@ -50,6 +53,8 @@ enum Command {
     Test(test::Args),
     Explain(explain::Args),
     Diff(diff::Args),
+    Rehearse(rehearse::Args),
+    Simulate(simulate::Args),
     Status(status::Args),
     Pause(rollouts::Pause),
     Resume(rollouts::Resume),
@@ -145,6 +150,8 @@ impl Command {
             Command::Test(args) => args.run(),
             Command::Explain(args) => args.run(),
             Command::Diff(args) => args.run(),
+            Command::Rehearse(args) => args.run(),
+            Command::Simulate(args) => args.run(),
             Command::Schema(args) => args.run(),
             Command::Token(args) => args.run(),
             Command::Audit(args) => args.run(),

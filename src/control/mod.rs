@@ -47,7 +47,9 @@ pub use outcome::{Applied, Cause, Rehearsed, Rejected, ReloadResult};
 pub use plane::DataPlane;
 pub use rehearsal::rehearse;
 pub use reload::{Common, InForce, State};
-pub use rollouts::{Ask, BAND_ALPHA, CohortView, GateView, Progress, RolloutView, Rollouts, StepView, Trial};
+pub use rollouts::{
+    Ask, BAND_ALPHA, CohortView, GateView, Progress, RolloutView, Rollouts, StepView, Trial, judge_rules,
+};
 pub use services::{EndpointView, endpoints};
 pub use watch::{Pace, Watch};
 pub use weights::Weights;

@@ -6,7 +6,7 @@ use crate::source::{code_of, rust, without_tests};
 /// A layer, and what it may import beside itself. What is not in the table may import anything.
 ///
 /// With the control plane gone the data plane goes on serving its last snapshot, because it cannot even name it.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("config", &["model"]),
     ("upstream", &["model"]),
@@ -15,7 +15,8 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("routing", &["config", "model", "upstream", "telemetry"]),
     ("proxy", &["config", "model", "upstream", "telemetry", "routing"]),
     ("control", &["config", "model", "upstream", "telemetry", "rollout", "routing"]),
-    ("admin", &["config", "model", "telemetry", "rollout", "routing", "control"]),
+    ("simulate", &["config", "model", "upstream", "telemetry", "rollout", "routing", "control"]),
+    ("admin", &["config", "model", "telemetry", "rollout", "routing", "control", "simulate"]),
 ];
 
 /// What stands above all layers, so that nothing may import it but each other.

@@ -74,7 +74,7 @@ pub struct ErrorsAllowed {
 pub struct LatencyGate {
     /// Silences the gate. Default false.
     pub off: bool,
-    /// The quantiles of `from` that are compared with. Default all four.
+    /// The quantiles of `from` that are compared with. Default all five.
     pub at: Option<Vec<Quantile>>,
     /// What is tolerated.
     pub allow: LatencyAllowed,
@@ -92,6 +92,8 @@ pub enum Quantile {
     P95,
     /// 99 of 100 are faster.
     P99,
+    /// 999 of 1,000 are faster.
+    P999,
 }
 
 /// How much slower is tolerated.

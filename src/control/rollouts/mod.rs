@@ -28,13 +28,14 @@ use super::journal::past::last_events;
 use super::journal::store::{Found, Store, StoreError};
 use super::plans::{open_windows, plans};
 use super::reload;
-use crate::config::schema::File;
+use crate::config::schema::{File, Service};
 use crate::model::Weight;
 use crate::rollout::command::{Actor, Answer, Command, Refusal};
 use crate::rollout::effect::{Effect, Event};
 use crate::rollout::engine::step;
 use crate::rollout::input::{Happened, Input, Moment};
-use crate::rollout::plan::Plan;
+use crate::rollout::judge::{JudgeRules, QUANTILES};
+use crate::rollout::plan::{Plan, Rollout};
 use crate::rollout::state::{Phase, State};
 use crate::routing::Overlay;
 use crate::telemetry::metrics::RolloutFact;
@@ -415,6 +416,12 @@ impl Rollouts {
             }
         }
     }
+}
+
+/// What a cohort's judge is told to tolerate by the file, and which quantiles of latency are compared: for who plays a
+/// rollout on paper.
+pub fn judge_rules(service: &Service, plan: &Rollout, cohort: &str) -> Option<(JudgeRules, [bool; QUANTILES])> {
+    watch_plan(service, plan, cohort).map(|watched| (watched.rules, watched.quantiles))
 }
 
 /// A cohort is watched from its first step on, until the new version is gone from it.

@@ -52,11 +52,11 @@ pub(super) fn watch_plan(service: &schema::Service, plan: &Rollout, cohort: &str
     };
     let at = gates.latency.at.as_ref();
     let is_at = |quantile: schema::Quantile| at.is_none_or(|at| at.contains(&quantile));
-    use schema::Quantile::{P50, P90, P95, P99};
+    use schema::Quantile::{P50, P90, P95, P99, P999};
     Some(WatchPlan {
         rules,
         blames_rejected: gates.errors.bad.as_ref().is_some_and(|bad| bad.contains(&schema::Bad::Status4xx)),
-        quantiles: [P50, P90, P95, P99].map(is_at),
+        quantiles: [P50, P90, P95, P99, P999].map(is_at),
         unanswered: unanswered(gates),
     })
 }

@@ -233,8 +233,8 @@ impl Judge {
             both.add(stable.errors.checked());
             burn.add(tick.at_s, both);
         }
-        if let Some(collateral) = &mut self.collateral {
-            collateral.add(stable.errors.checked(), &stable.slow.map(Tally::checked));
+        if let (Some(collateral), Some(rules)) = (&mut self.collateral, &self.rules.collateral) {
+            collateral.add(tick.at_s, stable.errors.checked(), &stable.slow.map(Tally::checked), rules);
         }
         self.silence.observe(tick);
         self.step.canary.add(canary);
@@ -283,6 +283,9 @@ impl Judge {
     pub(super) fn decide(&mut self, at_s: u64, is_harm: impl Fn(OnHarm) -> bool) -> Decision {
         let outcomes = self.outcomes.iter().map(OutcomeTest::ln_value);
         let loudest = outcomes.fold(self.ln_rollback(), f64::max);
+        // while stable itself is worse than it was, nobody can say what the release does
+        let is_alarm = self.collateral.as_ref().is_some_and(Collateral::is_alarm);
+        let loudest = if is_alarm { loudest.max(self.rules.freeze_at.ln()) } else { loudest };
         let is_frozen = self.brake.observe(at_s, loudest, &self.rules);
         if self.latched != Some(OnHarm::Rollback) && is_harm(OnHarm::Rollback) {
             self.latched = Some(OnHarm::Rollback);

@@ -15,7 +15,7 @@ impl Judge {
         let mut gates: Vec<GateReading> =
             [self.errors_reading(), self.latency_reading()].into_iter().flatten().collect();
         gates.extend((0..self.outcomes.len()).map(|at| self.outcome_reading(at)));
-        gates.extend([self.share_reading(), self.burn_reading(), self.collateral_reading()].into_iter().flatten());
+        gates.extend([self.share_reading(), self.burn_reading(), self.collateral_reading(at_s)].into_iter().flatten());
 
         let takes_back = |gate: &&GateReading| gate.on_harm == OnHarm::Rollback && gate.gate.is_combined();
         let loudest = gates.iter().filter(takes_back).max_by(|a, b| a.ln_evidence.total_cmp(&b.ln_evidence));
@@ -130,11 +130,12 @@ impl Judge {
         })
     }
 
-    fn collateral_reading(&self) -> Option<GateReading> {
+    fn collateral_reading(&self, at_s: u64) -> Option<GateReading> {
         let (detectors, rules) = (self.collateral.as_ref()?, self.rules.collateral?);
         let (ln_evidence, ln_needed) = (detectors.ln_value(), rules.ticks_between_alarms.ln());
         let verdict = match () {
-            _ if ln_evidence >= ln_needed => Verdict::Harm,
+            _ if detectors.is_lasting(at_s, &rules) => Verdict::Harm,
+            _ if detectors.is_alarm() => Verdict::Waiting,
             _ if detectors.errors.is_none() && self.thresholds.is_none() => Verdict::Unknown,
             _ => Verdict::Pass,
         };

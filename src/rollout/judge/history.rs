@@ -8,7 +8,7 @@ use super::bands::{BAND_REQUESTS, rate_band};
 use super::floor::FloorTest;
 use super::mixture::ln_sum;
 use super::rules::ErrorRules;
-use super::tick::{QUANTILE_LEVELS, QUANTILES, Tally};
+use super::tick::{PAST_QUANTILES, QUANTILE_LEVELS, QUANTILES, Tally};
 
 /// Requests from which a past is worth comparing with.
 pub const HISTORY_REQUESTS_MIN: u64 = 500;
@@ -33,7 +33,7 @@ pub struct History {
 #[derive(Clone, Debug, PartialEq)]
 pub struct BeforeAfter {
     pub(crate) errors: FloorTest,
-    pub(crate) slow: [FloorTest; QUANTILES],
+    pub(crate) slow: [FloorTest; PAST_QUANTILES],
     pub(crate) past: Option<History>,
 }
 
@@ -47,7 +47,7 @@ impl History {
 
 impl Default for BeforeAfter {
     fn default() -> Self {
-        let slow = QUANTILE_LEVELS.map(|level| FloorTest::new(slow_at_most(level)));
+        let slow = std::array::from_fn(|at| FloorTest::new(slow_at_most(QUANTILE_LEVELS[at])));
         BeforeAfter { errors: FloorTest::new(0.5), slow, past: None }
     }
 }
@@ -88,13 +88,13 @@ impl BeforeAfter {
 
     /// The logarithm of the evidence of latency.
     pub fn ln_slow(&self) -> f64 {
-        ln_sum(self.slow.iter().map(FloorTest::ln_value)) - (QUANTILES as f64).ln()
+        ln_sum(self.slow.iter().map(FloorTest::ln_value)) - (PAST_QUANTILES as f64).ln()
     }
 
     /// The quantile that speaks the loudest.
     pub fn loudest(&self) -> usize {
         let values = self.slow.each_ref().map(FloorTest::ln_value);
-        (1..QUANTILES).fold(0, |best, at| if values[at] > values[best] { at } else { best })
+        (1..PAST_QUANTILES).fold(0, |best, at| if values[at] > values[best] { at } else { best })
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
         let mut test = BeforeAfter::default();
         let rules = ErrorRules { ratio: 1.2, floor: 0.001 };
         test.start(History { errors: Tally::new(40, 20_000) }, Some(&rules), 1.0);
-        (0..seconds).for_each(|_| test.add(Tally::new(bad, 100), &[50, 10, 5, 1].map(|slow| Tally::new(slow, 100))));
+        (0..seconds).for_each(|_| test.add(Tally::new(bad, 100), &[50, 10, 5, 1, 0].map(|slow| Tally::new(slow, 100))));
         test
     }
 
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_slower_version_is_noticed() {
         let mut test = after(0, 0);
-        (0..60).for_each(|_| test.add(Tally::new(0, 100), &[50, 10, 5, 5].map(|slow| Tally::new(slow, 100))));
+        (0..60).for_each(|_| test.add(Tally::new(0, 100), &[50, 10, 5, 5, 0].map(|slow| Tally::new(slow, 100))));
         assert!(test.ln_slow() > f64::ln(20.0), "{}", test.ln_slow());
         assert_eq!(test.loudest(), 3);
     }

@@ -112,6 +112,9 @@ pub struct CollateralRules {
     pub ratio: f64,
     /// A healthy stable raises an alarm at most once in so many ticks, on average.
     pub ticks_between_alarms: f64,
+    /// While there is an alarm nothing rises. After so many seconds of it what follows follows: most outages are over
+    /// sooner, and need nobody.
+    pub lasting_s: u64,
     /// What follows.
     pub on_harm: OnHarm,
 }
@@ -140,7 +143,7 @@ impl Default for JudgeRules {
 
 impl Default for CollateralRules {
     fn default() -> Self {
-        CollateralRules { ratio: 1.5, ticks_between_alarms: 1e6, on_harm: OnHarm::Pause }
+        CollateralRules { ratio: 1.5, ticks_between_alarms: 1e6, lasting_s: 300, on_harm: OnHarm::Pause }
     }
 }
 

@@ -17,7 +17,7 @@ use super::tick::{QUANTILES, Side, Tally};
 use super::words::{Reader, Writer};
 
 /// The form of what is written. Another one is refused: evidence begins anew, what was decided stands elsewhere.
-const FORM: u64 = 1;
+const FORM: u64 = 2;
 
 /// Counts beyond this were not counted by anybody; up to here floats hold them exactly.
 const COUNT_MAX: u64 = 1 << 53;
@@ -245,6 +245,7 @@ impl Collateral {
     fn save(&self, to: &mut Writer) {
         to.number(u64::from(self.errors.is_some()));
         self.errors.iter().chain(&self.slow).for_each(|detector| detector.save(to));
+        to.optional(self.since_s);
     }
 
     fn restore(from: &mut Reader) -> Option<Collateral> {
@@ -254,18 +255,20 @@ impl Collateral {
         };
         let slow =
             [Detector::restore(from)?, Detector::restore(from)?, Detector::restore(from)?, Detector::restore(from)?];
-        Some(Collateral { errors, slow })
+        Some(Collateral { errors, slow, since_s: from.optional()? })
     }
 }
 
 impl Detector {
     fn save(&self, to: &mut Writer) {
         to.float(self.at_most);
+        to.float(self.ln_max);
         self.ln.iter().for_each(|ln| to.float(*ln));
     }
 
     fn restore(from: &mut Reader) -> Option<Detector> {
-        let mut detector = Detector::new(from.part().filter(|most| *most > 0.0 && *most < 1.0)?);
+        let mut detector = Detector::new(from.part().filter(|most| *most > 0.0 && *most < 1.0)?, 0.0);
+        detector.ln_max = from.float()?;
         for ln in &mut detector.ln {
             *ln = from.float()?;
         }

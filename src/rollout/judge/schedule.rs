@@ -4,17 +4,17 @@
 const FIRST_RESTART_S: u64 = 300;
 
 /// What the first step of several gets of the whole.
-const FIRST_STEP: f64 = 2.0 / 3.0;
+const FIRST_STEP: f64 = 0.8;
 
 /// What the beginning of a step gets of the step's part.
-const FIRST_PART: f64 = 0.75;
+const FIRST_PART: f64 = 0.8;
 
 /// Restarts within a step: 5, 10, 20, 40, 80, 160 minutes after it began.
 pub const RESTARTS_MAX: u32 = 6;
 
-/// Spreads the evidence over the starts: the first step has two thirds, as most of what is wrong is wrong from the first
-/// second, and the others share the rest evenly. Of a step's part its beginning gets three quarters, and the restarts
-/// within it an eighth, a sixteenth, and so on.
+/// Spreads the evidence over the starts: the first step has four fifths, as most of what is wrong is wrong from the first
+/// second, and the others share the rest evenly. Of a step's part its beginning gets four fifths, and the restarts
+/// within it a tenth, a twentieth, and so on.
 ///
 /// A test that only ever began once would have to win back what a long healthy time took from it, before it could
 /// notice a canary that turns bad late. What a step leaves over is for later ones.
@@ -80,20 +80,25 @@ mod tests {
     #[test]
     fn a_plan_of_one_step_gives_most_to_its_beginning() {
         let mut schedule = Schedule::new(1);
-        assert_eq!(schedule.begin_step(100), 0.75);
+        assert_eq!(schedule.begin_step(100), 0.8);
         assert_eq!(schedule.restart(399), None);
-        assert_eq!(schedule.restart(400), Some(0.125));
+        assert!(schedule.restart(400).is_some_and(|weight| (weight - 0.1).abs() < 1e-12));
         assert_eq!(schedule.restart(699), None);
-        assert_eq!(schedule.restart(700), Some(0.0625));
+        assert!(schedule.restart(700).is_some_and(|weight| (weight - 0.05).abs() < 1e-12));
     }
 
     #[test]
     fn the_first_step_gets_most_and_what_is_left_over_is_for_later_ones() {
         let mut schedule = Schedule::new(4);
-        assert_eq!((starts_of_step(0, 4), starts_of_step(1, 4), starts_of_step(9, 1)), (2.0, 8.0, 1.0 / 0.75));
-        assert_eq!(schedule.begin_step(0), 0.5);
-        assert_eq!(schedule.begin_step(60), 0.5 / 3.0 * 0.75);
-        assert_eq!((schedule.begin_step(120), schedule.begin_step(180)), (0.140625, 0.17578125));
+        let weights = [0, 60, 120, 180].map(|at_s| schedule.begin_step(at_s));
+        // the second: a third of the 0.36 that the first has left, and four fifths of that
+        for (weight, expected) in weights.into_iter().zip([0.64, 0.096, 0.1056, 0.126_72]) {
+            assert!((weight - expected).abs() < 1e-12, "{weights:?}");
+        }
+        for (step, weight) in (0..).zip(weights) {
+            assert!((starts_of_step(step, 4) * weight - 1.0).abs() < 1e-12);
+        }
+        assert!((starts_of_step(9, 1) - 1.25).abs() < 1e-12);
     }
 
     proptest! {

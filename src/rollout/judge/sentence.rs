@@ -16,8 +16,8 @@ pub fn sentence(reading: &GateReading, outcomes: &[&str]) -> String {
     let evidence = format!("evidence {} of {}", amount(reading.ln_evidence), amount(reading.ln_needed));
     match reading.detail {
         Detail::Slow { level, stable_us, .. } if reading.gate == Gate::Collateral => {
-            let (limit, p) = (milliseconds(stable_us), level * 100.0);
-            format!("stable got worse since the rollout began: {stable} slower than {limit} (p{p:.0}), {evidence}")
+            let (limit, p) = (milliseconds(stable_us), shown_level(level));
+            format!("stable got worse since the rollout began: {stable} slower than {limit} (p{p}), {evidence}")
         }
         Detail::None if reading.gate == Gate::Collateral => {
             format!("stable got worse since the rollout began: errors {stable}, {evidence}")
@@ -26,8 +26,8 @@ pub fn sentence(reading: &GateReading, outcomes: &[&str]) -> String {
         Detail::Before => format!("{name} {canary} against {stable} before the step, n = {n}, {evidence}"),
         Detail::Slow { level, canary_us, before, .. } => {
             let whose = if before { "before the step" } else { "stable" };
-            let (limit, p) = (milliseconds(canary_us), level * 100.0);
-            format!("latency: {canary} slower than {limit} (p{p:.0}) against {whose} {stable}, n = {n}, {evidence}")
+            let (limit, p) = (milliseconds(canary_us), shown_level(level));
+            format!("latency: {canary} slower than {limit} (p{p}) against {whose} {stable}, n = {n}, {evidence}")
         }
         Detail::Share(expected) => {
             let users = grouped(reading.canary.of);
@@ -39,6 +39,11 @@ pub fn sentence(reading: &GateReading, outcomes: &[&str]) -> String {
             )
         }
     }
+}
+
+/// `95`, `99.9`.
+fn shown_level(level: f64) -> f64 {
+    (level * 1e4).round() / 100.0
 }
 
 fn share(tally: Tally) -> String {

@@ -4,8 +4,10 @@
 
 use super::*;
 
-const THRESHOLDS: Thresholds =
-    Thresholds { stable_us: [40_000, 90_000, 120_000, 200_000], canary_us: [49_000, 104_000, 137_000, 225_000] };
+const THRESHOLDS: Thresholds = Thresholds {
+    stable_us: [40_000, 90_000, 120_000, 200_000, 400_000],
+    canary_us: [49_000, 104_000, 137_000, 225_000, 445_000],
+};
 
 /// Rules by request, so that a story can say what happened in numbers.
 fn rules() -> JudgeRules {
@@ -30,7 +32,7 @@ impl Story {
     fn seconds(&mut self, seconds: u64, edit: impl Fn(&mut Tick)) -> Reading {
         let side = |of: u64| Side {
             errors: Tally::new(of / 1_000, of),
-            slow: [0.5, 0.1, 0.05, 0.01].map(|part| Tally::new((part * of as f64) as u64, of)),
+            slow: [0.5, 0.1, 0.05, 0.01, 0.001].map(|part| Tally::new((part * of as f64) as u64, of)),
             ..Side::default()
         };
         let mut reading = None;
@@ -131,11 +133,12 @@ fn a_stable_that_suffers_too_pauses_and_a_person_may_go_on() {
         tick.canary.errors.events = 5;
         tick.stable.errors.events = 45;
     };
-    let reading = story.seconds(60, suffering);
+    assert_eq!(story.seconds(60, suffering).decision, Decision::Frozen);
+    let reading = story.seconds(300, suffering);
     assert_eq!(reading.decision, Decision::Harm(OnHarm::Pause));
     assert_eq!(gate(&reading, Gate::Collateral).verdict, Verdict::Harm);
     story.judge.resume();
-    assert_eq!(story.seconds(60, |_| {}).decision, Decision::Clear);
+    assert_eq!(story.seconds(62, |_| {}).decision, Decision::Clear);
 }
 
 #[test]

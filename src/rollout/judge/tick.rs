@@ -1,10 +1,14 @@
 //! What the judge is given: what happened to one cohort in one second.
 
 /// How many quantiles of latency are watched.
-pub const QUANTILES: usize = 4;
+pub const QUANTILES: usize = 5;
 
 /// The quantiles of stable's latency that become thresholds.
-pub const QUANTILE_LEVELS: [f64; QUANTILES] = [0.50, 0.90, 0.95, 0.99];
+pub const QUANTILE_LEVELS: [f64; QUANTILES] = [0.50, 0.90, 0.95, 0.99, 0.999];
+
+/// The first so many are known well enough from a sample to be compared with the past. Two groups at the same time may be
+/// compared by any threshold, but how many of one group alone exceed the 99.9th percentile of 500 latencies is chance.
+pub const PAST_QUANTILES: usize = 4;
 
 /// Events among those exposed to them; never more events than exposed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

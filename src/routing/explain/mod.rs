@@ -6,6 +6,7 @@
 mod answer;
 mod conditions;
 mod mirror;
+mod place;
 mod read;
 mod render;
 mod trace;
@@ -21,6 +22,7 @@ use super::snapshot::ListenerRules;
 use super::view::{RequestView, Trust};
 use crate::config::schema::File;
 pub use answer::{Answer, Share, UserKeyFacts};
+pub use place::{Placed, place};
 pub use trace::{Step, clean, quoted};
 
 /// A request that nobody sent.

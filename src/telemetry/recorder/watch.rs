@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 pub const WATCH_GROUPS: u32 = 100_000;
 
 /// How many latencies are told apart.
-pub const WATCH_QUANTILES: usize = 4;
+pub const WATCH_QUANTILES: usize = 5;
 
 /// Words of a set of groups.
 const WORDS: usize = (WATCH_GROUPS as usize).div_ceil(64);
 const SETS: usize = 3 + WATCH_QUANTILES;
 
-/// What is watched of a slot by one worker. The sets of users, 90 KB, are made by the first request.
+/// What is watched of a slot by one worker. The sets of users, 100 KB, are made by the first request.
 #[derive(Debug)]
 pub(super) struct WatchCells {
     is_on: AtomicBool,
@@ -165,6 +165,7 @@ impl WatchedUsers {
         WatchedUsers::Slow(1),
         WatchedUsers::Slow(2),
         WatchedUsers::Slow(3),
+        WatchedUsers::Slow(4),
     ];
 
     fn index(self) -> usize {
@@ -211,8 +212,10 @@ mod tests {
         };
         request(Reason::Split, Outcome::Error, 1);
         assert_eq!(registry.watched(slot), Watched::default(), "nobody watches");
-        registry
-            .watch(slot, &WatchRules { blames_rejected: false, slower_than_us: Some([1_000, 2_000, 3_000, 4_000]) });
+        registry.watch(
+            slot,
+            &WatchRules { blames_rejected: false, slower_than_us: Some([1_000, 2_000, 3_000, 4_000, 5_000]) },
+        );
         request(Reason::Override, Outcome::Error, 1);
         request(Reason::Fallback, Outcome::Error, 1);
         request(Reason::Split, Outcome::Cancelled, 1);
@@ -223,7 +226,7 @@ mod tests {
         request(Reason::Split, Outcome::Success, 0);
         request(Reason::Cohort, Outcome::Rejected, 0);
         shard.fallback(slot, crate::model::FallbackCause::Connect, Some(u64::MAX));
-        let expected = Watched { finished: 5, errors: 3, timed: 2, slow: [2, 0, 0, 0] };
+        let expected = Watched { finished: 5, errors: 3, timed: 2, slow: [2, 0, 0, 0, 0] };
         assert_eq!(registry.watched(slot), expected);
 
         let mut met = Vec::new();

@@ -12,6 +12,7 @@ mod traffic;
 
 pub use summary::{Summary, upper_bound};
 pub use threshold::ThresholdRule;
+pub use traffic::Traffic;
 
 use super::history::History;
 use super::latency::Thresholds;
@@ -19,7 +20,6 @@ use super::reading::{Decision, Gate};
 use super::rules::{JudgeRules, OnHarm};
 use super::{Judge, StepStart};
 use threshold::Watch;
-use traffic::Traffic;
 
 /// Seconds of ordinary traffic before a rollout, from which thresholds are frozen.
 pub const WARM_S: u64 = 60;

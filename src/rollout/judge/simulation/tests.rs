@@ -112,6 +112,31 @@ fn power_in_full() {
     }
 }
 
+/// How soon a test would notice a fault that knows it beforehand: one alternative, the right one, and all of the evidence
+/// on the first second. No test that may be looked at all the time does clearly better (Wald, 1945).
+#[test]
+#[ignore]
+fn known_beforehand_in_full() {
+    for (name, fault_rate) in [("+5 points", 0.052), ("0.2 % to 1 %", 0.01)] {
+        let ratio = fault_rate / 0.002;
+        let ln_ratio =
+            |is_bad: bool, of: f64, to: f64| if is_bad { (to / of).ln() } else { ((1.0 - to) / (1.0 - of)).ln() };
+        let requests = |seed: u64| {
+            let (mut rng, mut ln, mut requests, mut bad) = (fastrand::Rng::with_seed(seed), 0.0, 0, 0);
+            while ln < 20f64.ln() || bad < 3 {
+                let is_bad = rng.f64() < fault_rate;
+                ln += ln_ratio(is_bad, 0.0024, fault_rate);
+                (requests, bad) = (requests + 1, bad + u64::from(is_bad));
+            }
+            requests
+        };
+        let mut all: Vec<u64> = (0..runs(10_000)).map(requests).collect();
+        all.sort_unstable();
+        let at = |level: f64| all[(all.len() as f64 * level) as usize];
+        println!("| {name} ({ratio:.0} times) | {} requests | {} requests |", at(0.5), at(0.95));
+    }
+}
+
 /// The service on which rules are compared: 500 requests a second, 0.2 % errors, with what happens to healthy ones.
 fn service(seed: u64, is_calm: bool, fault: Fault) -> World {
     let world = World { fault, ..World::default() };

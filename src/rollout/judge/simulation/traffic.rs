@@ -1,4 +1,4 @@
-use super::World;
+use super::{Fault, World};
 use crate::rollout::judge::latency::Thresholds;
 use crate::rollout::judge::tick::{QUANTILES, Side, Tally, Tick, Users};
 
@@ -15,7 +15,7 @@ const TIMED: u8 = KNOWN << 1;
 
 /// One world's requests, second by second.
 #[derive(Debug)]
-pub(super) struct Traffic {
+pub struct Traffic {
     world: World,
     rng: fastrand::Rng,
     picks: Vec<u32>,
@@ -24,11 +24,13 @@ pub(super) struct Traffic {
     broken: Vec<u32>,
     histogram: Vec<u64>,
     /// Stable's errors so far.
-    pub(super) stable_errors: Tally,
+    pub stable_errors: Tally,
     /// The last second.
-    pub(super) tick: Tick,
+    pub tick: Tick,
     /// Canary requests of the last second that met the fault.
-    pub(super) harmed: u64,
+    pub harmed: u64,
+    /// Users who got an answer of the canary since its fault began.
+    pub exposed: u64,
     /// Latencies of the canary's last second.
     canary_latencies: Vec<u64>,
 }
@@ -44,6 +46,7 @@ struct Person {
     now: u8,
     epoch: u32,
     seen_s: u32,
+    is_exposed: bool,
 }
 
 /// One request.
@@ -55,7 +58,8 @@ struct Request {
 }
 
 impl Traffic {
-    pub(super) fn new(world: &World, seed: u64) -> Traffic {
+    /// A world before its first second.
+    pub fn new(world: &World, seed: u64) -> Traffic {
         let mut rng = fastrand::Rng::with_seed(seed);
         let person = |rng: &mut fastrand::Rng| Person {
             place: rng.f32(),
@@ -65,6 +69,7 @@ impl Traffic {
             now: 0,
             epoch: 0,
             seen_s: u32::MAX,
+            is_exposed: false,
         };
         let people: Vec<Person> = (0..world.users.max(1)).map(|_| person(&mut rng)).collect();
         let broken = (0..).zip(&people).filter(|(_, person)| person.is_broken).map(|(at, _)| at).collect();
@@ -83,29 +88,28 @@ impl Traffic {
             stable_errors: Tally::default(),
             tick: Tick::default(),
             harmed: 0,
+            exposed: 0,
             canary_latencies: Vec::new(),
         }
     }
 
+    /// From now on the canary has this fault.
+    pub fn break_canary(&mut self, fault: Fault) {
+        self.world.fault = fault;
+    }
+
     /// Stable's latencies so far, as buckets with their largest latency.
-    pub(super) fn histogram(&self) -> impl Iterator<Item = (u64, u64)> {
+    pub fn histogram(&self) -> impl Iterator<Item = (u64, u64)> {
         (0..BUCKETS).map(|at| (lowest_us(at + 1).saturating_sub(1), self.histogram[at]))
     }
 
     /// The canary's latencies of the last second.
-    pub(super) fn p99_sample(&self) -> &[u64] {
+    pub fn p99_sample(&self) -> &[u64] {
         &self.canary_latencies
     }
 
-    /// One second.
-    pub(super) fn second(
-        &mut self,
-        at_s: u64,
-        share: f64,
-        thresholds: Option<&Thresholds>,
-        epoch: u64,
-        is_faulty: bool,
-    ) {
+    /// One second with a share of the canary (0 to 1). `epoch` is that of the judge, `is_faulty` lets the world's fault be.
+    pub fn second(&mut self, at_s: u64, share: f64, thresholds: Option<&Thresholds>, epoch: u64, is_faulty: bool) {
         let side = || Side { users: Some(Users::default()), ..Side::default() };
         self.tick = Tick { at_s, canary_share: share, canary: side(), stable: side() };
         self.harmed = 0;
@@ -139,6 +143,10 @@ impl Traffic {
     ) {
         let person = self.people[user as usize];
         let is_canary = f64::from(person.place) < share;
+        if is_canary && is_faulty && !person.is_exposed {
+            self.people[user as usize].is_exposed = true;
+            self.exposed += 1;
+        }
         let mut is_error = person.is_broken || self.rng.f64() < error_rate;
         let mut latency_us = u64::from(self.latencies[self.rng.u64(..) as usize % LATENCIES]);
         if person.is_slow {
@@ -286,8 +294,10 @@ mod tests {
     fn users_count_as_the_sets_count_them() {
         let world = World { users: 300, error_rate: 0.1, requests_per_s: 50.0, broken_users: 0.05, ..World::default() };
         let mut traffic = Traffic::new(&world, 3);
-        let thresholds =
-            Thresholds { stable_us: [40_000, 80_000, 100_000, 150_000], canary_us: [50_000, 90_000, 120_000, 170_000] };
+        let thresholds = Thresholds {
+            stable_us: [40_000, 80_000, 100_000, 150_000, 190_000],
+            canary_us: [50_000, 90_000, 120_000, 170_000, 195_000],
+        };
         let (mut counted, mut rng) = (Counted::default(), fastrand::Rng::with_seed(4));
         for at_s in 0..60 {
             if at_s == 30 {
