@@ -35,6 +35,7 @@ main() {
     step "integration tests" integration_tests
     step "examples" check_examples
     step "dashboard" tests/dashboard/run.sh
+    step "deployment" check_deployment
     if ! "$is_quick"; then
         step "documentation tests" cargo test --locked --doc
         step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
@@ -80,13 +81,18 @@ find_cargo() {
 # --- tools -----------------------------------------------------------------------------------------------------------
 
 # command and Debian package
-TOOLS="cc:build-essential curl:curl openssl:openssl python3:python3 prometheus:prometheus promtool:prometheus nghttp:nghttp2-client h2load:nghttp2-client chromium:chromium node:nodejs npm:npm"
+TOOLS="cc:build-essential curl:curl openssl:openssl python3:python3 prometheus:prometheus promtool:prometheus nghttp:nghttp2-client h2load:nghttp2-client chromium:chromium node:nodejs npm:npm systemd-analyze:systemd go:golang-go dpkg-shlibdeps:dpkg-dev strip:binutils man:man-db"
+# folder and Debian package
+LIBRARIES="/usr/share/gocode/src/github.com/Masterminds/sprig:golang-github-masterminds-sprig-dev /usr/share/gocode/src/gopkg.in/yaml.v3:golang-gopkg-yaml.v3-dev"
 
 install_tools() {
     install_components
     local tool missing=()
     for tool in $TOOLS; do
         command -v "${tool%%:*}" >/dev/null || missing+=("${tool#*:}")
+    done
+    for tool in $LIBRARIES; do
+        [ -d "${tool%%:*}" ] || missing+=("${tool#*:}")
     done
     if [ "${#missing[@]}" -eq 0 ]; then
         echo "nothing to install"
@@ -196,6 +202,17 @@ ok = report["valid"] and tests["failed"] == 0 and tests["passed"] > 0
 print(sys.argv[1], "valid" if ok else "NOT VALID", tests, *report["diagnostics"])
 sys.exit(0 if ok else 1)' "$file"
     done
+}
+
+# Each folder of deploy/; the slow ones start real processes.
+check_deployment() {
+    python3 -c "import ensurepip" 2>/dev/null || install_packages python3-venv
+    deploy/check.sh --tools
+    if "$is_quick"; then
+        deploy/check.sh docker kubernetes systemd grafana guides
+    else
+        deploy/check.sh
+    fi
 }
 
 # What would be published: the texts that a crate must carry, and none of the bulk that it must not.

@@ -106,7 +106,10 @@ async fn serve(running: Running, signals: Signals, can_start_again: bool) -> u8 
         }
         if stop {
             stops += 1;
-            if handle.drain().is_err() && stops > 1 {
+            // The first signal after a drain through the door, as after a preStop hook, asks for what is under way.
+            if stops == 1 && handle.health().is_draining() {
+                tracing::info!("asked to stop: already draining; once more ends at once");
+            } else if handle.drain().is_err() && stops > 1 {
                 return exit_code(Ended::Interrupted);
             }
         }

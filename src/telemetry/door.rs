@@ -2,11 +2,11 @@
 //! can be changed through it, so it may listen where the admin door must not.
 
 use super::health::Health;
-use super::metrics::{CONTENT_TYPE, Metrics};
+use super::metrics::{CONTENT_TYPE, Metrics, PROTOBUF_CONTENT_TYPE, prefers_protobuf};
 use crate::model::printable;
 use axum::Router;
 use axum::extract::{RawQuery, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -136,12 +136,18 @@ async fn without_body(request: Request, next: Next) -> Response {
 }
 
 /// Summing and writing thousands of series takes milliseconds: off the control thread.
-async fn metrics(State(door): State<Door>) -> Response {
+async fn metrics(State(door): State<Door>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let is_protobuf = prefers_protobuf(accept);
     let Ok(_scrape) = door.scrapes.acquire().await else {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
     };
-    match tokio::task::spawn_blocking(move || door.metrics.text()).await {
-        Ok(Ok(text)) => with_type(StatusCode::OK, CONTENT_TYPE, text),
+    let write = move || match is_protobuf {
+        true => Ok((PROTOBUF_CONTENT_TYPE, door.metrics.protobuf())),
+        false => door.metrics.text().map(|text| (CONTENT_TYPE, text)),
+    };
+    match tokio::task::spawn_blocking(write).await {
+        Ok(Ok((content_type, body))) => with_type(StatusCode::OK, content_type, body),
         Ok(Err(error)) => {
             tracing::error!(%error, "metrics cannot be written");
             plain(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written; the log says why\n")

@@ -8,17 +8,20 @@ mod exposition;
 mod facts;
 mod fold;
 mod mirror;
+mod native;
 mod process;
+mod protobuf;
 mod rollouts;
 
 pub use facts::{CertificateFact, EndpointFact, Facts, UpstreamFact, WeightFact};
+pub use protobuf::{PROTOBUF_CONTENT_TYPE, prefers_protobuf};
 pub use rollouts::RolloutFact;
 
 use super::access_log::LogCounters;
 use super::health::Health;
 use super::recorder::Registry;
 use arc_swap::ArcSwap;
-use collect::RecorderCollector;
+use collect::{RecorderCollector, Shared};
 use exposition::Kind::{Counter, Gauge, Histogram};
 use exposition::{Family, family};
 use process::ProcessCollector;
@@ -213,6 +216,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// All metrics of the process.
 pub struct Metrics {
     gathered: prometheus::Registry,
+    recorded: Arc<RecorderCollector>,
+    process: ProcessCollector,
     facts: Arc<ArcSwap<Facts>>,
 }
 
@@ -226,9 +231,10 @@ impl Metrics {
         let facts = Arc::new(ArcSwap::default());
         let gathered = prometheus::Registry::new();
         let log = log.unwrap_or_default();
-        gathered.register(Box::new(RecorderCollector::new(recorder, health, log, Arc::clone(&facts))?))?;
+        let recorded = Arc::new(RecorderCollector::new(recorder, health, log, Arc::clone(&facts))?);
+        gathered.register(Box::new(Shared(Arc::clone(&recorded))))?;
         gathered.register(Box::new(ProcessCollector::new()?))?;
-        Ok(Metrics { gathered, facts })
+        Ok(Metrics { gathered, recorded, process: ProcessCollector::new()?, facts })
     }
 
     /// Says what is true from now on.

@@ -105,6 +105,35 @@ async fn prometheus_gives_back_what_was_recorded() {
     prometheus.expect("up", "", 1.0).await;
 }
 
+/// Native buckets are 4.4 % wide, where the classic ones only say "between 1 s and 2.5 s".
+#[tokio::test]
+async fn a_scraper_that_asks_for_native_histograms_gets_them() {
+    let story = story().await;
+    let (stable, canary) = (story.slot("beta", "stable"), story.slot("beta", "canary"));
+    let arguments = ["--enable-feature=native-histograms"];
+    let Some(prometheus) = Prometheus::start_with(story.address, &arguments).await else { return };
+    let count = "histogram_count(sum by (cohort, variant) (ringway_http_request_duration_seconds))";
+    prometheus.expect(count, "beta/canary", 0.0).await;
+
+    story.requests(stable, 900, 200, 20);
+    story.requests(canary, 98, 200, 20);
+    story.requests(canary, 2, 503, 2_000);
+    prometheus.expect(count, "beta/canary", 100.0).await;
+    prometheus.expect(count, "beta/stable", 900.0).await;
+    let sum = "histogram_sum(sum by (cohort, variant) (ringway_http_request_duration_seconds))";
+    prometheus.expect(sum, "beta/canary", 98.0 * 0.02 + 2.0 * 2.0).await;
+    let quantile =
+        |q| format!("histogram_quantile({q}, sum by (cohort, variant) (ringway_http_request_duration_seconds))");
+    for (q, variant, latency) in [(0.5, "beta/canary", 0.02), (0.99, "beta/canary", 2.0), (0.99, "beta/stable", 0.02)] {
+        let found = prometheus.value(&quantile(q), variant).await;
+        assert!((found / latency - 1.0).abs() < 0.045, "{q} of {variant}: {found} s, not {latency} s");
+    }
+    // all else comes the same way
+    prometheus.expect("ringway_http_requests_in_flight", "beta/canary", 0.0).await;
+    prometheus.expect("ringway_config_last_reload_successful", "", 1.0).await;
+    prometheus.expect("count(process_start_time_seconds > 1)", "", 1.0).await;
+}
+
 #[test]
 fn the_guide_shows_the_queries_that_are_tested() {
     let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guides/first-split.md")).unwrap();

@@ -26,6 +26,11 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts one; `None`, with a loud word, where the program is not installed and nobody insists.
     pub async fn start(target: SocketAddr) -> Option<Prometheus> {
+        Prometheus::start_with(target, &[]).await
+    }
+
+    /// The same, with more arguments.
+    pub async fn start_with(target: SocketAddr, args: &[&str]) -> Option<Prometheus> {
         if Command::new("prometheus").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
             let must = std::env::var("RINGWAY_REQUIRE_TOOLS").is_ok_and(|value| value == "1");
             assert!(!must, "`prometheus` is not installed; type: apt-get install prometheus");
@@ -33,7 +38,7 @@ impl Prometheus {
             return None;
         }
         for _ in 0..STARTS_MAX {
-            let mut prometheus = Prometheus::spawn(target);
+            let mut prometheus = Prometheus::spawn(target, args);
             if prometheus.is_ready_in_time().await {
                 return Some(prometheus);
             }
@@ -41,7 +46,7 @@ impl Prometheus {
         panic!("Prometheus did not start in {STARTS_MAX} attempts");
     }
 
-    fn spawn(target: SocketAddr) -> Prometheus {
+    fn spawn(target: SocketAddr, args: &[&str]) -> Prometheus {
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
             "global: {{ scrape_interval: 200ms, scrape_timeout: 200ms }}\n\
@@ -56,6 +61,7 @@ impl Prometheus {
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address={free}"))
             .args(["--log.level=warn"])
+            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -14,7 +14,9 @@ use ringway::model::Reason;
 use ringway::routing::snapshot::{ListenerLimits, ListenerTimeouts};
 use ringway::telemetry::Registry;
 use ringway::telemetry::health::Health;
-use ringway::telemetry::metrics::{EndpointFact, Facts, Metrics, RolloutFact, UpstreamFact};
+use ringway::telemetry::metrics::{
+    CertificateFact, EndpointFact, Facts, Metrics, RolloutFact, UpstreamFact, WeightFact,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -62,9 +64,10 @@ fn the_tables_of_rollouts_are_what_the_engine_does() {
 #[test]
 fn the_page_of_metrics_is_what_is_exposed() {
     let mut page = format!(
-        "# Metrics\n\n{GENERATED}\n\n`/metrics` of the telemetry door, in Prometheus' text format. Units are base units. \
-         Labels hold names of the\nfile and closed sets of words, never anything that a client sends. How to ask them: \
-         [first split](../guides/first-split.md#watch-it).\n\n| family | type | labels | meaning |\n| --- | --- | --- | --- |\n"
+        "# Metrics\n\n{GENERATED}\n\n`/metrics` of the telemetry door, in Prometheus' text format, or in protobuf with native \
+         histograms for a scraper\nthat asks for it first. Units are base units. Labels hold names of the file and closed sets of \
+         words, never anything\nthat a client sends. How to ask them: [first split](../guides/first-split.md#watch-it).\n\n\
+         | family | type | labels | meaning |\n| --- | --- | --- | --- |\n"
     );
     for (name, family) in families() {
         let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
@@ -83,7 +86,7 @@ struct Family {
 /// The families as a scraper sees them, of a process that has one of everything.
 fn families() -> BTreeMap<String, Family> {
     let (registry, health) = (Registry::new(1, 10_000), Health::new());
-    registry.slot("shop", "everyone", "stable", Reason::Split);
+    let slot = registry.slot("shop", "everyone", "stable", Reason::Split);
     registry.mirror("shop", "canary");
     let metrics = Metrics::new(registry, health, None).unwrap();
     let endpoint = EndpointFact { service: "shop".into(), variant: "stable".into(), state: "healthy", count: 1 };
@@ -102,7 +105,11 @@ fn families() -> BTreeMap<String, Family> {
         evidence: vec![("everyone".to_owned(), "errors", 1.0)],
         verdicts: vec![("everyone".to_owned(), "errors", "pass", 1)],
     }];
-    metrics.state(Facts { rev, endpoints, upstreams, rollouts, ..Facts::default() });
+    let weights = [(slot, WeightFact { configured: 1.0, in_force: 1.0 })].into();
+    let expires_unix_seconds = 0;
+    let certificates =
+        vec![CertificateFact { listener: "public".into(), name: "shop.example.com".into(), expires_unix_seconds }];
+    metrics.state(Facts { rev, weights, endpoints, certificates, upstreams, rollouts });
     let text = String::from_utf8(metrics.text().unwrap()).unwrap();
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut current = String::new();

@@ -76,6 +76,20 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn a_drain_before_the_first_signal_cuts_nothing() {
+    let (service, asked, answer) = patient();
+    let mut binary = before(&service);
+    let mut client = ask_slowly(&binary, &asked);
+    assert_eq!(binary.command(&["drain", "--after", "100ms"]).status.code(), Some(0));
+    eventually("the drain", || if binary.log_has("draining") { Ok(()) } else { Err(binary.log()) });
+    binary.terminate();
+    eventually("the signal", || if binary.log_has("already draining") { Ok(()) } else { Err(binary.log()) });
+    answer.send(()).unwrap();
+    assert!(client.answer("GET").is_ok());
+    assert_eq!(binary.exit_code(), 0, "{}", binary.log());
+}
+
+#[test]
 fn commands_and_sighup_reload_and_drain() {
     let service = Service::named("stable");
     let mut binary = before(&service);

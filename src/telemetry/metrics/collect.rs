@@ -31,6 +31,9 @@ pub(super) struct RecorderCollector {
     descs: Vec<Desc>,
 }
 
+/// A collector that is asked for text by the registry, and for protobuf directly.
+pub(super) struct Shared(pub(super) Arc<RecorderCollector>);
+
 impl RecorderCollector {
     pub(super) fn new(
         recorder: Arc<Registry>,
@@ -107,15 +110,21 @@ impl RecorderCollector {
     }
 }
 
-impl Collector for RecorderCollector {
+impl Collector for Shared {
     fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
+        self.0.descs.iter().collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
+        self.0.expose(Exposition::default()).into_parts().0
+    }
+}
+
+impl RecorderCollector {
+    /// Everything that is recorded, up to as many series as are allowed.
+    pub(super) fn expose(&self, mut to: Exposition) -> Exposition {
         let facts = self.facts.load();
         let series_max = (self.recorder.max_series() as usize).max(SERIES_MIN) - OF_PROCESS.len();
-        let mut to = Exposition::default();
         self.expose_process(&mut to, &facts);
         let mirrors = self.recorder.mirrors();
         mirrors.iter().for_each(|mirror| expose_mirror(&mut to, mirror, series_max / 2));
@@ -128,7 +137,7 @@ impl Collector for RecorderCollector {
         let end = series_max.saturating_sub(endpoint_states.len());
         expose_endpoints(&mut to, &facts.endpoints, end);
         expose_upstreams(&mut to, &facts.upstreams, series_max);
-        to.into_families()
+        to
     }
 }
 

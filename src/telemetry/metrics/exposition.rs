@@ -1,4 +1,5 @@
 use super::super::recorder::{BucketCounts, bucket_lowest_us};
+use super::native::Native;
 use prometheus::core::Desc;
 use prometheus::proto;
 use std::collections::{BTreeMap, HashMap};
@@ -34,8 +35,13 @@ pub(super) enum Kind {
 #[derive(Debug, Default)]
 pub(super) struct Exposition {
     families: BTreeMap<&'static str, proto::MetricFamily>,
+    /// Of each histogram of a family, in the order of its series; only where a scraper wants them.
+    natives: Option<Natives>,
     series: usize,
 }
+
+/// Native histograms by the name of their family.
+pub(super) type Natives = BTreeMap<&'static str, Vec<Native>>;
 
 pub(super) const fn family(
     kind: Kind,
@@ -54,6 +60,11 @@ impl Family {
 }
 
 impl Exposition {
+    /// One that keeps native histograms beside the classic ones.
+    pub(super) fn with_natives() -> Exposition {
+        Exposition { natives: Some(Natives::new()), ..Exposition::default() }
+    }
+
     pub(super) fn count(&mut self, family: &Family, labels: &[&str], count: u64) {
         self.counter(family, labels, count as f64);
     }
@@ -74,6 +85,9 @@ impl Exposition {
     pub(super) fn histogram(&mut self, family: &Family, labels: &[&str], bounds: &[f64], counts: &BucketCounts) {
         let mut metric = labelled(family, labels);
         metric.set_histogram(coarse(counts, bounds));
+        if let Some(natives) = &mut self.natives {
+            natives.entry(family.name).or_default().push(Native::of(counts));
+        }
         self.push(family, metric, histogram_series(bounds));
     }
 
@@ -82,8 +96,8 @@ impl Exposition {
         self.series
     }
 
-    pub(super) fn into_families(self) -> Vec<proto::MetricFamily> {
-        self.families.into_values().collect()
+    pub(super) fn into_parts(self) -> (Vec<proto::MetricFamily>, Natives) {
+        (self.families.into_values().collect(), self.natives.unwrap_or_default())
     }
 
     fn counter(&mut self, family: &Family, labels: &[&str], value: f64) {

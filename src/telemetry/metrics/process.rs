@@ -47,7 +47,7 @@ impl Collector for ProcessCollector {
         if let Some(times) = read("/proc/self/stat").and_then(|text| times(&text)) {
             to.seconds(&PROCESS_CPU, times.cpu);
         }
-        to.into_families()
+        to.into_parts().0
     }
 }
 

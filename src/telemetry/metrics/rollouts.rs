@@ -2,6 +2,7 @@
 
 use super::exposition::Kind::{Counter, Gauge};
 use super::exposition::{Exposition, Family, family};
+use std::collections::BTreeMap;
 
 const PHASE: Family = family(
     Gauge,
@@ -31,6 +32,10 @@ const VERDICTS: Family = family(
 /// The families of rollouts: a process without one has none of them.
 pub(super) const ROLLED_OUT: [&Family; 4] = [&PHASE, &STEP, &EVIDENCE, &VERDICTS];
 
+/// Verdicts that each gate has a series for from its first look on: the first harm must be an increase, and not a series
+/// that begins at 1.
+const VERDICTS_FROM_THE_START: [&str; 4] = ["pass", "harm", "waiting", "unknown"];
+
 /// Where the rollout of a service is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RolloutFact {
@@ -48,7 +53,8 @@ pub struct RolloutFact {
 
 /// The series of one rollout, as long as there is room up to `end`.
 pub(super) fn expose_rollout(to: &mut Exposition, fact: &RolloutFact, end: usize) {
-    let series = fact.phases.len() + 1 + fact.evidence.len() + fact.verdicts.len();
+    let verdicts = fact.verdicts_from_the_start();
+    let series = fact.phases.len() + 1 + fact.evidence.len() + verdicts.len();
     if to.series() + series > end {
         return;
     }
@@ -59,8 +65,22 @@ pub(super) fn expose_rollout(to: &mut Exposition, fact: &RolloutFact, end: usize
     for (cohort, gate, evidence) in &fact.evidence {
         to.gauge(&EVIDENCE, &[&fact.service, cohort, gate], *evidence);
     }
-    for (cohort, gate, verdict, count) in &fact.verdicts {
-        to.count(&VERDICTS, &[&fact.service, cohort, gate, verdict], *count);
+    for ((cohort, gate, verdict), count) in verdicts {
+        to.count(&VERDICTS, &[&fact.service, cohort, gate, verdict], count);
+    }
+}
+
+impl RolloutFact {
+    /// Counts by cohort, gate and verdict, with 0 for what a gate has not said yet.
+    fn verdicts_from_the_start(&self) -> BTreeMap<(&str, &str, &str), u64> {
+        let mut counts = BTreeMap::new();
+        for (cohort, gate, verdict, count) in &self.verdicts {
+            for unsaid in VERDICTS_FROM_THE_START {
+                counts.entry((cohort.as_str(), *gate, unsaid)).or_insert(0);
+            }
+            *counts.entry((cohort.as_str(), *gate, *verdict)).or_insert(0) += count;
+        }
+        counts
     }
 }
 
@@ -92,6 +112,7 @@ mod tests {
             r#"ringway_rollout_step{service="shop"} 2"#,
             r#"ringway_gate_evidence{service="shop",cohort="beta",gate="errors"} 1.5"#,
             r#"ringway_gate_verdicts_total{service="shop",cohort="beta",gate="errors",verdict="pass"} 7"#,
+            r#"ringway_gate_verdicts_total{service="shop",cohort="beta",gate="errors",verdict="harm"} 0"#,
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
