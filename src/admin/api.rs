@@ -30,6 +30,7 @@ pub(super) fn router(handle: Handle) -> Router {
         )
         .route("/api/v1/rollouts/{service}/{command}", post(ask_rollout))
         .route("/api/v1/mirror/{service}", get(mirror))
+        .route("/api/v1/outcomes", post(super::outcomes::post))
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/drain", post(drain))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no such page; the API is below /api/v1/") })

@@ -10,6 +10,7 @@
 mod api;
 mod guard;
 mod mirror;
+mod outcomes;
 mod problem;
 mod rollouts;
 mod socket;

@@ -1,4 +1,5 @@
 use super::outcome::{Cause, ReloadResult};
+use super::posted::PostedEvents;
 use super::reload::{Common, InForce};
 use super::rollouts::{Ask, RolloutView};
 use crate::rollout::command::Answer;
@@ -32,6 +33,8 @@ pub enum Request {
     Reload(Cause, oneshot::Sender<ReloadResult>),
     /// Ask something of a rollout. `None`: there is no such service.
     Rollout(Ask, oneshot::Sender<Option<Answer>>),
+    /// Events of an outcome that were posted. The answer: how many of them a judge heard of.
+    Posted(PostedEvents, oneshot::Sender<usize>),
     /// Finish what is in flight and end; a second one: end at once.
     Drain,
     /// Duplicates of the sockets of all listeners, by their address of the file.
@@ -88,6 +91,12 @@ impl Handle {
     pub fn ask_rollout(&self, ask: Ask) -> Result<oneshot::Receiver<Option<Answer>>, Busy> {
         let (answer, answered) = oneshot::channel();
         self.ask(Request::Rollout(ask, answer))?;
+        Ok(answered)
+    }
+
+    pub(super) fn tell_posted(&self, posted: PostedEvents) -> Result<oneshot::Receiver<usize>, Busy> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Posted(posted, answer))?;
         Ok(answered)
     }
 

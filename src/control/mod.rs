@@ -22,6 +22,7 @@ mod mount;
 mod outcome;
 mod plane;
 pub mod plans;
+mod posted;
 pub mod reload;
 mod resolve;
 mod rollouts;
@@ -35,6 +36,7 @@ pub use handle::{Handle, Request, Requests};
 pub use memory::{CONTROL_GROUPS, Memory};
 pub use outcome::{Applied, Cause, Rejected, ReloadResult};
 pub use plane::DataPlane;
+pub use posted::{EVENTS_MAX, OutcomeEvent, PostError, PostedCount, PostedEvents};
 pub use reload::{Common, InForce, State};
 pub use rollouts::{Ask, CohortView, GateView, RolloutView, Rollouts};
 pub use watch::{Pace, Watch};
@@ -97,6 +99,7 @@ pub async fn run<E>(
     tokio::spawn(health::check_forever(Arc::clone(&state.common.upstreams)));
 
     // what rollouts had given is in force before the first request
+    state.rollouts.look_back(requests.handle());
     with_rollouts(&mut state, Rollouts::start);
     requests.handle().show_rollouts(state.rollouts.views());
 
@@ -150,6 +153,10 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                     watch.follow(state.files.clone(), state.looked_at);
                     // whoever asked may have gone
                     let _ = answer.send(result);
+                    continue;
+                }
+                Request::Posted(posted, answer) => {
+                    let _ = answer.send(state.rollouts.post(&posted));
                     continue;
                 }
                 Request::Rollout(ask, answer) => {

@@ -161,7 +161,11 @@ async fn forward(
         return Ok(Answer::Local(answer));
     }
     let service = &snapshot.services[route.service.ok_or(ProxyError::NoRoute)?];
-    let mut decision = Decision::of(service, route, client.ip, &service.assign(&view), is_https);
+    let assignment = service.assign(&view);
+    if !service.outcomes.is_empty() {
+        record.could_have(service.eligible(&view, assignment.user.as_ref()));
+    }
+    let mut decision = Decision::of(service, route, client.ip, &assignment, is_https);
     decision.record(decision.variant, decision.reason, record);
     limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 
@@ -278,6 +282,7 @@ fn finish(
         return Err(ProxyError::BadAnswer);
     }
     record.answer(head.status.as_u16());
+    record.shows(decision.service, &head.headers);
     record.mirror_answer((sent.variant, &decision.service.variants[sent.variant].name), head, &answered.body);
     headers::strip_answer(&mut head.headers, answered.fields);
     head.version = Version::HTTP_11;

@@ -10,11 +10,12 @@ use super::error::ProxyError;
 use super::headers::{TRACEPARENT, X_REQUEST_ID};
 use super::mirror::Copied;
 use super::worker::Current;
-use crate::model::{Outcome, Reason};
+use crate::model::{Failure, Outcome, Reason};
 use crate::routing::snapshot::Service;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::overload::Stage;
-use crate::telemetry::{Finished, Slot};
+use crate::telemetry::recorder::{OutcomeBits, Tracked};
+use crate::telemetry::{Finished, Judged, Slot};
 use crate::upstream::{Endpoint, UpstreamBody};
 
 /// What becomes of a request. It is recorded exactly once: when the answer is complete, when it breaks off, or, when
@@ -27,8 +28,12 @@ pub(super) struct Record {
     status: u16,
     /// How it ends when it is complete.
     outcome: Outcome,
+    /// How the variant failed, if it did.
+    failure: Failure,
     /// How the first of several attempts ended: what the request counts as, whatever comes of the others.
-    first_outcome: Option<Outcome>,
+    first_outcome: Option<(Outcome, Failure)>,
+    /// What the business counts.
+    outcomes: OutcomeBits,
     attempts: u32,
     flags: &'static str,
     is_finished: bool,
@@ -48,6 +53,8 @@ struct Assigned {
     slot: Slot,
     reason: Reason,
     user: Option<u64>,
+    /// Somebody wants to hear of it if it hangs.
+    tracked: Option<Tracked>,
 }
 
 /// What the access log says beyond the numbers. Gathered only when there is an access log.
@@ -87,7 +94,9 @@ impl Record {
             overhead_us: None,
             status: 0,
             outcome: Outcome::Internal,
+            failure: Failure::default(),
             first_outcome: None,
+            outcomes: OutcomeBits::default(),
             attempts: 1,
             flags: "",
             is_finished: false,
@@ -147,9 +156,11 @@ impl Record {
         if let Some(before) = self.assigned.take() {
             // a fallback: the request counts for whom it ends up with
             shard.abandon(before.slot);
+            before.tracked.map(|tracked| shard.untrack(tracked));
         }
         shard.begin(slot);
-        self.assigned = Some(Assigned { slot, reason, user });
+        let tracked = shard.track(slot, reason, user, self.started);
+        self.assigned = Some(Assigned { slot, reason, user, tracked });
         if let Some(log) = &mut self.log {
             let (cohort, variant) = (&service.cohorts[cohort].name, &service.variants[variant].name);
             log.decided = Some(Decided {
@@ -158,6 +169,18 @@ impl Record {
                 variant: variant.clone(),
                 bucket,
             });
+        }
+    }
+
+    /// The outcomes that the business counts and that could come of the request.
+    pub(super) fn could_have(&mut self, eligible: u8) {
+        self.outcomes.eligible = eligible;
+    }
+
+    /// The outcomes that the endpoint's answer shows.
+    pub(super) fn shows(&mut self, service: &Service, headers: &HeaderMap) {
+        if self.outcomes.eligible != 0 {
+            self.outcomes.happened = service.happened(headers);
         }
     }
 
@@ -213,21 +236,27 @@ impl Record {
     /// The request is answered by us.
     pub(super) fn fail(&mut self, error: ProxyError) {
         self.status = error.status().as_u16();
-        self.outcome = error.outcome();
+        (self.outcome, self.failure) = (error.outcome(), error.failure());
         self.flags = match (self.flags, error.flag()) {
             ("DI", "FI") => "DI,FI",
             (_, flag) => flag,
         };
     }
 
-    /// The request will be dropped without an answer, and this is what it counts as.
-    pub(super) fn break_off(&mut self, outcome: Outcome, flags: &'static str) {
-        self.dropped = Some((outcome, flags));
+    /// The request will be dropped without an answer: the variant failed it so.
+    pub(super) fn break_off(&mut self, failure: Failure, flags: &'static str) {
+        (self.dropped, self.failure) = (Some((Outcome::Error, flags)), failure);
+    }
+
+    /// The variant's answer breaks off in the middle.
+    pub(super) fn break_with(&mut self, failure: Failure, flags: &'static str) {
+        self.failure = failure;
+        self.end_with(Outcome::Error, flags);
     }
 
     /// The request is sent again after an attempt ended so. Only the first one counts.
-    pub(super) fn first_attempt(&mut self, outcome: Outcome) {
-        self.first_outcome.get_or_insert(outcome);
+    pub(super) fn first_attempt(&mut self, ended: (Outcome, Failure)) {
+        self.first_outcome.get_or_insert(ended);
     }
 
     /// One more attempt.
@@ -272,17 +301,18 @@ impl Record {
         if std::mem::replace(&mut self.is_finished, true) {
             return;
         }
-        let outcome = self.first_outcome.unwrap_or(outcome);
+        let (outcome, failure) = self.first_outcome.unwrap_or((outcome, self.failure));
         let now = Instant::now();
         let latency_us = now.saturating_duration_since(self.started).as_micros() as u64;
         let worker = &self.connection.worker;
-        match &self.assigned {
-            Some(Assigned { slot, reason, user }) => {
-                let (reason, user) = (*reason, *user);
-                let overhead_us = self.overhead_us;
-                worker
-                    .shard
-                    .finish(*slot, &Finished { reason, status: self.status, outcome, latency_us, overhead_us, user });
+        match &mut self.assigned {
+            Some(Assigned { slot, reason, user, tracked }) => {
+                let (slot, reason, user) = (*slot, *reason, *user);
+                let was_overdue = tracked.take().is_some_and(|tracked| worker.shard.untrack(tracked));
+                let judged = Judged { failure, outcomes: self.outcomes, was_overdue };
+                let (status, overhead_us) = (self.status, self.overhead_us);
+                let finished = Finished { reason, status, outcome, latency_us, overhead_us, user, judged };
+                worker.shard.finish(slot, &finished);
             }
             None => worker.shard.unrouted(self.status),
         }

@@ -246,9 +246,9 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorder::{Finished, OTHER, Slot};
+    use super::super::recorder::{Finished, Judged, OTHER, Slot};
     use super::*;
-    use crate::model::{FallbackCause, InjectedKind, Outcome, Reason};
+    use crate::model::{Failure, FallbackCause, InjectedKind, Outcome, Reason};
     use std::collections::{BTreeSet, HashMap};
     use std::io::Write;
     use std::process::{Command, Stdio};
@@ -282,7 +282,7 @@ mod tests {
             let outcome = Outcome::of_status(status);
             let (reason, user) = (Reason::Split, Some(latency_us));
             shard.begin(slot);
-            shard.finish(slot, &Finished { reason, status, outcome, latency_us, overhead_us: Some(30), user });
+            shard.finish(slot, &Finished { reason, status, outcome, latency_us, overhead_us: Some(30), user, judged: Judged::default() });
         }
     }
 
@@ -329,7 +329,7 @@ mod tests {
         }
         story.request(slot, 503, 800_000);
         let shard = story.recorder.shard(0);
-        shard.fallback(slot, FallbackCause::ConnectTimeout, Some(1));
+        shard.fallback(slot, FallbackCause::ConnectTimeout, Failure::Connect, Some(1));
         shard.retried(slot, crate::model::RetryResult::NoBudget);
         shard.fault_injected(slot, InjectedKind::Delay);
         shard.begin(slot);

@@ -297,9 +297,9 @@ fn small(count: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorder::{Finished, Shard};
+    use super::super::recorder::{Finished, Judged, Shard};
     use super::*;
-    use crate::model::{FallbackCause, Reason};
+    use crate::model::{Failure, FallbackCause, Reason};
     use proptest::prelude::*;
 
     struct Story {
@@ -321,7 +321,7 @@ mod tests {
                 self.shard.begin(self.slot);
                 self.shard.finish(
                     self.slot,
-                    &Finished { reason, status: 200, outcome, latency_us, overhead_us: None, user: None },
+                    &Finished { reason, status: 200, outcome, latency_us, overhead_us: None, user: None, judged: Judged::default() },
                 );
             }
             self
@@ -339,7 +339,7 @@ mod tests {
         story.requests(10, Outcome::Success, 1_000).requests(2, Outcome::Error, 50_000);
         story.windows.tick(101);
         story.requests(3, Outcome::Cancelled, 9_000_000);
-        story.shard.fallback(story.slot, FallbackCause::Connect, None);
+        story.shard.fallback(story.slot, FallbackCause::Connect, Failure::Connect, None);
         story.windows.tick(102);
 
         let last = story.stats(1);

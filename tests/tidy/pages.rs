@@ -91,8 +91,8 @@ fn families() -> BTreeMap<String, Family> {
         service: "shop".to_owned(),
         phases: vec![("progressing", true)],
         step: 1,
-        evidence: vec![("everyone".to_owned(), "errors", 1.0)],
-        verdicts: vec![("everyone".to_owned(), "errors", "pass", 1)],
+        evidence: vec![("everyone".to_owned(), "errors".to_owned(), 1.0)],
+        verdicts: vec![("everyone".to_owned(), "errors".to_owned(), "pass", 1)],
     }];
     metrics.state(Facts { rev, endpoints, upstreams, rollouts, ..Facts::default() });
     let text = String::from_utf8(metrics.text().unwrap()).unwrap();

@@ -8,6 +8,9 @@
 //! Once a second, for each command, and after each reload. What falls is in force before anything is written; what rises
 //! waits until the state that says so is on the disk.
 
+mod checkpoint;
+mod feed;
+mod past;
 mod rules;
 mod view;
 mod wanted;
@@ -31,7 +34,11 @@ use crate::rollout::input::{Happened, Input, Moment};
 use crate::rollout::plan::Plan;
 use crate::rollout::state::{Phase, State};
 use crate::routing::Overlay;
+use crate::control::posted::PostedEvents;
+use crate::telemetry::Slot;
 use crate::telemetry::metrics::RolloutFact;
+use checkpoint::Checkpoint;
+use past::Past;
 use rules::watch_plan;
 use wanted::{Change, Wanted};
 use watching::{Pair, Start, Watching};
@@ -52,6 +59,8 @@ pub struct Rollouts {
     began: Instant,
     /// Looks at a gate, by service and cohort, gate, verdict.
     verdicts: BTreeMap<(String, String), VerdictCounts>,
+    past: Past,
+    checkpoint: Checkpoint,
     /// The folder that another process hands over.
     awaited: Option<PathBuf>,
     /// Events until then.
@@ -74,7 +83,7 @@ pub struct Ask {
 }
 
 /// How often a gate had a verdict, by both.
-type VerdictCounts = BTreeMap<(&'static str, &'static str), u64>;
+type VerdictCounts = BTreeMap<(String, &'static str), u64>;
 
 impl Default for Rollouts {
     fn default() -> Rollouts {
@@ -89,6 +98,8 @@ impl Default for Rollouts {
             waiting: Vec::new(),
             began: Instant::now(),
             verdicts: BTreeMap::new(),
+            past: Past::default(),
+            checkpoint: Checkpoint::default(),
             awaited: None,
             unwritten: Vec::new(),
             is_over: false,
@@ -121,6 +132,7 @@ impl Rollouts {
         opened.problems.iter().for_each(|problem| tracing::error!(problem, "state of rollouts"));
         self.adopt(opened.found);
         self.store = Some(opened.store);
+        self.checkpoint = Checkpoint::begin(folder);
         Ok(())
     }
 
@@ -186,7 +198,8 @@ impl Rollouts {
             watching.tick(registry, now, canary_share(state, cohort));
             let counts = self.verdicts.entry(key.clone()).or_default();
             for gate in watching.reading.iter().flat_map(|reading| &reading.gates) {
-                *counts.entry((gate.gate.as_str(), gate.verdict.as_str())).or_default() += 1;
+                let name = watching.name_of(gate.gate).to_owned();
+                *counts.entry((name, gate.verdict.as_str())).or_default() += 1;
             }
         }
         self.await_folder(hands);
@@ -194,6 +207,7 @@ impl Rollouts {
             self.write();
         }
         self.turn(hands, None, &Happened::Tick);
+        self.keep_evidence();
     }
 
     /// Other files are in force.
@@ -224,6 +238,21 @@ impl Rollouts {
         self.turn(hands, Some(&service), &Happened::Asked { actor, reason, command })
     }
 
+    /// Counts are looked up there as they were lately, and not since the process began.
+    pub(super) fn look_back(&mut self, handle: super::Handle) {
+        self.past = Past::new(handle);
+    }
+
+    /// Takes events that were posted for an outcome of a service; how many of them a judge will hear of.
+    pub(super) fn post(&mut self, posted: &PostedEvents) -> usize {
+        let of_service = self.watching.iter_mut().filter(|((service, _), _)| *service == posted.service);
+        let mut watching: Vec<&mut Watching> = of_service.map(|(_, watching)| watching).collect();
+        let mut take = |(slot, user, is_good): &(Slot, Option<u64>, bool)| {
+            watching.iter_mut().any(|watching| watching.post(&posted.name, *slot, *user, *is_good))
+        };
+        posted.events.iter().filter(|event| take(event)).count()
+    }
+
     /// Where each rollout is.
     pub(super) fn views(&self) -> Vec<RolloutView> {
         let of = |(name, plan): (&String, &Plan)| {
@@ -245,10 +274,10 @@ impl Rollouts {
         self.views().into_iter().map(fact).collect()
     }
 
-    fn verdicts_of(&self, service: &str) -> Vec<(String, &'static str, &'static str, u64)> {
+    fn verdicts_of(&self, service: &str) -> Vec<(String, String, &'static str, u64)> {
         let cohorts = self.verdicts.iter().filter(|((of, _), _)| of == service);
         let counts = cohorts.flat_map(|((_, cohort), counts)| {
-            counts.iter().map(|((gate, verdict), count)| (cohort.clone(), *gate, *verdict, *count))
+            counts.iter().map(|((gate, verdict), count)| (cohort.clone(), gate.clone(), *verdict, *count))
         });
         counts.collect()
     }
@@ -346,6 +375,7 @@ impl Rollouts {
             return;
         };
         let slots = Pair { canary, stable };
+        let past = self.past.history(&hands.common.registry, stable, watched.blames);
         let key = (service.to_owned(), cohort.clone());
         let known = self.watching.remove(&key).filter(|known| {
             let can_go_on = !is_resumed && known.can_go_on(&position.id, &watched, &slots);
@@ -354,9 +384,20 @@ impl Rollouts {
             }
             can_go_on
         });
-        let mut watching = known.unwrap_or_else(|| Watching::new(&position.id, watched, slots));
+        let now = self.began.elapsed();
+        let variants = Pair { canary: position.to.clone(), stable: position.from.clone() };
+        let fresh = || Watching::new(&position.id, watched.clone(), slots.clone(), variants.clone());
+        let at = self.checkpoint.found.iter().position(|kept| (&kept.service, &kept.cohort) == (&key.0, &key.1));
+        if let Some(kept) = at.map(|at| self.checkpoint.found.swap_remove(at)).filter(|_| is_resumed)
+            && let Some(restored) = fresh().restored(&kept, serial, now, &hands.common.registry)
+        {
+            tracing::info!(service, cohort, "the judge goes on with what it had seen");
+            self.watching.insert(key, restored);
+            return;
+        }
+        let mut watching = known.unwrap_or_else(fresh);
         let has_control = state.in_force.get(&cohort).is_none_or(|split| !split.of(&position.from).is_zero());
-        let start = Start { serial, now: self.began.elapsed(), warmup, has_control };
+        let start = Start { serial, now, warmup, has_control, past };
         watching.begin_step(&start, &hands.common.registry);
         self.watching.insert(key, watching);
     }

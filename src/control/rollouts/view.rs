@@ -2,7 +2,7 @@
 
 use super::watching::Watching;
 use crate::model::Weight;
-use crate::rollout::judge::sentence;
+use crate::rollout::judge::GateReading;
 use crate::rollout::ownership;
 use crate::rollout::plan::Plan;
 use crate::rollout::state::{Phase, State};
@@ -50,8 +50,8 @@ pub struct CohortView {
 pub struct GateView {
     /// The cohort.
     pub cohort: String,
-    /// The gate.
-    pub gate: &'static str,
+    /// The gate; an outcome has the name that the file gives it.
+    pub gate: String,
     /// `pass`, `harm`, `waiting` or `unknown`.
     pub verdict: &'static str,
     /// How many times likelier harm is than a healthy release.
@@ -77,16 +77,19 @@ pub(super) fn view<'w>(
         seen: watching(name).map(Watching::seen).unwrap_or_default(),
     };
     let of_gates = |name: &&str| {
-        let readings = watching(name).and_then(|watching| watching.reading.clone()).map(|reading| reading.gates);
-        let cohort = (*name).to_owned();
-        readings.into_iter().flatten().map(move |gate| GateView {
-            cohort: cohort.clone(),
-            gate: gate.gate.as_str(),
-            verdict: gate.verdict.as_str(),
-            evidence: gate.evidence(),
-            needed: gate.ln_needed.exp(),
-            sentence: sentence(&gate, &[]),
-        })
+        let of_reading = |watching: &Watching| {
+            let view = |gate: &GateReading| GateView {
+                cohort: (*name).to_owned(),
+                gate: watching.name_of(gate.gate).to_owned(),
+                verdict: gate.verdict.as_str(),
+                evidence: gate.evidence(),
+                needed: gate.ln_needed.exp(),
+                sentence: watching.sentence(gate),
+            };
+            let gates = watching.reading.iter().flat_map(|reading| &reading.gates);
+            gates.map(view).collect::<Vec<_>>()
+        };
+        watching(name).map(of_reading).unwrap_or_default()
     };
     Some(RolloutView {
         service: plan.service.clone(),

@@ -1,0 +1,56 @@
+//! `POST /api/v1/outcomes`: what the business counts and no response header shows.
+
+use super::problem::Problem;
+use crate::control::{Handle, OutcomeEvent, PostError};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Posted {
+    service: String,
+    name: String,
+    events: Vec<Event>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Event {
+    user: Option<String>,
+    /// Nobody remembers which request had which trace: such an event is counted as unknown.
+    trace: Option<String>,
+    variant: Option<String>,
+    cohort: Option<String>,
+    good: bool,
+}
+
+/// Counts the events of `{service, name, events: [{user?|trace?|variant?+cohort?, good}]}`.
+pub(super) async fn post(State(handle): State<Handle>, body: Bytes) -> Result<Response, Problem> {
+    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+    let posted: Posted =
+        serde_json::from_slice(&body).map_err(|error| bad(format!("the body is not understood: {error}")))?;
+    let is_without = |event: &Event| event.user.is_none() && event.trace.is_none() && event.variant.is_none();
+    if posted.events.iter().any(is_without) {
+        return Err(bad("an event has a `user`, a `trace`, or a `variant` with its `cohort`".to_owned()));
+    }
+    let event = |Event { user, trace: _, variant, cohort, good }| OutcomeEvent { user, cohort, variant, is_good: good };
+    let events: Vec<OutcomeEvent> = posted.events.into_iter().map(event).collect();
+    let counted = handle.post_outcomes(&posted.service, &posted.name, &events).await.map_err(|error| refused(&error))?;
+    let value = json!({ "schema": "ringway.outcomes/v1", "accepted": counted.accepted, "unknown": counted.unknown });
+    let kind = HeaderValue::from_static("application/json");
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, kind)], format!("{value}\n")).into_response())
+}
+
+fn refused(error: &PostError) -> Problem {
+    let status = match error {
+        PostError::NoService(_) | PostError::NoOutcome(..) => StatusCode::NOT_FOUND,
+        PostError::HasHeader(_) => StatusCode::CONFLICT,
+        PostError::TooMany(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        PostError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Problem::new(status, error.to_string())
+}
