@@ -37,6 +37,8 @@ mod peer;
 mod reload;
 #[path = "upstreams/resilience/mod.rs"]
 mod resilience;
+#[path = "upstreams/rings.rs"]
+mod rings;
 #[path = "upstreams/rollouts.rs"]
 mod rollouts;
 #[path = "upstreams/service.rs"]

@@ -39,7 +39,8 @@ pub(super) async fn post(State(handle): State<Handle>, body: Bytes) -> Result<Re
     }
     let event = |Event { user, trace: _, variant, cohort, good }| OutcomeEvent { user, cohort, variant, is_good: good };
     let events: Vec<OutcomeEvent> = posted.events.into_iter().map(event).collect();
-    let counted = handle.post_outcomes(&posted.service, &posted.name, &events).await.map_err(|error| refused(&error))?;
+    let counted =
+        handle.post_outcomes(&posted.service, &posted.name, &events).await.map_err(|error| refused(&error))?;
     let value = json!({ "schema": "ringway.outcomes/v1", "accepted": counted.accepted, "unknown": counted.unknown });
     let kind = HeaderValue::from_static("application/json");
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, kind)], format!("{value}\n")).into_response())

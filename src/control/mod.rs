@@ -17,6 +17,7 @@ mod files;
 mod handle;
 mod health;
 pub mod journal;
+mod leftovers;
 mod memory;
 mod mount;
 mod outcome;
@@ -33,12 +34,13 @@ pub use address::{ADMIN_DEFAULT, AdminAddress, Doors, TELEMETRY_DEFAULT, reachab
 pub use drain::Ended;
 pub use files::{Digests, Files, Fingerprint};
 pub use handle::{Handle, Request, Requests};
+pub use leftovers::{known_traffic, leftover_warnings};
 pub use memory::{CONTROL_GROUPS, Memory};
 pub use outcome::{Applied, Cause, Rejected, ReloadResult};
 pub use plane::DataPlane;
 pub use posted::{EVENTS_MAX, OutcomeEvent, PostError, PostedCount, PostedEvents};
 pub use reload::{Common, InForce, State};
-pub use rollouts::{Ask, CohortView, GateView, RolloutView, Rollouts};
+pub use rollouts::{Ask, CohortView, GateView, Given, RolloutView, Rollouts, StepPreview, previews};
 pub use watch::{Pace, Watch};
 
 use drain::{Drain, Effect, Happened};

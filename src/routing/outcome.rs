@@ -49,15 +49,15 @@ pub(super) fn compile(
 impl Service {
     /// The outcomes that a request could have and an answer would show, a bit each.
     pub fn eligible(&self, view: &RequestView<'_>, user: Option<&UserKey<'_>>) -> u8 {
-        let could = |rule: &OutcomeRule| {
-            rule.seen.is_some() && rule.among.as_ref().is_none_or(|among| among.holds(view, user))
-        };
+        let could =
+            |rule: &OutcomeRule| rule.seen.is_some() && rule.among.as_ref().is_none_or(|among| among.holds(view, user));
         bits(self.outcomes.iter().map(could))
     }
 
     /// The outcomes that an answer shows, a bit each.
     pub fn happened(&self, headers: &HeaderMap) -> u8 {
-        let shows = |rule: &OutcomeRule| rule.seen.as_ref().is_some_and(|(name, test)| test.passes_lines(headers, name));
+        let shows =
+            |rule: &OutcomeRule| rule.seen.as_ref().is_some_and(|(name, test)| test.passes_lines(headers, name));
         bits(self.outcomes.iter().map(shows))
     }
 }

@@ -11,7 +11,7 @@ mod mirror;
 mod process;
 mod rollouts;
 
-pub use facts::{CertificateFact, EndpointFact, Facts, UpstreamFact, WeightFact};
+pub use facts::{CertificateFact, EndpointFact, Facts, LeftoverFact, UpstreamFact, WeightFact};
 pub use rollouts::RolloutFact;
 
 use super::access_log::LogCounters;
@@ -282,7 +282,18 @@ mod tests {
             let outcome = Outcome::of_status(status);
             let (reason, user) = (Reason::Split, Some(latency_us));
             shard.begin(slot);
-            shard.finish(slot, &Finished { reason, status, outcome, latency_us, overhead_us: Some(30), user, judged: Judged::default() });
+            shard.finish(
+                slot,
+                &Finished {
+                    reason,
+                    status,
+                    outcome,
+                    latency_us,
+                    overhead_us: Some(30),
+                    user,
+                    judged: Judged::default(),
+                },
+            );
         }
     }
 
@@ -309,6 +320,7 @@ mod tests {
         story.health.reload_rejected("line 3");
         story.metrics.state(Facts {
             rollouts: Vec::new(),
+            leftovers: Vec::new(),
             rev: "3f9c21".into(),
             weights: HashMap::from([(slot, WeightFact { configured: 0.05, in_force: 0.1 })]),
             endpoints: vec![EndpointFact {
@@ -353,6 +365,7 @@ mod tests {
         let (configured, in_force) = (1.0, 1.0);
         story.metrics.state(Facts {
             rollouts: Vec::new(),
+            leftovers: Vec::new(),
             rev: "1".into(),
             weights: HashMap::from([(slot, WeightFact { configured, in_force })]),
             endpoints: vec![EndpointFact { service: "s".into(), variant: "v".into(), state: "healthy", count: 0 }],

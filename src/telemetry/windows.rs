@@ -321,7 +321,15 @@ mod tests {
                 self.shard.begin(self.slot);
                 self.shard.finish(
                     self.slot,
-                    &Finished { reason, status: 200, outcome, latency_us, overhead_us: None, user: None, judged: Judged::default() },
+                    &Finished {
+                        reason,
+                        status: 200,
+                        outcome,
+                        latency_us,
+                        overhead_us: None,
+                        user: None,
+                        judged: Judged::default(),
+                    },
                 );
             }
             self

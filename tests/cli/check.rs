@@ -102,3 +102,36 @@ fn tests_are_run_one_line_each() {
     assert_eq!(json["tests"][1]["failures"][0]["place"], "tests[1].expect.cohort");
     desk.run(&["test", "-c", "none.yaml"]).ended_with(2);
 }
+
+const RELEASE: &str = r#"listeners: [{ address: "127.0.0.1:8080" }]
+stateDir: state
+services:
+  shop:
+    variants:
+      stable: { weight: 100, endpoints: ["127.0.0.1:3001"] }
+      canary: { weight: 0, endpoints: ["127.0.0.1:3002"] }
+    rollout:
+      id: v42
+      to: canary
+      steps: [{ cohort: everyone, ramp: [1, 50], hold: 10m }]
+      gates: { outcomes: [{ name: orders, among: { path: { prefix: /checkout } } }] }
+"#;
+
+#[test]
+fn each_step_says_what_it_can_see() {
+    let desk = Desk::new();
+    desk.write("ringway.yaml", RELEASE);
+    let unknown = desk.run(&["check"]).ended_with(0).stdout;
+    assert!(unknown.contains("shop step 1, everyone 1 %: needs requests of the new version"), "{unknown}");
+    assert!(unknown.contains("RW0840") && unknown.contains("--traffic 500/s"), "{unknown}");
+    let args = ["check", "--traffic", "500/s", "--base-errors", "0.2%"];
+    let known = desk.run(&args).ended_with(0).stdout;
+    let line = known.lines().find(|line| line.contains("everyone 1 %")).unwrap();
+    assert!(line.contains("sees 0.2 % → ") && line.ends_with("at 500 requests/s with 0.2 % errors"), "{line}");
+    let json = desk.run(&[&args[..], &["-o", "json"]].concat()).ended_with(0).json();
+    let step = &json["power"][1];
+    assert_eq!((&step["service"], &step["step"], &step["holdSeconds"]), (&"shop".into(), &1.into(), &600.into()));
+    assert_eq!((&step["share"], &step["requestsPerSecond"]), (&50.0.into(), &500.0.into()));
+    assert!(!desk.path("state").exists(), "nothing is written");
+    desk.run(&["check", "--traffic", "500"]).ended_with(2);
+}

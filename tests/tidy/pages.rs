@@ -12,7 +12,7 @@ use ringway::model::Reason;
 use ringway::routing::snapshot::{ListenerLimits, ListenerTimeouts};
 use ringway::telemetry::Registry;
 use ringway::telemetry::health::Health;
-use ringway::telemetry::metrics::{EndpointFact, Facts, Metrics, RolloutFact, UpstreamFact};
+use ringway::telemetry::metrics::{EndpointFact, Facts, LeftoverFact, Metrics, RolloutFact, UpstreamFact};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -94,7 +94,9 @@ fn families() -> BTreeMap<String, Family> {
         evidence: vec![("everyone".to_owned(), "errors".to_owned(), 1.0)],
         verdicts: vec![("everyone".to_owned(), "errors".to_owned(), "pass", 1)],
     }];
-    metrics.state(Facts { rev, endpoints, upstreams, rollouts, ..Facts::default() });
+    let counts = [("rollout", 0), ("variant", 0), ("override", 0)];
+    let leftovers = vec![LeftoverFact { service: "shop".to_owned(), counts }];
+    metrics.state(Facts { rev, endpoints, upstreams, rollouts, leftovers, ..Facts::default() });
     let text = String::from_utf8(metrics.text().unwrap()).unwrap();
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut current = String::new();

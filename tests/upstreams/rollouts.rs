@@ -13,7 +13,7 @@ use crate::upgrade::{Ends, wait_for_heirs};
 const USERS: usize = 400;
 
 /// A service with a rollout in steps of an hour, so that it moves by commands and by harm alone.
-fn file(stable: &str, canary: &str, id: &str, weight: u32) -> String {
+pub fn file(stable: &str, canary: &str, id: &str, weight: u32) -> String {
     format!(
         "listeners: [{{ address: 127.0.0.1:0 }}]\n\
          admin: {{ address: 'unix:admin.sock' }}\ntelemetry: {{ address: 127.0.0.1:0 }}\nstateDir: state\n\
@@ -25,7 +25,7 @@ fn file(stable: &str, canary: &str, id: &str, weight: u32) -> String {
     )
 }
 
-fn failing() -> Service {
+pub fn failing() -> Service {
     Service::wired(|wire| {
         let mut turn = 0;
         while wire.request().is_some() {
@@ -56,7 +56,12 @@ impl Release {
     pub fn half(stable: Service, canary: Service, more: &str) -> Release {
         let text = file(&stable.address.to_string(), &canary.address.to_string(), "v1", 0);
         let text = text.replace("ramp: [20, 50, 100], hold: 1h }]", &format!("weight: 50, hold: 1h }}], {more}"));
-        let binary = Binary::start(&text, &[]);
+        Release::of(stable, canary, &text)
+    }
+
+    /// With a file of its own.
+    pub fn of(stable: Service, canary: Service, text: &str) -> Release {
+        let binary = Binary::start(text, &[]);
         Release { stable, canary, binary }
     }
 

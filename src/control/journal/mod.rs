@@ -6,6 +6,7 @@
 //! audit.jsonl          one line for each event, each with the hash of the line before
 //! audit-NNN.jsonl      older lines, for at least 90 days
 //! judge.bin            what the judges have seen, for the next process
+//! traffic.json         the traffic of each cohort, for previews
 //! lock                 held by the one process that may write here
 //! reserve              space that is given up when the disk is full
 //! ```
@@ -17,6 +18,7 @@ pub mod judge_file;
 pub mod record;
 pub mod state_file;
 pub mod store;
+pub mod traffic_file;
 
 use aws_lc_rs::digest::{SHA256, digest};
 

@@ -1,16 +1,23 @@
 //! Keeps what the judges have seen, once a second and on a thread of its own: a disk that hangs delays no decision.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use super::{Rollouts, is_watched};
 use crate::control::journal::judge_file::{self, Kept};
+use crate::control::journal::traffic_file::{self, Known};
+
+/// What is to be written.
+enum Note {
+    Judges(Vec<Kept>),
+    Traffic(Known),
+}
 
 /// The way to the thread that writes.
 #[derive(Default)]
 pub(super) struct Checkpoint {
     /// `None` without a `stateDir`.
-    to: Option<SyncSender<Vec<Kept>>>,
+    to: Option<SyncSender<Note>>,
     /// Of the process before this one, until its judges go on here.
     pub(super) found: Vec<Kept>,
     last: Vec<Kept>,
@@ -35,22 +42,34 @@ impl Checkpoint {
 
     fn send(&mut self, kept: Vec<Kept>) {
         let Some(to) = &self.to else { return };
-        if kept == self.last {
+        // the clock alone is not worth a write
+        let seen = |kept: &Kept| (kept.serial, kept.words.get(1..).map(<[u64]>::to_vec));
+        if kept.len() == self.last.len() && kept.iter().map(seen).eq(self.last.iter().map(seen)) {
             return;
         }
-        match to.try_send(kept.clone()) {
+        match to.try_send(Note::Judges(kept.clone())) {
             Ok(()) => self.last = kept,
             // the disk is slow: the next second is tried again
             Err(TrySendError::Full(_)) => {}
             Err(TrySendError::Disconnected(_)) => self.to = None,
         }
     }
+
+    /// Keeps what is known of the traffic. What finds no room is kept the next time.
+    pub(super) fn note(&self, known: Known) {
+        if let Some(to) = &self.to {
+            let _ = to.try_send(Note::Traffic(known));
+        }
+    }
 }
 
-fn keep(from: &Receiver<Vec<Kept>>, folder: &PathBuf) {
+fn keep(from: &Receiver<Note>, folder: &Path) {
     let mut could = true;
-    for kept in from {
-        let written = judge_file::write(folder, &kept);
+    for note in from {
+        let written = match note {
+            Note::Judges(kept) => judge_file::write(folder, &kept),
+            Note::Traffic(known) => traffic_file::write(folder, &known),
+        };
         match &written {
             Err(error) if could => tracing::warn!(%error, "what the judges see is not kept: a restart would forget it"),
             Ok(()) if !could => tracing::info!("what the judges see is kept again"),

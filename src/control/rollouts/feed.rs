@@ -63,13 +63,7 @@ pub(super) fn take(
 
 /// Requests that still run and have taken longer than anything that is compared: each counts as slow, now and not when
 /// it ends.
-pub(super) fn take_overdue(
-    registry: &Registry,
-    slot: Slot,
-    longer_than_us: u64,
-    watched: &mut Watched,
-    met: &mut Met,
-) {
+pub(super) fn take_overdue(registry: &Registry, slot: Slot, longer_than_us: u64, watched: &mut Watched, met: &mut Met) {
     registry.take_overdue(slot, longer_than_us, &mut |group| {
         watched.timed += 1;
         watched.slow.iter_mut().for_each(|slow| *slow += 1);

@@ -10,12 +10,15 @@
 
 mod checkpoint;
 mod feed;
+mod notes;
 mod past;
+mod preview;
 mod rules;
 mod view;
 mod wanted;
 mod watching;
 
+pub use preview::{Given, StepPreview, previews};
 pub use view::{CohortView, GateView, RolloutView};
 
 use std::collections::BTreeMap;
@@ -23,9 +26,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::journal::store::{Found, Store, StoreError, WAITING_MAX};
+use super::journal::traffic_file;
 use super::plans::{open_windows, plans};
 use super::reload;
 use crate::config::schema::File;
+use crate::control::posted::PostedEvents;
 use crate::model::Weight;
 use crate::rollout::command::{Actor, Answer, Command};
 use crate::rollout::effect::{Effect, Event};
@@ -34,10 +39,10 @@ use crate::rollout::input::{Happened, Input, Moment};
 use crate::rollout::plan::Plan;
 use crate::rollout::state::{Phase, State};
 use crate::routing::Overlay;
-use crate::control::posted::PostedEvents;
 use crate::telemetry::Slot;
 use crate::telemetry::metrics::RolloutFact;
 use checkpoint::Checkpoint;
+use notes::Notes;
 use past::Past;
 use rules::watch_plan;
 use wanted::{Change, Wanted};
@@ -61,6 +66,7 @@ pub struct Rollouts {
     verdicts: BTreeMap<(String, String), VerdictCounts>,
     past: Past,
     checkpoint: Checkpoint,
+    notes: Notes,
     /// The folder that another process hands over.
     awaited: Option<PathBuf>,
     /// Events until then.
@@ -100,6 +106,7 @@ impl Default for Rollouts {
             verdicts: BTreeMap::new(),
             past: Past::default(),
             checkpoint: Checkpoint::default(),
+            notes: Notes::default(),
             awaited: None,
             unwritten: Vec::new(),
             is_over: false,
@@ -133,6 +140,7 @@ impl Rollouts {
         self.adopt(opened.found);
         self.store = Some(opened.store);
         self.checkpoint = Checkpoint::begin(folder);
+        self.notes.known = traffic_file::read(folder);
         Ok(())
     }
 
@@ -186,6 +194,8 @@ impl Rollouts {
             self.can_persist = false;
         }
         self.turn(hands, None, &Happened::Started);
+        self.note_traffic(hands);
+        self.say_what_all_steps_see(&hands.common.in_force.load().loaded.file);
     }
 
     /// A second has passed.
@@ -208,6 +218,7 @@ impl Rollouts {
         }
         self.turn(hands, None, &Happened::Tick);
         self.keep_evidence();
+        self.keep_notes(hands);
     }
 
     /// Other files are in force.
@@ -307,7 +318,8 @@ impl Rollouts {
     }
 
     fn carry_out(&mut self, hands: &mut reload::State, file: &File, wanted: Wanted) -> Option<Answer> {
-        let Wanted { falls, persist, rises, starts, events, answer } = wanted;
+        let Wanted { falls, persist, rises, starts, mut events, answer } = wanted;
+        self.say_what_steps_see(file, &mut events);
         let fell = self.change(falls);
         self.publish(hands, fell);
         if persist {

@@ -16,6 +16,10 @@ impl Past {
         Past(Some(handle))
     }
 
+    pub(super) fn handle(&self) -> Option<&Handle> {
+        self.0.as_ref()
+    }
+
     /// Errors of a slot in the last 15 minutes. What was longer ago says less of today than it weighs; only where
     /// nobody keeps windows all since the process began is taken.
     pub(super) fn history(&self, registry: &Registry, slot: Slot, blames: Blames) -> History {

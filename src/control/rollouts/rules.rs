@@ -2,7 +2,9 @@
 
 use crate::config::schema;
 use crate::model::{Failure, Weight};
-use crate::rollout::judge::{BurnRules, BurnWindow, ErrorRules, JudgeRules, LatencyRules, OnHarm, OutcomeRules, QUANTILES, Unit};
+use crate::rollout::judge::{
+    BurnRules, BurnWindow, ErrorRules, JudgeRules, LatencyRules, OnHarm, OutcomeRules, QUANTILES, Unit,
+};
 use crate::rollout::plan::{Rollout, Step};
 use crate::telemetry::recorder::Blames;
 

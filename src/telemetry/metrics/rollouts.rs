@@ -2,6 +2,7 @@
 
 use super::exposition::Kind::{Counter, Gauge};
 use super::exposition::{Exposition, Family, family};
+use super::facts::LeftoverFact;
 
 const PHASE: Family = family(
     Gauge,
@@ -28,8 +29,15 @@ const VERDICTS: Family = family(
     &["service", "cohort", "gate", "verdict"],
 );
 
+const LEFTOVERS: Family = family(
+    Gauge,
+    "ringway_leftovers",
+    "What is left over of releases that are over, and can most likely be removed from the file; `ringway check` names it.",
+    &["service", "kind"],
+);
+
 /// The families of rollouts: a process without one has none of them.
-pub(super) const ROLLED_OUT: [&Family; 4] = [&PHASE, &STEP, &EVIDENCE, &VERDICTS];
+pub(super) const ROLLED_OUT: [&Family; 5] = [&PHASE, &STEP, &EVIDENCE, &VERDICTS, &LEFTOVERS];
 
 /// Where the rollout of a service is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,6 +72,15 @@ pub(super) fn expose_rollout(to: &mut Exposition, fact: &RolloutFact, end: usize
     }
 }
 
+/// What is left over in a service, as long as there is room up to `end`.
+pub(super) fn expose_leftovers(to: &mut Exposition, fact: &LeftoverFact, end: usize) {
+    if to.series() + fact.counts.len() <= end {
+        for (kind, count) in &fact.counts {
+            to.gauge(&LEFTOVERS, &[&fact.service, kind], *count as f64);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::health::Health;
@@ -84,12 +101,16 @@ mod tests {
             evidence: vec![("beta".to_owned(), "errors".to_owned(), 1.5)],
             verdicts: vec![("beta".to_owned(), "errors".to_owned(), "pass", 7)],
         };
-        metrics.state(Facts { rollouts: vec![fact], ..Facts::default() });
+        let counts = [("rollout", 0), ("variant", 2), ("override", 0)];
+        let leftovers = vec![LeftoverFact { service: "shop".to_owned(), counts }];
+        metrics.state(Facts { rollouts: vec![fact], leftovers, ..Facts::default() });
         let text = text();
         for line in [
             r#"ringway_rollout_phase{service="shop",phase="progressing"} 1"#,
             r#"ringway_rollout_phase{service="shop",phase="paused"} 0"#,
             r#"ringway_rollout_step{service="shop"} 2"#,
+            r#"ringway_leftovers{service="shop",kind="rollout"} 0"#,
+            r#"ringway_leftovers{service="shop",kind="variant"} 2"#,
             r#"ringway_gate_evidence{service="shop",cohort="beta",gate="errors"} 1.5"#,
             r#"ringway_gate_verdicts_total{service="shop",cohort="beta",gate="errors",verdict="pass"} 7"#,
         ] {

@@ -14,8 +14,8 @@ mod sum;
 mod watch;
 mod watched_outcomes;
 
-pub use in_flight::{IN_FLIGHT_MAX, Tracked};
 pub use histogram::{BucketCounts, HISTOGRAM_BUCKETS, Histogram, bucket_lowest_us, bucket_of};
+pub use in_flight::{IN_FLIGHT_MAX, Tracked};
 pub use registry::{OTHER, RETIRED_SECONDS, Registry, SLOTS_MAX, SlotNames};
 pub use shard::{Finished, Judged, Shard};
 pub use sketch::{REGISTERS, Sketch, UserCount};

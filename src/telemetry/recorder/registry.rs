@@ -225,7 +225,18 @@ mod tests {
         registry.sweep(RETIRED_SECONDS);
         assert_eq!(registry.slots().len(), 2);
         let (reason, outcome) = (Reason::Only, Outcome::Success);
-        shard.finish(slot, &Finished { reason, status: 200, outcome, latency_us: 1, overhead_us: None, user: None, judged: Judged::default() });
+        shard.finish(
+            slot,
+            &Finished {
+                reason,
+                status: 200,
+                outcome,
+                latency_us: 1,
+                overhead_us: None,
+                user: None,
+                judged: Judged::default(),
+            },
+        );
         registry.sweep(RETIRED_SECONDS + 1);
         assert_eq!(registry.slots().len(), 1);
     }

@@ -192,8 +192,8 @@ impl SlotSum {
 #[cfg(test)]
 mod tests {
     use super::super::{Finished, Judged};
-    use crate::model::Failure;
     use super::*;
+    use crate::model::Failure;
     use std::sync::atomic::AtomicBool;
 
     fn finished(status: u16, user: u64) -> Finished {
