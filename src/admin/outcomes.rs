@@ -21,7 +21,7 @@ struct Posted {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Event {
     user: Option<String>,
-    /// Nobody remembers which request had which trace: such an event is counted as unknown.
+    /// Remembered for a while; then such an event is counted as unknown.
     trace: Option<String>,
     variant: Option<String>,
     cohort: Option<String>,
@@ -37,7 +37,10 @@ pub(super) async fn post(State(handle): State<Handle>, body: Bytes) -> Result<Re
     if posted.events.iter().any(is_without) {
         return Err(bad("an event has a `user`, a `trace`, or a `variant` with its `cohort`".to_owned()));
     }
-    let event = |Event { user, trace: _, variant, cohort, good }| OutcomeEvent { user, cohort, variant, is_good: good };
+    let event = |Event { user, trace, variant, cohort, good }| {
+        let is_good = good;
+        OutcomeEvent { trace, user, cohort, variant, is_good }
+    };
     let events: Vec<OutcomeEvent> = posted.events.into_iter().map(event).collect();
     let counted =
         handle.post_outcomes(&posted.service, &posted.name, &events).await.map_err(|error| refused(&error))?;

@@ -94,6 +94,10 @@ impl Handle {
         Ok(answered)
     }
 
+    pub(super) fn registry(&self) -> &Registry {
+        &self.common.registry
+    }
+
     pub(super) fn tell_posted(&self, posted: PostedEvents) -> Result<oneshot::Receiver<usize>, Busy> {
         let (answer, answered) = oneshot::channel();
         self.ask(Request::Posted(posted, answer))?;

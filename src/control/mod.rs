@@ -157,14 +157,8 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                     let _ = answer.send(result);
                     continue;
                 }
-                Request::Posted(posted, answer) => {
-                    let _ = answer.send(state.rollouts.post(&posted));
-                    continue;
-                }
-                Request::Rollout(ask, answer) => {
-                    let answered = with_rollouts(state, |rollouts, state| rollouts.ask(state, ask));
-                    requests.handle().show_rollouts(state.rollouts.views());
-                    let _ = answer.send(answered);
+                asked @ (Request::Rollout(..) | Request::Posted(..)) => {
+                    ask_rollouts(state, requests, asked);
                     continue;
                 }
             },
@@ -195,6 +189,19 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
             Some(Effect::Leave(ended)) => return ended,
             None => {}
         }
+    }
+}
+
+/// Asks of rollouts what is theirs to answer; whoever asked may have gone.
+fn ask_rollouts(state: &mut State, requests: &Requests, asked: Request) {
+    match asked {
+        Request::Rollout(ask, answer) => {
+            let answered = with_rollouts(state, |rollouts, state| rollouts.ask(state, ask));
+            requests.handle().show_rollouts(state.rollouts.views());
+            let _ = answer.send(answered);
+        }
+        Request::Posted(posted, answer) => drop(answer.send(state.rollouts.post(&posted))),
+        _ => {}
     }
 }
 

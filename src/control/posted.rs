@@ -1,9 +1,12 @@
 //! Outcomes that are posted to the admin door: whose each event is, by the snapshot in force.
 
 use super::handle::{Busy, Handle};
+use crate::model::Bucket;
+use crate::rollout::judge::GroupSet;
 use crate::routing::snapshot::Service;
 use crate::routing::user_key::UserKey;
-use crate::telemetry::Slot;
+use crate::telemetry::recorder::trace_hash;
+use crate::telemetry::{Registry, Slot};
 
 /// Events of one post.
 pub const EVENTS_MAX: usize = 10_000;
@@ -11,6 +14,8 @@ pub const EVENTS_MAX: usize = 10_000;
 /// One chance for an outcome, and what came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutcomeEvent {
+    /// The trace id of the request that it came of: 32 hexadecimal digits.
+    pub trace: Option<String>,
     /// The user key.
     pub user: Option<String>,
     /// The cohort; without it the user key must tell.
@@ -26,8 +31,18 @@ pub struct OutcomeEvent {
 pub struct PostedEvents {
     pub(super) service: String,
     pub(super) name: String,
-    /// Where requests of that cohort and variant are recorded, the user's hash, and whether it happened.
-    pub(super) events: Vec<(Slot, Option<u64>, bool)>,
+    pub(super) events: Vec<Placed>,
+}
+
+/// An event whose variant is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    /// Where requests of that cohort and variant are recorded.
+    pub(super) slot: Slot,
+    /// By which the user is counted.
+    pub(super) group: u32,
+    /// It happened.
+    pub(super) is_good: bool,
 }
 
 /// What became of posted events.
@@ -81,7 +96,8 @@ impl Handle {
             if rule.seen.is_some() {
                 return Err(PostError::HasHeader(name.to_owned()));
             }
-            let events = events.iter().filter_map(|event| place(compiled, event)).collect();
+            let registry = self.registry();
+            let events = events.iter().filter_map(|event| place(compiled, registry, event)).collect();
             PostedEvents { service: service.to_owned(), name: name.to_owned(), events }
         };
         let answered = self.tell_posted(posted).map_err(|Busy| PostError::Busy)?;
@@ -91,26 +107,32 @@ impl Handle {
 }
 
 /// Whose an event is; `None` when that cannot be said.
-fn place(service: &Service, event: &OutcomeEvent) -> Option<(Slot, Option<u64>, bool)> {
+fn place(service: &Service, registry: &Registry, event: &OutcomeEvent) -> Option<Placed> {
+    let is_good = event.is_good;
+    if event.user.is_none() && event.variant.is_none() {
+        let (slot, group) = registry.traced(trace_hash(event.trace.as_deref()?.as_bytes())?)?;
+        return Some(Placed { slot, group, is_good });
+    }
     let named = match &event.cohort {
         Some(name) => Some(service.cohorts.iter().position(|cohort| &*cohort.name == name.as_str())?),
         None => None,
     };
     let user = event.user.as_deref().map(UserKey::of_text);
-    let (cohort, variant, hash) = match (&user, &event.variant) {
-        // who knows the variant knows it better than we do: the user may have moved since
-        (_, Some(variant)) => {
-            let variant = service.variants.iter().position(|known| &*known.name == variant.as_str())?;
-            let hash = user.as_ref().map(|user| service.salt.hash(user.as_bytes()));
-            (named.or_else(|| service.cohort_of_key(user.as_ref()?))?, variant, hash)
-        }
-        (Some(user), None) => {
-            let cohort = named.or_else(|| service.cohort_of_key(user))?;
-            let (variant, hash) = service.variant_of_key(user, cohort)?;
-            (cohort, variant, Some(hash))
-        }
-        (None, None) => return None,
+    let cohort = match (named, &user) {
+        (Some(cohort), _) => cohort,
+        (None, user) => service.cohort_of_key(user.as_ref()?)?,
     };
-    let slot = service.cohorts.get(cohort)?.slots.get(variant)?;
-    Some((*slot, hash, event.is_good))
+    let by_key = user.as_ref().and_then(|user| service.variant_of_key(user, cohort));
+    let variant = match &event.variant {
+        // who knows the variant knows it better than we do: the user may have moved since
+        Some(name) => service.variants.iter().position(|known| &*known.name == name.as_str())?,
+        None => by_key?.0,
+    };
+    let group = group_of(by_key.map(|(_, hash)| hash));
+    Some(Placed { slot: *service.cohorts.get(cohort)?.slots.get(variant)?, group, is_good })
+}
+
+/// The group by which a user is counted; who is not known is a user of their own.
+fn group_of(user: Option<u64>) -> u32 {
+    GroupSet::group_of(Bucket::of_hash(user.unwrap_or_else(|| fastrand::u64(..))).number())
 }

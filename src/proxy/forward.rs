@@ -161,11 +161,7 @@ async fn forward(
         return Ok(Answer::Local(answer));
     }
     let service = &snapshot.services[route.service.ok_or(ProxyError::NoRoute)?];
-    let assignment = service.assign(&view);
-    if !service.outcomes.is_empty() {
-        record.could_have(service.eligible(&view, assignment.user.as_ref()));
-    }
-    let mut decision = Decision::of(service, route, client.ip, &assignment, is_https);
+    let mut decision = Decision::of(service, route, client.ip, &record.decide(service, &view), is_https);
     decision.record(decision.variant, decision.reason, record);
     limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 

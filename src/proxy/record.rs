@@ -12,9 +12,10 @@ use super::mirror::Copied;
 use super::worker::Current;
 use crate::model::{Failure, Outcome, Reason};
 use crate::routing::snapshot::Service;
+use crate::routing::{Assignment, RequestView};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::overload::Stage;
-use crate::telemetry::recorder::{OutcomeBits, Tracked};
+use crate::telemetry::recorder::{OutcomeBits, Tracked, trace_hash};
 use crate::telemetry::{Finished, Judged, Slot};
 use crate::upstream::{Endpoint, UpstreamBody};
 
@@ -34,6 +35,10 @@ pub(super) struct Record {
     first_outcome: Option<(Outcome, Failure)>,
     /// What the business counts.
     outcomes: OutcomeBits,
+    /// Somebody may ask for its trace.
+    is_remembered: bool,
+    /// The trace's hash.
+    trace: Option<u64>,
     attempts: u32,
     flags: &'static str,
     is_finished: bool,
@@ -97,6 +102,8 @@ impl Record {
             failure: Failure::default(),
             first_outcome: None,
             outcomes: OutcomeBits::default(),
+            is_remembered: false,
+            trace: None,
             attempts: 1,
             flags: "",
             is_finished: false,
@@ -156,7 +163,9 @@ impl Record {
         if let Some(before) = self.assigned.take() {
             // a fallback: the request counts for whom it ends up with
             shard.abandon(before.slot);
-            before.tracked.map(|tracked| shard.untrack(tracked));
+            if let Some(tracked) = before.tracked {
+                shard.untrack(tracked);
+            }
         }
         shard.begin(slot);
         let tracked = shard.track(slot, reason, user, self.started);
@@ -172,9 +181,24 @@ impl Record {
         }
     }
 
-    /// The outcomes that the business counts and that could come of the request.
-    pub(super) fn could_have(&mut self, eligible: u8) {
-        self.outcomes.eligible = eligible;
+    /// What the request gets, with what the business counts and could come of it.
+    pub(super) fn decide<'r>(&mut self, service: &Service, view: &RequestView<'r>) -> Assignment<'r> {
+        let assignment = service.assign(view);
+        if !service.outcomes.is_empty() {
+            let user = assignment.user.as_ref();
+            self.outcomes.eligible = service.eligible(view, user);
+            self.is_remembered = service.is_remembered(view, user);
+        }
+        assignment
+    }
+
+    /// Takes the trace, if somebody may ask whose it was.
+    fn remember(&mut self, headers: &HeaderMap, additions: &Additions<'_>) {
+        if self.is_remembered {
+            let given = || headers.get(&TRACEPARENT).map(HeaderValue::as_bytes);
+            let context = additions.traceparent.as_ref().map(|made| &made[..]).or_else(given);
+            self.trace = context.and_then(|context| trace_hash(context.get(3..35)?));
+        }
     }
 
     /// The outcomes that the endpoint's answer shows.
@@ -203,6 +227,7 @@ impl Record {
         if self.overhead_us.is_none() {
             self.overhead_us = Some(microseconds(self.started));
         }
+        self.remember(headers, additions);
         if let Some(log) = &mut self.log {
             let made = |value: &[u8]| HeaderValue::from_bytes(value).ok();
             log.request_id = match &additions.request_id {
@@ -313,6 +338,10 @@ impl Record {
                 let (status, overhead_us) = (self.status, self.overhead_us);
                 let finished = Finished { reason, status, outcome, latency_us, overhead_us, user, judged };
                 worker.shard.finish(slot, &finished);
+                let speaks = !matches!(reason, Reason::Override | Reason::Fallback);
+                if let Some(trace) = self.trace.filter(|_| speaks && outcome == Outcome::Success) {
+                    worker.shard.remember(trace, slot, user);
+                }
             }
             None => worker.shard.unrouted(self.status),
         }

@@ -54,6 +54,12 @@ impl Service {
         bits(self.outcomes.iter().map(could))
     }
 
+    /// An outcome is posted that could come of a request: it is remembered by its trace.
+    pub fn is_remembered(&self, view: &RequestView<'_>, user: Option<&UserKey<'_>>) -> bool {
+        let mut posted = self.outcomes.iter().filter(|rule| rule.seen.is_none());
+        posted.any(|rule| rule.among.as_ref().is_none_or(|among| among.holds(view, user)))
+    }
+
     /// The outcomes that an answer shows, a bit each.
     pub fn happened(&self, headers: &HeaderMap) -> u8 {
         let shows =

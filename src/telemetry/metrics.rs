@@ -280,20 +280,10 @@ mod tests {
         fn request(&self, slot: Slot, status: u16, latency_us: u64) {
             let shard = self.recorder.shard(usize::from(status) % 2);
             let outcome = Outcome::of_status(status);
-            let (reason, user) = (Reason::Split, Some(latency_us));
+            let (reason, user, judged) = (Reason::Split, Some(latency_us), Judged::default());
+            let overhead_us = Some(30);
             shard.begin(slot);
-            shard.finish(
-                slot,
-                &Finished {
-                    reason,
-                    status,
-                    outcome,
-                    latency_us,
-                    overhead_us: Some(30),
-                    user,
-                    judged: Judged::default(),
-                },
-            );
+            shard.finish(slot, &Finished { reason, status, outcome, latency_us, overhead_us, user, judged });
         }
     }
 

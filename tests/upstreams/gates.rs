@@ -64,12 +64,16 @@ fn a_version_that_takes_no_orders_is_paused() {
     assert!(evidence > 20.0, "{evidence}");
 }
 
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
 #[test]
 fn sign_ups_that_are_posted_count_for_the_variant_of_their_user() {
     let gates = "gates: { outcomes: [{ name: signups }, { name: orders, header: { name: x-order, present: true } }] }";
     let release = Release::half(Service::named("stable"), Service::named("canary"), gates);
     release.wait_for("progressing");
     let users = release.users("/");
+    let traced = format!("cookie: uid={}\r\ntraceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\n", users["canary"][0]);
+    assert_eq!(release.binary.client().get("/", &traced).status, 200);
     let page = "/api/v1/outcomes";
     let of = |name: &str| json!({ "service": "shop", "name": name, "events": [] });
     assert_eq!(post(&release, page, &of("nothing")).0, 404);
@@ -82,11 +86,12 @@ fn sign_ups_that_are_posted_count_for_the_variant_of_their_user() {
         users.iter().map(move |user| json!({ "user": user, "good": variant == "stable" }))
     });
     let mut events: Vec<Value> = events.collect();
-    events.push(json!({ "trace": "4bf92f3577b34da6a3ce929d0e0e4736", "good": true }));
+    events.push(json!({ "trace": TRACE, "good": false }));
+    events.push(json!({ "trace": TRACE.replace('4', "5"), "good": true }));
     events.push(json!({ "variant": "canary", "cohort": "nobody", "good": true }));
     events.push(json!({ "variant": "canary", "cohort": "everyone", "good": false }));
     let (status, answer) = post(&release, page, &json!({ "service": "shop", "name": "signups", "events": events }));
-    assert_eq!((status, &answer["accepted"], &answer["unknown"]), (200, &401.into(), &2.into()), "{answer}");
+    assert_eq!((status, &answer["accepted"], &answer["unknown"]), (200, &402.into(), &2.into()), "{answer}");
     let why = release.wait_for("paused")["why"].as_str().unwrap().to_owned();
     assert!(why.contains("signups 0 % against stable 100 %"), "{why}");
 }

@@ -85,11 +85,6 @@ fn check_outcome(file: &File, gate: &OutcomeGate, place: &Place, problems: &mut 
     let ratio = place.key("allow").key("ratio");
     let is_share = |ratio: f64| (OUTCOME_RATIO_MIN..=1.0).contains(&ratio);
     check_number(gate.allow.ratio, is_share, "a ratio is from 0.91 to 1", &ratio, problems);
-    if gate.header.is_none() && gate.among.is_some() {
-        let message = format!("`{}` is posted: what is posted is a chance, and not requests", gate.name);
-        let last = problems.at(Code::OutcomeConditionUnused, &place.key("among"), message);
-        last.help("remove `among`, or name the response `header` by which it is seen");
-    }
     if let Some(condition) = &gate.among {
         conditions::check(file, condition, &place.key("among"), problems);
     }

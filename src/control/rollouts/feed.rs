@@ -1,9 +1,21 @@
 //! What a judge is fed: what came on top in the recorder since the last second, and what was posted meanwhile.
 
-use crate::model::Bucket;
-use crate::rollout::judge::{GroupSet, Met, MetOutcome, Tally};
+use super::Rollouts;
+use super::watching::Watching;
+use crate::control::posted::{Placed, PostedEvents};
+use crate::rollout::judge::{Met, MetOutcome, Tally};
 use crate::telemetry::recorder::{OUTCOMES_MAX, OutcomeCount, Watched, WatchedUsers};
 use crate::telemetry::{Registry, Slot};
+
+impl Rollouts {
+    /// Takes events that were posted for an outcome of a service; how many of them a judge will hear of.
+    pub(in crate::control) fn post(&mut self, posted: &PostedEvents) -> usize {
+        let of_service = self.watching.iter_mut().filter(|((service, _), _)| *service == posted.service);
+        let mut watching: Vec<&mut Watching> = of_service.map(|(_, watching)| watching).collect();
+        let mut take = |event: &Placed| watching.iter_mut().any(|watching| watching.post(&posted.name, event));
+        posted.events.iter().filter(|event| take(event)).count()
+    }
+}
 
 /// Posted events of a cohort that wait for the next second; further ones are not accepted.
 pub(super) const POSTED_MAX: usize = 100_000;
@@ -16,11 +28,6 @@ pub(super) struct Posted {
     pub(super) is_canary: bool,
     pub(super) group: u32,
     pub(super) is_good: bool,
-}
-
-/// The group by which a user is counted; who is not known is a user of their own.
-pub(super) fn group_of(user: Option<u64>) -> u32 {
-    GroupSet::group_of(Bucket::of_hash(user.unwrap_or_else(|| fastrand::u64(..))).number())
 }
 
 /// What came on top of a slot since `seen`; the users are in `met`. `saw` is told of everybody who was seen.

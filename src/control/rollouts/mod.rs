@@ -30,7 +30,6 @@ use super::journal::traffic_file;
 use super::plans::{open_windows, plans};
 use super::reload;
 use crate::config::schema::File;
-use crate::control::posted::PostedEvents;
 use crate::model::Weight;
 use crate::rollout::command::{Actor, Answer, Command};
 use crate::rollout::effect::{Effect, Event};
@@ -39,7 +38,6 @@ use crate::rollout::input::{Happened, Input, Moment};
 use crate::rollout::plan::Plan;
 use crate::rollout::state::{Phase, State};
 use crate::routing::Overlay;
-use crate::telemetry::Slot;
 use crate::telemetry::metrics::RolloutFact;
 use checkpoint::Checkpoint;
 use notes::Notes;
@@ -247,21 +245,6 @@ impl Rollouts {
         let Ask { service, actor, reason, command } = ask;
         self.plans.get(&service)?;
         self.turn(hands, Some(&service), &Happened::Asked { actor, reason, command })
-    }
-
-    /// Counts are looked up there as they were lately, and not since the process began.
-    pub(super) fn look_back(&mut self, handle: super::Handle) {
-        self.past = Past::new(handle);
-    }
-
-    /// Takes events that were posted for an outcome of a service; how many of them a judge will hear of.
-    pub(super) fn post(&mut self, posted: &PostedEvents) -> usize {
-        let of_service = self.watching.iter_mut().filter(|((service, _), _)| *service == posted.service);
-        let mut watching: Vec<&mut Watching> = of_service.map(|(_, watching)| watching).collect();
-        let mut take = |(slot, user, is_good): &(Slot, Option<u64>, bool)| {
-            watching.iter_mut().any(|watching| watching.post(&posted.name, *slot, *user, *is_good))
-        };
-        posted.events.iter().filter(|event| take(event)).count()
     }
 
     /// Where each rollout is.

@@ -1,5 +1,6 @@
 //! How a variant did lately: what is known before a step begins.
 
+use super::Rollouts;
 use crate::control::Handle;
 use crate::model::{Failure, Outcome};
 use crate::rollout::judge::{History, Tally};
@@ -31,5 +32,12 @@ impl Past {
         let rejected = if blames.has(Failure::Status4xx) { of(Outcome::Rejected) } else { 0 };
         let all = of(Outcome::Error) + of(Outcome::Rejected) + of(Outcome::Success);
         History { errors: Tally::new(of(Outcome::Error) + rejected, all) }
+    }
+}
+
+impl Rollouts {
+    /// Counts are looked up there as they were lately, and not since the process began.
+    pub(in crate::control) fn look_back(&mut self, handle: Handle) {
+        self.past = Past::new(handle);
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct WatchPlan {
     pub(super) blames: Blames,
     /// The quantiles of latency that are compared.
     pub(super) quantiles: [bool; QUANTILES],
+    /// Outcomes are posted, maybe by trace.
+    pub(super) has_posted: bool,
     /// Gates that nobody can answer, so that no step may rely on them.
     pub(super) unanswered: Vec<String>,
 }
@@ -61,6 +63,7 @@ pub(super) fn watch_plan(service: &schema::Service, plan: &Rollout, cohort: &str
         rules,
         blames: gates.errors.bad.as_deref().map_or(Blames::default(), blames),
         quantiles: [P50, P90, P95, P99].map(is_at),
+        has_posted: gates.outcomes.iter().any(|gate| gate.header.is_none()),
         unanswered: unanswered(gates),
     })
 }

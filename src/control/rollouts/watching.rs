@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::feed::{self, POSTED_MAX, Posted, group_of, take, take_overdue, take_posted};
+use super::feed::{self, POSTED_MAX, Posted, take, take_overdue, take_posted};
 use super::rules::WatchPlan;
 use crate::control::journal::judge_file::Kept;
+use crate::control::posted::Placed;
 use crate::model::Outcome;
 use crate::rollout::input::{CohortReading, Verdict};
 use crate::rollout::judge::{
@@ -194,13 +195,14 @@ impl Watching {
     }
 
     /// Takes an event that was posted for one of the two variants; `false` when it is about neither, or too many wait.
-    pub(super) fn post(&mut self, name: &str, slot: Slot, user: Option<u64>, is_good: bool) -> bool {
+    pub(super) fn post(&mut self, name: &str, event: &Placed) -> bool {
+        let Placed { slot, group, is_good } = *event;
         let outcome = self.plan.rules.outcomes.iter().position(|rules| rules.name == name);
         let is_canary = slot == self.slots.canary;
         let Some(outcome) = outcome.filter(|_| is_canary || slot == self.slots.stable) else { return false };
         let has_room = self.posted.len() < POSTED_MAX;
         if has_room {
-            self.posted.push(Posted { outcome, is_canary, group: group_of(user), is_good });
+            self.posted.push(Posted { outcome, is_canary, group, is_good });
         }
         has_room
     }
@@ -280,6 +282,9 @@ impl Watching {
         let thresholds = self.judge.thresholds();
         let blames = self.plan.blames;
         let rules = |slower_than_us| WatchRules { blames, slower_than_us };
+        if self.plan.has_posted {
+            registry.remember_traces();
+        }
         registry.watch(self.slots.canary, &rules(thresholds.map(|known| known.canary_us)));
         registry.watch(self.slots.stable, &rules(thresholds.map(|known| known.stable_us)));
     }

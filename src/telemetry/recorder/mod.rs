@@ -11,6 +11,7 @@ mod registry;
 mod shard;
 mod sketch;
 mod sum;
+mod traces;
 mod watch;
 mod watched_outcomes;
 
@@ -20,6 +21,7 @@ pub use registry::{OTHER, RETIRED_SECONDS, Registry, SLOTS_MAX, SlotNames};
 pub use shard::{Finished, Judged, Shard};
 pub use sketch::{REGISTERS, Sketch, UserCount};
 pub use sum::{CODE_NONE, CODE_OTHER, ShardTotals, SlotSum};
+pub use traces::{TRACES, trace_hash};
 pub use watch::{Blames, WATCH_GROUPS, WATCH_QUANTILES, WatchRules, Watched, WatchedUsers};
 pub use watched_outcomes::{OUTCOMES_MAX, OutcomeBits, OutcomeCount};
 

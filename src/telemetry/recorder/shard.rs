@@ -1,5 +1,6 @@
 use super::cells::{CodeCells, SlotCells};
 use super::in_flight::{InFlight, Tracked};
+use super::traces::Traces;
 use super::{Histogram, OutcomeBits, SLOTS_MAX, Slot, add};
 use crate::model::{Failure, FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use std::sync::OnceLock;
@@ -18,6 +19,7 @@ pub struct Shard {
     /// Filled by the control thread before a slot is given out, so that the worker only looks up.
     chunks: Box<[OnceLock<Box<[SlotCells; CHUNK]>>]>,
     pub(super) in_flight: InFlight,
+    pub(super) traces: Traces,
     pub(super) overhead: Histogram,
     pub(super) unrouted: CodeCells,
     pub(super) downstream_opened: AtomicU64,
@@ -61,6 +63,7 @@ impl Shard {
     pub(super) fn new(born: Instant) -> Shard {
         Shard {
             in_flight: InFlight::new(born),
+            traces: Traces::default(),
             chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
             overhead: Histogram::default(),
             unrouted: CodeCells::default(),
@@ -76,6 +79,11 @@ impl Shard {
         if let Some(cells) = self.cells(slot) {
             cells.begin();
         }
+    }
+
+    /// Remembers of which variant's slot and user a trace is, for as long as nobody takes its place.
+    pub fn remember(&self, trace: u64, slot: Slot, user: Option<u64>) {
+        self.traces.remember(trace, slot, user);
     }
 
     /// A request that was begun here goes on with another slot: its variant could not serve it.

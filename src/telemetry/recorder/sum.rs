@@ -92,6 +92,16 @@ impl Registry {
         }
     }
 
+    /// Requests are remembered by their trace from now on, where somebody asks for it.
+    pub fn remember_traces(&self) {
+        self.shards().iter().for_each(|shard| shard.traces.make_room());
+    }
+
+    /// The slot and the group of the user of a trace, by its hash; `None` when nobody remembers.
+    pub fn traced(&self, trace: u64) -> Option<(Slot, u32)> {
+        self.shards().iter().find_map(|shard| shard.traces.find(trace))
+    }
+
     /// Takes the requests of a slot that have been under way for longer than this, in microseconds: tells the group of
     /// each one's user, and each one once.
     pub fn take_overdue(&self, slot: Slot, longer_than_us: u64, tell: &mut impl FnMut(u32)) {
