@@ -7,7 +7,7 @@ use ringway::model::{Outcome, Reason};
 use ringway::telemetry::access_log::{Entry, LineFormat};
 use ringway::telemetry::health::Health;
 use ringway::telemetry::metrics::Metrics;
-use ringway::telemetry::recorder::{Finished, Registry, Slot};
+use ringway::telemetry::recorder::{Finished, Judged, Registry, Slot};
 use ringway::telemetry::windows::Windows;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ impl Traffic {
             latency_us: 500 + self.random % 5_000,
             overhead_us: Some(self.random % 64),
             user: Some(self.random.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            judged: Judged::default(),
         }
     }
 }

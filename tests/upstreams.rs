@@ -23,6 +23,8 @@ mod exhaustion;
 mod fallback;
 #[path = "upstreams/floods.rs"]
 mod floods;
+#[path = "upstreams/gates.rs"]
+mod gates;
 #[path = "upstreams/hostile.rs"]
 mod hostile;
 #[path = "upstreams/http2.rs"]
@@ -37,6 +39,8 @@ mod peer;
 mod reload;
 #[path = "upstreams/resilience/mod.rs"]
 mod resilience;
+#[path = "upstreams/rings.rs"]
+mod rings;
 #[path = "upstreams/rollouts.rs"]
 mod rollouts;
 #[path = "upstreams/service.rs"]

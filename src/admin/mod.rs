@@ -24,6 +24,7 @@ mod history;
 mod log_level;
 mod mirror;
 mod openapi;
+mod outcomes;
 mod pages;
 mod problem;
 mod progress;

@@ -178,6 +178,7 @@ pub(super) fn pages() -> Vec<Page> {
         super::log_level::pages(),
         super::data::pages(),
         super::drill::pages(),
+        super::outcomes::pages(),
         super::openapi::pages(),
     ];
     all.into_iter().flatten().collect()

@@ -2,15 +2,19 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::io::IsTerminal;
 
 use super::Exit;
+use super::check_power::{self, Power};
 use super::out::{counted, print, say};
 use super::prepared::{ConfigPath, assemble_path};
 use crate::config::render::{Format, Report, TestCounts, explain, wants_colour};
 use crate::config::{Code, ConfigErrors, Diagnostic, Severity};
+use crate::control::leftover_warnings;
 use crate::routing::prepare::{Prepared, count};
+use crate::routing::unix_seconds;
 
 /// Tell everything that is wrong with a file, and run its tests.
 ///
-/// Looks at the file and the files that it names, and at nothing else: no sockets, no DNS, no writes.
+/// Looks at the file and the files that it names, and at nothing else: no sockets, no DNS, no writes. Where a `stateDir`
+/// can be read, it also says what is left over of releases, and what each step can see at the traffic that was last seen.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -24,6 +28,8 @@ pub(super) struct Args {
     /// Take warnings for errors
     #[arg(long)]
     deny_warnings: bool,
+    #[command(flatten)]
+    power: Power,
 }
 
 fn formats() -> impl TypedValueParser<Value = Format> {
@@ -36,16 +42,23 @@ impl Args {
             print(&explain(code))?;
             return Ok(Exit::Yes);
         }
-        let (checked, tests) = check(&self.config);
+        let (mut checked, tests) = check(&self.config);
+        let mut steps = Vec::new();
+        if let Ok(prepared) = &mut checked {
+            let left_over = leftover_warnings(&prepared.loaded, unix_seconds() * 1_000);
+            prepared.loaded.warnings.extend(left_over);
+            steps = self.power.sights(&prepared.loaded);
+        }
         let has_colour = wants_colour(std::io::stdout().is_terminal());
         let report = match &checked {
-            Ok(prepared) => Report { tests, ..Report::from(&prepared.loaded) },
+            Ok(prepared) => Report { tests, steps: &steps, ..Report::from(&prepared.loaded) },
             Err(errors) => Report { tests, ..Report::from(errors) },
         };
         print(&report.render(self.output, has_colour))?;
         let Ok(prepared) = &checked else { return Ok(Exit::No) };
         if self.output == Format::Text {
             print(&format!("{} is valid: {}\n", self.config.path().display(), summary(prepared, tests)))?;
+            print(&check_power::text(&steps))?;
         }
         let is_warning = |found: &Diagnostic| found.severity() == Severity::Warning;
         if self.deny_warnings && prepared.loaded.warnings.iter().any(is_warning) {

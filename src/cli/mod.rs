@@ -4,6 +4,7 @@
 
 mod audit;
 mod check;
+mod check_power;
 mod completions;
 mod dashboard;
 mod demo;

@@ -73,14 +73,15 @@ fn of_service(service: &Value, rev: &str) -> String {
         text.push_str(&format!("       {why}\n"));
     }
     text.push_str(&format!(
-        "\n{:<12} {:<12} {:>9} {:>9} {:>9}  WEIGHT\n",
-        "COHORT", "VARIANT", "SHARE", "RPS", "ERRORS"
+        "\n{:<12} {:<12} {:>9} {:>9} {:>9} {:>9}  WEIGHT\n",
+        "COHORT", "VARIANT", "SHARE", "USERS", "RPS", "ERRORS"
     ));
     for cohort in each(&service["cohorts"]) {
         for variant in each(&cohort["variants"]) {
+            let users = variant["users"].as_u64().map_or("–".to_owned(), crate::model::grouped);
             let share = variant["share"].as_f64().map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0));
             text.push_str(&format!(
-                "{:<12} {:<12} {share:>9} {:>9.1} {:>9}  {} ({})\n",
+                "{:<12} {:<12} {share:>9} {users:>9} {:>9.1} {:>9}  {} ({})\n",
                 word(&cohort["name"]),
                 word(&variant["name"]),
                 variant["rps"].as_f64().unwrap_or_default(),

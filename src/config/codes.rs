@@ -232,6 +232,7 @@ codes! {
     Warning 821 FallsFirst: "a share falls before it rises",
     Error 822 BadRolloutUrl: "a URL is not absolute",
     Warning 823 NoStateDir: "a rollout has no stateDir",
+    Warning 840 Leftover: "something is left over of a release",
 }
 
 const EXPLANATIONS: &str = include_str!("codes.md");

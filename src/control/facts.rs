@@ -20,6 +20,7 @@ pub(super) fn facts(snapshot: &Snapshot, now: Instant) -> Facts {
         upstreams: snapshot.services.iter().flat_map(upstreams).collect(),
         certificates: certificates(snapshot),
         rollouts: Vec::new(),
+        leftovers: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 use super::drill::Drill;
 use super::events::Events;
 use super::outcome::{Cause, ReloadResult};
+use super::posted::PostedEvents;
 use super::reload::{Common, InForce};
 use super::rollouts::{Ask, RolloutView, Rollouts, Trial};
 use super::weights::Weights;
@@ -43,6 +44,8 @@ pub enum Request {
     Reload(Cause, Option<By>, oneshot::Sender<ReloadResult>),
     /// Ask something of a rollout. `None`: there is no such service.
     Rollout(Ask, oneshot::Sender<Option<Answer>>),
+    /// Events of an outcome that were posted. The answer: how many of them a judge heard of.
+    Posted(PostedEvents, oneshot::Sender<usize>),
     /// Finish what is in flight and end; a second one: end at once.
     Drain(Option<By>),
     /// Keep this with the rest of what happened.
@@ -153,6 +156,16 @@ impl Handle {
     /// Where finished requests pass by.
     pub fn tap(&self) -> &Arc<Tap> {
         self.common.registry.tap()
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.common.registry
+    }
+
+    pub(super) fn tell_posted(&self, posted: PostedEvents) -> Result<oneshot::Receiver<usize>, Busy> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Posted(posted, answer))?;
+        Ok(answered)
     }
 
     /// Where each rollout is, as of the last second or command.

@@ -20,12 +20,14 @@ mod handle;
 mod health;
 mod imagined;
 pub mod journal;
+mod leftovers;
 mod memory;
 mod mount;
 mod notes;
 mod outcome;
 mod plane;
 pub mod plans;
+mod posted;
 mod rehearsal;
 pub mod reload;
 mod resolve;
@@ -41,14 +43,17 @@ pub use drill::{DRILL_DELAY_MAX, Drill};
 pub use files::{Digests, Files, Fingerprint};
 pub use handle::{By, Handle, Request, Requests};
 pub use imagined::{Draft, WeightTrial, draft, in_force_again, with_trial};
+pub use leftovers::{known_traffic, leftover_warnings};
 pub use memory::{CONTROL_GROUPS, Memory};
 pub use notes::event_of_process;
 pub use outcome::{Applied, Cause, Rehearsed, Rejected, ReloadResult};
 pub use plane::DataPlane;
+pub use posted::{EVENTS_MAX, OutcomeEvent, PostError, PostedCount, PostedEvents};
 pub use rehearsal::rehearse;
 pub use reload::{Common, InForce, State};
 pub use rollouts::{
-    Ask, BAND_ALPHA, CohortView, GateView, Progress, RolloutView, Rollouts, StepView, Trial, judge_rules,
+    Ask, BAND_ALPHA, CohortView, GateView, Given, Progress, RolloutView, Rollouts, StepPreview, StepView, Trial,
+    judge_rules, previews,
 };
 pub use services::{EndpointView, endpoints};
 pub use watch::{Pace, Watch};
@@ -113,6 +118,7 @@ pub async fn run<E>(
     tokio::spawn(health::check_forever(Arc::clone(&state.common.upstreams)));
 
     // what rollouts had given is in force before the first request
+    state.rollouts.look_back(requests.handle());
     with_rollouts(&mut state, Rollouts::start);
     requests.handle().show(&state.rollouts);
 
@@ -169,10 +175,8 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                     let _ = answer.send(reload(state, requests, &mut watch, cause, by).await);
                     continue;
                 }
-                Request::Rollout(ask, answer) => {
-                    let answered = with_rollouts(state, |rollouts, state| rollouts.ask(state, ask));
-                    requests.handle().show(&state.rollouts);
-                    let _ = answer.send(answered);
+                asked @ (Request::Rollout(..) | Request::Posted(..)) => {
+                    ask_rollouts(state, requests, asked);
                     continue;
                 }
             },
@@ -202,6 +206,19 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
             Some(Effect::Leave(ended)) => return ended,
             None => {}
         }
+    }
+}
+
+/// Asks of rollouts what is theirs to answer; whoever asked may have gone.
+fn ask_rollouts(state: &mut State, requests: &Requests, asked: Request) {
+    match asked {
+        Request::Rollout(ask, answer) => {
+            let answered = with_rollouts(state, |rollouts, state| rollouts.ask(state, ask));
+            requests.handle().show(&state.rollouts);
+            let _ = answer.send(answered);
+        }
+        Request::Posted(posted, answer) => drop(answer.send(state.rollouts.post(&posted))),
+        _ => {}
     }
 }
 

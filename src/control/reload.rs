@@ -141,6 +141,7 @@ impl State {
     pub(super) fn tell_metrics(&mut self) {
         let mut facts = facts(&self.common.snapshot.load(), Instant::now());
         facts.rollouts = self.rollouts.facts();
+        facts.leftovers = self.rollouts.leftover_facts();
         certificates::warn(&mut self.certificates, &facts.certificates, unix_seconds() as i64);
         self.common.metrics.state(facts);
     }

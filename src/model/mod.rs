@@ -13,7 +13,7 @@ mod weight;
 pub use bucket::{BUCKETS, Bucket, SaltKey};
 pub use json_path::{JsonPath, JsonStep, Places};
 pub use layout::{Layout, LayoutError, Range};
-pub use outcome::{FallbackCause, Fault, InjectedKind, Outcome, Reason, RetryResult};
+pub use outcome::{Failure, FallbackCause, Fault, InjectedKind, Outcome, Reason, RetryResult};
 pub use text::{grouped, is_deceiving, percent, printable, push_printable};
 pub use weight::{Weight, WeightError};
 

@@ -105,6 +105,22 @@ impl Outcome {
     }
 }
 
+/// How a variant failed a request: the words of `gates.errors.bad`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Failure {
+    /// It answered with a status from 500 on.
+    #[default]
+    Status5xx,
+    /// It answered with a status of the 4xx class. Held against it only where the file says so.
+    Status4xx,
+    /// The connection broke, or what came was no answer.
+    Reset,
+    /// No answer in time, or none that went on.
+    Timeout,
+    /// No connection.
+    Connect,
+}
+
 /// Why a variant could not serve a request that was assigned to it, so that its fallback did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FallbackCause {

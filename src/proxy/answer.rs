@@ -11,7 +11,7 @@ use super::error::ProxyError;
 use super::limit;
 use super::record::Record;
 use super::stall::Stall;
-use crate::model::Outcome;
+use crate::model::{Failure, Outcome};
 use crate::routing::request::Refused;
 use crate::upstream::{Deadline, UpstreamBody};
 
@@ -153,11 +153,11 @@ impl Body for AnswerBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(_))) => {
-                answer.record.end_with(Outcome::Error, "UC");
+                answer.record.break_with(Failure::Reset, "UC");
                 Poll::Ready(Some(Err(AnswerError::Broken)))
             }
             Poll::Pending if answer.deadline.poll_passed(cx).is_ready() => {
-                answer.record.end_with(Outcome::Error, "SI");
+                answer.record.break_with(Failure::Timeout, "SI");
                 Poll::Ready(Some(Err(AnswerError::Stalled)))
             }
             Poll::Pending => Poll::Pending,

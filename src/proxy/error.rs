@@ -1,6 +1,6 @@
 use http::StatusCode;
 
-use crate::model::{FallbackCause, Fault, Outcome};
+use crate::model::{Failure, FallbackCause, Fault, Outcome};
 use crate::routing::limit::Quota;
 use crate::routing::request::Refused;
 use crate::upstream::BodyError;
@@ -155,6 +155,17 @@ impl ProxyError {
             | ProxyError::ClientTimeout
             | ProxyError::ClientAborted
             | ProxyError::Injected(_) => false,
+        }
+    }
+
+    /// How the variant failed, if it did.
+    pub fn failure(self) -> Failure {
+        match self {
+            ProxyError::NoEndpoint(_) => Failure::Connect,
+            ProxyError::Reset | ProxyError::BadAnswer => Failure::Reset,
+            ProxyError::AnswerTimeout => Failure::Timeout,
+            // as if the variant had answered so; the others are nobody's, or the client's
+            _ => Failure::Status5xx,
         }
     }
 

@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::error::ProxyError;
 use super::forward::Decision;
 use super::record::Record;
-use crate::model::{InjectedKind, Outcome};
+use crate::model::{Failure, InjectedKind};
 use crate::routing::fault::{Abort, draw};
 use crate::upstream::Deadline;
 
@@ -42,7 +42,7 @@ pub(super) async fn inject(
         Some(Abort::Reset) => {
             shard.fault_injected(slot, InjectedKind::Reset);
             let flags = if injected.delay.is_zero() { "FI" } else { "DI,FI" };
-            record.break_off(Outcome::Error, flags);
+            record.break_off(Failure::Reset, flags);
             // whoever drives this connection, or this stream when its deadline has passed, drops the record with it
             connection.is_cut.set(true);
             deadline.set(Instant::now(), AT_ONCE);

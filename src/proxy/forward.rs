@@ -161,7 +161,7 @@ async fn forward(
         return Ok(Answer::Local(answer));
     }
     let service = &snapshot.services[route.service.ok_or(ProxyError::NoRoute)?];
-    let mut decision = Decision::of(service, route, client.ip, &service.assign(&view), is_https);
+    let mut decision = Decision::of(service, route, client.ip, &record.decide(service, &view), is_https);
     decision.begin_record(head, record);
     limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 
@@ -283,6 +283,7 @@ fn finish(
         return Err(ProxyError::BadAnswer);
     }
     record.answer(head.status.as_u16());
+    record.shows(decision.service, &head.headers);
     record.mirror_answer((sent.variant, &decision.service.variants[sent.variant].name), head, &answered.body);
     headers::strip_answer(&mut head.headers, answered.fields);
     head.version = Version::HTTP_11;

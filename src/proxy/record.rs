@@ -10,11 +10,13 @@ use super::error::ProxyError;
 use super::headers::{TRACEPARENT, X_REQUEST_ID};
 use super::mirror::Copied;
 use super::worker::Current;
-use crate::model::{Outcome, Reason};
+use crate::model::{Failure, Outcome, Reason};
 use crate::routing::snapshot::Service;
+use crate::routing::{Assignment, RequestView};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::overload::Stage;
-use crate::telemetry::{Finished, Slot};
+use crate::telemetry::recorder::{OutcomeBits, Tracked, trace_hash};
+use crate::telemetry::{Finished, Judged, Slot};
 use crate::upstream::{Endpoint, UpstreamBody};
 
 /// What becomes of a request. It is recorded exactly once: when the answer is complete, when it breaks off, or, when
@@ -27,8 +29,16 @@ pub(super) struct Record {
     status: u16,
     /// How it ends when it is complete.
     outcome: Outcome,
+    /// How the variant failed, if it did.
+    failure: Failure,
     /// How the first of several attempts ended: what the request counts as, whatever comes of the others.
-    first_outcome: Option<Outcome>,
+    first_outcome: Option<(Outcome, Failure)>,
+    /// What the business counts.
+    outcomes: OutcomeBits,
+    /// Somebody may ask for its trace.
+    is_remembered: bool,
+    /// The trace's hash.
+    trace: Option<u64>,
     attempts: u32,
     flags: &'static str,
     is_finished: bool,
@@ -48,6 +58,8 @@ struct Assigned {
     slot: Slot,
     reason: Reason,
     user: Option<u64>,
+    /// Somebody wants to hear of it if it hangs.
+    tracked: Option<Tracked>,
 }
 
 /// What the access log says beyond the numbers. Gathered only when somebody wants it.
@@ -87,7 +99,11 @@ impl Record {
             overhead_us: None,
             status: 0,
             outcome: Outcome::Internal,
+            failure: Failure::default(),
             first_outcome: None,
+            outcomes: OutcomeBits::default(),
+            is_remembered: false,
+            trace: None,
             attempts: 1,
             flags: "",
             is_finished: false,
@@ -158,9 +174,13 @@ impl Record {
         if let Some(before) = self.assigned.take() {
             // a fallback: the request counts for whom it ends up with
             shard.abandon(before.slot);
+            if let Some(tracked) = before.tracked {
+                shard.untrack(tracked);
+            }
         }
         shard.begin(slot);
-        self.assigned = Some(Assigned { slot, reason, user });
+        let tracked = shard.track(slot, reason, user, self.started);
+        self.assigned = Some(Assigned { slot, reason, user, tracked });
         if let Some(log) = &mut self.log {
             let (cohort, variant) = (&service.cohorts[cohort].name, &service.variants[variant].name);
             log.decided = Some(Decided {
@@ -169,6 +189,33 @@ impl Record {
                 variant: variant.clone(),
                 bucket,
             });
+        }
+    }
+
+    /// What the request gets, with what the business counts and could come of it.
+    pub(super) fn decide<'r>(&mut self, service: &Service, view: &RequestView<'r>) -> Assignment<'r> {
+        let assignment = service.assign(view);
+        if !service.outcomes.is_empty() {
+            let user = assignment.user.as_ref();
+            self.outcomes.eligible = service.eligible(view, user);
+            self.is_remembered = service.is_remembered(view, user);
+        }
+        assignment
+    }
+
+    /// Takes the trace, if somebody may ask whose it was.
+    fn remember(&mut self, headers: &HeaderMap, additions: &Additions<'_>) {
+        if self.is_remembered {
+            let given = || headers.get(&TRACEPARENT).map(HeaderValue::as_bytes);
+            let context = additions.traceparent.as_ref().map(|made| &made[..]).or_else(given);
+            self.trace = context.and_then(|context| trace_hash(context.get(3..35)?));
+        }
+    }
+
+    /// The outcomes that the endpoint's answer shows.
+    pub(super) fn shows(&mut self, service: &Service, headers: &HeaderMap) {
+        if self.outcomes.eligible != 0 {
+            self.outcomes.happened = service.happened(headers);
         }
     }
 
@@ -191,6 +238,7 @@ impl Record {
         if self.overhead_us.is_none() {
             self.overhead_us = Some(microseconds(self.started));
         }
+        self.remember(headers, additions);
         if let Some(log) = &mut self.log {
             let made = |value: &[u8]| HeaderValue::from_bytes(value).ok();
             log.request_id = match &additions.request_id {
@@ -224,21 +272,27 @@ impl Record {
     /// The request is answered by us.
     pub(super) fn fail(&mut self, error: ProxyError) {
         self.status = error.status().as_u16();
-        self.outcome = error.outcome();
+        (self.outcome, self.failure) = (error.outcome(), error.failure());
         self.flags = match (self.flags, error.flag()) {
             ("DI", "FI") => "DI,FI",
             (_, flag) => flag,
         };
     }
 
-    /// The request will be dropped without an answer, and this is what it counts as.
-    pub(super) fn break_off(&mut self, outcome: Outcome, flags: &'static str) {
-        self.dropped = Some((outcome, flags));
+    /// The request will be dropped without an answer: the variant failed it so.
+    pub(super) fn break_off(&mut self, failure: Failure, flags: &'static str) {
+        (self.dropped, self.failure) = (Some((Outcome::Error, flags)), failure);
+    }
+
+    /// The variant's answer breaks off in the middle.
+    pub(super) fn break_with(&mut self, failure: Failure, flags: &'static str) {
+        self.failure = failure;
+        self.end_with(Outcome::Error, flags);
     }
 
     /// The request is sent again after an attempt ended so. Only the first one counts.
-    pub(super) fn first_attempt(&mut self, outcome: Outcome) {
-        self.first_outcome.get_or_insert(outcome);
+    pub(super) fn first_attempt(&mut self, ended: (Outcome, Failure)) {
+        self.first_outcome.get_or_insert(ended);
     }
 
     /// One more attempt.
@@ -283,17 +337,22 @@ impl Record {
         if std::mem::replace(&mut self.is_finished, true) {
             return;
         }
-        let outcome = self.first_outcome.unwrap_or(outcome);
+        let (outcome, failure) = self.first_outcome.unwrap_or((outcome, self.failure));
         let now = Instant::now();
         let latency_us = now.saturating_duration_since(self.started).as_micros() as u64;
         let worker = &self.connection.worker;
-        match &self.assigned {
-            Some(Assigned { slot, reason, user }) => {
-                let (reason, user) = (*reason, *user);
-                let overhead_us = self.overhead_us;
-                worker
-                    .shard
-                    .finish(*slot, &Finished { reason, status: self.status, outcome, latency_us, overhead_us, user });
+        match &mut self.assigned {
+            Some(Assigned { slot, reason, user, tracked }) => {
+                let (slot, reason, user) = (*slot, *reason, *user);
+                let was_overdue = tracked.take().is_some_and(|tracked| worker.shard.untrack(tracked));
+                let judged = Judged { failure, outcomes: self.outcomes, was_overdue };
+                let (status, overhead_us) = (self.status, self.overhead_us);
+                let finished = Finished { reason, status, outcome, latency_us, overhead_us, user, judged };
+                worker.shard.finish(slot, &finished);
+                let speaks = !matches!(reason, Reason::Override | Reason::Fallback);
+                if let Some(trace) = self.trace.filter(|_| speaks && outcome == Outcome::Success) {
+                    worker.shard.remember(trace, slot, user);
+                }
             }
             None => worker.shard.unrouted(self.status),
         }

@@ -10,7 +10,7 @@ use super::error::ProxyError;
 use super::record::Record;
 use super::send::{Attempt, Outgoing, Sending, within};
 use crate::config::schema::RetryOn;
-use crate::model::{FallbackCause, Outcome, RetryResult};
+use crate::model::{Failure, FallbackCause, Outcome, RetryResult};
 use crate::routing::resilience::Retry;
 use crate::telemetry::Slot;
 use crate::upstream::{Answered, RetryBudget};
@@ -57,6 +57,7 @@ pub(super) async fn send<'r>(
             record.first_attempt(outcome(&answered));
         }
         record.try_again();
+        let (_, what_failed) = outcome(&answered);
         if let Ok(answer) = answered {
             answer.body.discard().await;
         }
@@ -66,7 +67,7 @@ pub(super) async fn send<'r>(
             *outgoing.head = head.clone();
             outgoing.additions = additions.clone();
             attempt.made_for = None;
-            attempt.fall_back(sending, standby, FallbackCause::Retry, record);
+            attempt.fall_back(sending, standby, FallbackCause::Retry, what_failed, record);
         }
     }
 }
@@ -97,10 +98,10 @@ fn failure(answered: &Tried) -> Option<RetryOn> {
     }
 }
 
-fn outcome(answered: &Tried) -> Outcome {
+fn outcome(answered: &Tried) -> (Outcome, Failure) {
     match answered {
-        Ok(answer) => Outcome::of_status(answer.head.status.as_u16()),
-        Err(error) => error.outcome(),
+        Ok(answer) => (Outcome::of_status(answer.head.status.as_u16()), Failure::Status5xx),
+        Err(error) => (error.outcome(), error.failure()),
     }
 }
 

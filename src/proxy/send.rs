@@ -18,7 +18,7 @@ use super::forward::Decision;
 use super::headers::HopByHop;
 use super::record::Record;
 use super::retry;
-use crate::model::{FallbackCause, Reason};
+use crate::model::{Failure, FallbackCause, Reason};
 use crate::routing::request::{Destination, Refused};
 use crate::upstream::{
     Alpn, Answered, Balance, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, RequestBody, Sendable,
@@ -137,7 +137,7 @@ impl Attempt {
                 Err(PickError::Variant(cause)) => cause,
             };
             let Some(standby) = self.standby(decision) else { return Err(ProxyError::NoEndpoint(cause)) };
-            self.fall_back(sending, standby, cause, record);
+            self.fall_back(sending, standby, cause, Failure::Connect, record);
         }
     }
 
@@ -153,11 +153,12 @@ impl Attempt {
         sending: &Sending<'_>,
         standby: usize,
         cause: FallbackCause,
+        failure: Failure,
         record: &mut Record,
     ) {
         let decision = sending.decision;
         let failed = decision.service.cohorts[decision.cohort].slots[self.variant];
-        sending.connection.worker.shard.fallback(failed, cause, decision.user);
+        sending.connection.worker.shard.fallback(failed, cause, failure, decision.user);
         decision.record(standby, Reason::Fallback, record);
         self.variant = standby;
     }

@@ -62,7 +62,19 @@ pub fn leftovers(plan: &Plan, state: &State, now_ms: u64, override_used_ms: Opti
     found
 }
 
+/// The kinds of leftovers, in metrics.
+pub const KINDS: [&str; 3] = ["rollout", "variant", "override"];
+
 impl Leftover {
+    /// Its kind, one of [`KINDS`].
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Leftover::Rollout { .. } => KINDS[0],
+            Leftover::Variant { .. } => KINDS[1],
+            Leftover::Override { .. } => KINDS[2],
+        }
+    }
+
     /// What is left over of which service, and what to do.
     pub fn sentence(&self, service: &str) -> String {
         match self {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::condition::{Condition, GeoTest};
 use super::host_pattern::HostPattern;
 use super::mirror;
+use super::outcome;
 use super::overlay::Overlay;
 use super::path;
 use super::resilience;
@@ -149,6 +150,7 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
         text.extend_from_slice(format!("{name}/{cohort}").as_bytes());
         SaltKey::new(&text)
     };
+    let outcomes = outcome::compile(service, own_salt, on, place)?;
     let mut cohorts = compile_cohorts(name, service, &variants, remainder, own_salt, on, &place.key("cohorts"))?;
     on.overlay.apply(name, &variants, remainder, &mut cohorts, on.registry);
     let mirror = mirror::compile(name, service, &variants, &cohorts, on, &place.key("mirror"))?;
@@ -164,6 +166,7 @@ fn compile_service(name: &str, service: &schema::Service, on: &Foundation<'_>, p
         fallback,
         expose_assignment: service.expose_assignment,
         cohorts,
+        outcomes,
         mirror,
         remainder,
         has_edits: false,
@@ -311,7 +314,7 @@ fn compile_cohorts(
     service.cohorts.iter().chain(implied).enumerate().map(compile).collect()
 }
 
-fn compile_condition(
+pub(super) fn compile_condition(
     condition: &schema::Condition,
     own_salt: &SaltKey,
     on: &Foundation<'_>,

@@ -73,13 +73,7 @@ impl Condition {
             Condition::Any(parts) => parts.iter().any(|part| part.holds(view, user)),
             Condition::All(parts) => parts.iter().all(|part| part.holds(view, user)),
             Condition::Not(part) => !part.holds(view, user),
-            Condition::Header(name, test) => {
-                let mut lines = view.headers.get_all(name).iter().peekable();
-                if lines.peek().is_none() {
-                    return test.passes_absent();
-                }
-                lines.any(|line| test.passes(line.as_bytes()))
-            }
+            Condition::Header(name, test) => test.passes_lines(view.headers, name),
             Condition::Query(name, test) => {
                 let value = view.query.and_then(|text| query::parameter(text, name));
                 test.passes_option(value.as_deref().map(str::as_bytes))
@@ -90,17 +84,29 @@ impl Condition {
             Condition::Host(patterns) => patterns.iter().any(|pattern| pattern.matches(view.host)),
             Condition::ClientIp(networks) => networks.iter().any(|network| network.contains(&view.client_ip())),
             Condition::Geo(test) => test.passes(view.geo()),
-            Condition::UserList(list, _) => user.is_some_and(|user| list.contains(user.as_bytes())),
-            Condition::UserId(from, to) => user
-                .and_then(|user| std::str::from_utf8(user.as_bytes()).ok())
-                .and_then(|text| text.parse::<u64>().ok())
-                .is_some_and(|number| (*from..=*to).contains(&number)),
-            Condition::Percent(key, below) => user.is_some_and(|user| key.bucket(user.as_bytes()).number() < *below),
+            Condition::UserList(..) | Condition::UserId(..) | Condition::Percent(..) => {
+                user.and_then(|user| self.holds_for_key(user)).unwrap_or(false)
+            }
             Condition::Device(platforms) => platforms.contains(&device::platform(view.headers)),
             Condition::JwtClaim(name, test) => {
                 let value = view.claims().and_then(|claims| claims.claim_text(name));
                 test.passes_option(value.as_deref().map(str::as_bytes))
             }
+        }
+    }
+}
+
+impl Condition {
+    /// The same for a condition that is about the user key alone; `None` for others.
+    pub fn holds_for_key(&self, user: &UserKey<'_>) -> Option<bool> {
+        match self {
+            Condition::UserList(list, _) => Some(list.contains(user.as_bytes())),
+            Condition::UserId(from, to) => {
+                let number = std::str::from_utf8(user.as_bytes()).ok().and_then(|text| text.parse::<u64>().ok());
+                Some(number.is_some_and(|number| (*from..=*to).contains(&number)))
+            }
+            Condition::Percent(key, below) => Some(key.bucket(user.as_bytes()).number() < *below),
+            _ => None,
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod host;
 pub mod host_pattern;
 pub mod limit;
 pub mod mirror;
+pub mod outcome;
 pub mod overlay;
 pub mod path;
 pub mod prepare;

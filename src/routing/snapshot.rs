@@ -12,6 +12,7 @@ use super::fault::Fault;
 use super::host_pattern::HostPattern;
 use super::limit::RateLimit;
 use super::mirror::Mirror;
+use super::outcome::OutcomeRule;
 use super::overlay::RuledBy;
 use super::routes::RouteTable;
 use super::tls::ListenerTls;
@@ -118,6 +119,8 @@ pub struct Service {
     pub has_edits: bool,
     /// The groups, in order; `everyone` is the last one.
     pub cohorts: Box<[Cohort]>,
+    /// What the business counts, in the order of the file.
+    pub outcomes: Box<[OutcomeRule]>,
     /// Which requests are copied to another variant.
     pub mirror: Option<Arc<Mirror>>,
 }

@@ -1,3 +1,4 @@
+use http::{HeaderMap, HeaderName};
 use memchr::memmem;
 use regex::bytes::{Regex, RegexBuilder};
 use std::fmt;
@@ -113,6 +114,15 @@ impl Test {
         match value {
             Some(value) => self.passes(value),
             None => self.passes_absent(),
+        }
+    }
+
+    /// True when a line of a field passes, or its absence does.
+    pub fn passes_lines(&self, headers: &HeaderMap, name: &HeaderName) -> bool {
+        let mut lines = headers.get_all(name).iter().peekable();
+        match lines.peek() {
+            None => self.passes_absent(),
+            Some(_) => lines.any(|line| self.passes(line.as_bytes())),
         }
     }
 

@@ -13,7 +13,7 @@ mod process;
 mod protobuf;
 mod rollouts;
 
-pub use facts::{CertificateFact, EndpointFact, Facts, UpstreamFact, WeightFact};
+pub use facts::{CertificateFact, EndpointFact, Facts, LeftoverFact, UpstreamFact, WeightFact};
 pub use protobuf::{PROTOBUF_CONTENT_TYPE, prefers_protobuf};
 pub use rollouts::RolloutFact;
 
@@ -252,9 +252,9 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorder::{Finished, OTHER, Slot};
+    use super::super::recorder::{Finished, Judged, OTHER, Slot};
     use super::*;
-    use crate::model::{FallbackCause, InjectedKind, Outcome, Reason};
+    use crate::model::{Failure, FallbackCause, InjectedKind, Outcome, Reason};
     use std::collections::{BTreeSet, HashMap};
     use std::io::Write;
     use std::process::{Command, Stdio};
@@ -286,9 +286,10 @@ mod tests {
         fn request(&self, slot: Slot, status: u16, latency_us: u64) {
             let shard = self.recorder.shard(usize::from(status) % 2);
             let outcome = Outcome::of_status(status);
-            let (reason, user) = (Reason::Split, Some(latency_us));
+            let (reason, user, judged) = (Reason::Split, Some(latency_us), Judged::default());
+            let overhead_us = Some(30);
             shard.begin(slot);
-            shard.finish(slot, &Finished { reason, status, outcome, latency_us, overhead_us: Some(30), user });
+            shard.finish(slot, &Finished { reason, status, outcome, latency_us, overhead_us, user, judged });
         }
     }
 
@@ -315,6 +316,7 @@ mod tests {
         story.health.reload_rejected("line 3");
         story.metrics.state(Facts {
             rollouts: Vec::new(),
+            leftovers: Vec::new(),
             rev: "3f9c21".into(),
             weights: HashMap::from([(slot, WeightFact { configured: 0.05, in_force: 0.1 })]),
             endpoints: vec![EndpointFact {
@@ -335,7 +337,7 @@ mod tests {
         }
         story.request(slot, 503, 800_000);
         let shard = story.recorder.shard(0);
-        shard.fallback(slot, FallbackCause::ConnectTimeout, Some(1));
+        shard.fallback(slot, FallbackCause::ConnectTimeout, Failure::Connect, Some(1));
         shard.retried(slot, crate::model::RetryResult::NoBudget);
         shard.fault_injected(slot, InjectedKind::Delay);
         shard.begin(slot);
@@ -359,6 +361,7 @@ mod tests {
         let (configured, in_force) = (1.0, 1.0);
         story.metrics.state(Facts {
             rollouts: Vec::new(),
+            leftovers: Vec::new(),
             rev: "1".into(),
             weights: HashMap::from([(slot, WeightFact { configured, in_force })]),
             endpoints: vec![EndpointFact { service: "s".into(), variant: "v".into(), state: "healthy", count: 0 }],

@@ -1,4 +1,9 @@
 use crate::support::{Desk, SHOP};
+use ringway::control::journal::store::Store;
+use ringway::control::journal::traffic_file::{self, Known, Traffic};
+use ringway::rollout::state::State;
+use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 #[test]
 fn a_good_file_is_valid_in_one_line() {
@@ -101,4 +106,61 @@ fn tests_are_run_one_line_each() {
     assert_eq!((&json["schema"], &json["passed"]), (&"ringway.test/v1".into(), &1.into()));
     assert_eq!(json["tests"][1]["failures"][0]["place"], "tests[1].expect.cohort");
     desk.run(&["test", "-c", "none.yaml"]).ended_with(2);
+}
+
+const RELEASE: &str = r#"listeners: [{ address: "127.0.0.1:8080" }]
+stateDir: state
+services:
+  shop:
+    variants:
+      stable: { weight: 100, endpoints: ["127.0.0.1:3001"] }
+      canary: { weight: 0, endpoints: ["127.0.0.1:3002"] }
+    rollout:
+      id: v42
+      to: canary
+      steps: [{ cohort: everyone, ramp: [1, 50], hold: 10m }]
+      gates: { outcomes: [{ name: orders, among: { path: { prefix: /checkout } } }] }
+"#;
+
+#[test]
+fn each_step_says_what_it_can_see() {
+    let desk = Desk::new();
+    desk.write("ringway.yaml", RELEASE);
+    let unknown = desk.run(&["check"]).ended_with(0).stdout;
+    assert!(unknown.contains("shop step 1, everyone 1 %: needs requests of the new version"), "{unknown}");
+    assert!(unknown.contains("--traffic 500/s"), "{unknown}");
+    let args = ["check", "--traffic", "500/s", "--base-errors", "0.2%"];
+    let known = desk.run(&args).ended_with(0).stdout;
+    let line = known.lines().find(|line| line.contains("everyone 1 %")).unwrap();
+    assert!(line.contains("sees 0.2 % → ") && line.ends_with("at 500 requests/s with 0.2 % errors"), "{line}");
+    let json = desk.run(&[&args[..], &["-o", "json"]].concat()).ended_with(0).json();
+    let step = &json["power"][1];
+    assert_eq!((&step["service"], &step["step"], &step["holdSeconds"]), (&"shop".into(), &1.into(), &600.into()));
+    assert_eq!((&step["share"], &step["requestsPerSecond"]), (&50.0.into(), &500.0.into()));
+    assert!(!desk.path("state").exists(), "nothing is written");
+    desk.run(&["check", "--traffic", "500"]).ended_with(2);
+}
+
+#[test]
+fn what_a_process_has_noted_names_leftovers_and_makes_previews() {
+    let desk = Desk::new();
+    desk.write("ringway.yaml", RELEASE);
+    let folder = desk.path("state");
+    let store = Store::open(&folder, SystemTime::now()).unwrap().store;
+    // nobody has got it since 1970
+    let state = State { without_share: BTreeMap::from([("canary".to_owned(), 1)]), ..State::default() };
+    store.save(1, &BTreeMap::from([("shop".to_owned(), state)])).unwrap();
+    drop(store);
+    let mut known = Known::default();
+    let cohorts = &mut known.services.entry("shop".to_owned()).or_default().cohorts;
+    cohorts.insert("everyone".to_owned(), Traffic { per_second: 400.0, error_rate: 0.001 });
+    traffic_file::write(&folder, &known).unwrap();
+
+    let done = desk.run(&["check"]).ended_with(0);
+    assert!(done.stdout.contains("RW0840") && done.stdout.contains("the variant canary of shop"), "{}", done.stdout);
+    assert!(done.stdout.contains("at 400 requests/s with 0.1 % errors"), "{}", done.stdout);
+    let json = desk.run(&["check", "-o", "json"]).ended_with(0).json();
+    let found = json["diagnostics"].as_array().unwrap().iter().find(|found| found["code"] == "RW0840").unwrap();
+    assert_eq!((&found["line"], &found["help"]), (&7.into(), &"remove it from the file".into()));
+    desk.run(&["check", "--deny-warnings"]).ended_with(1);
 }

@@ -8,11 +8,11 @@
 mod proxy;
 mod server;
 
-use ringway::model::{FallbackCause, Outcome, Reason};
+use ringway::model::{Failure, FallbackCause, Outcome, Reason};
 use ringway::telemetry::door::{self, Door};
 use ringway::telemetry::health::Health;
 use ringway::telemetry::metrics::{Facts, Metrics, WeightFact};
-use ringway::telemetry::{Finished, Registry, Shard, Slot};
+use ringway::telemetry::{Finished, Judged, Registry, Shard, Slot};
 use server::Prometheus;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -53,6 +53,7 @@ impl Story {
                 latency_us: latency_ms * 1_000,
                 overhead_us: Some(30),
                 user: Some(user.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+                judged: Judged::default(),
             };
             self.shard.finish(slot, &finished);
         }
@@ -86,7 +87,7 @@ async fn prometheus_gives_back_what_was_recorded() {
     story.requests(canary, 2, 503, 2_000);
     story.requests(everyone, 1_000, 200, 8);
     story.requests(everyone, 10, 404, 8);
-    story.shard.fallback(canary, FallbackCause::Connect, Some(7));
+    story.shard.fallback(canary, FallbackCause::Connect, Failure::Connect, Some(7));
 
     // 2 of 100; a 404 is nobody's fault upstream
     prometheus.expect(ERROR_RATIO, "beta/canary", 0.02).await;

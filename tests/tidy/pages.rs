@@ -15,7 +15,7 @@ use ringway::routing::snapshot::{ListenerLimits, ListenerTimeouts};
 use ringway::telemetry::Registry;
 use ringway::telemetry::health::Health;
 use ringway::telemetry::metrics::{
-    CertificateFact, EndpointFact, Facts, Metrics, RolloutFact, UpstreamFact, WeightFact,
+    CertificateFact, EndpointFact, Facts, LeftoverFact, Metrics, RolloutFact, UpstreamFact, WeightFact,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -102,14 +102,16 @@ fn families() -> BTreeMap<String, Family> {
         service: "shop".to_owned(),
         phases: vec![("progressing", true)],
         step: 1,
-        evidence: vec![("everyone".to_owned(), "errors", 1.0)],
-        verdicts: vec![("everyone".to_owned(), "errors", "pass", 1)],
+        evidence: vec![("everyone".to_owned(), "errors".to_owned(), 1.0)],
+        verdicts: vec![("everyone".to_owned(), "errors".to_owned(), "pass", 1)],
     }];
     let weights = [(slot, WeightFact { configured: 1.0, in_force: 1.0 })].into();
     let expires_unix_seconds = 0;
     let certificates =
         vec![CertificateFact { listener: "public".into(), name: "shop.example.com".into(), expires_unix_seconds }];
-    metrics.state(Facts { rev, weights, endpoints, certificates, upstreams, rollouts });
+    let counts = [("rollout", 0), ("variant", 0), ("override", 0)];
+    let leftovers = vec![LeftoverFact { service: "shop".to_owned(), counts }];
+    metrics.state(Facts { rev, weights, endpoints, certificates, upstreams, rollouts, leftovers });
     let text = String::from_utf8(metrics.text().unwrap()).unwrap();
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut current = String::new();

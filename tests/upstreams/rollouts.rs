@@ -13,7 +13,7 @@ use crate::upgrade::{Ends, wait_for_heirs};
 const USERS: usize = 400;
 
 /// A service with a rollout in steps of an hour, so that it moves by commands and by harm alone.
-fn file(stable: &str, canary: &str, id: &str, weight: u32) -> String {
+pub fn file(stable: &str, canary: &str, id: &str, weight: u32) -> String {
     format!(
         "listeners: [{{ address: 127.0.0.1:0 }}]\n\
          admin: {{ address: 'unix:admin.sock' }}\ntelemetry: {{ address: 127.0.0.1:0 }}\nstateDir: state\n\
@@ -25,7 +25,7 @@ fn file(stable: &str, canary: &str, id: &str, weight: u32) -> String {
     )
 }
 
-fn failing() -> Service {
+pub fn failing() -> Service {
     Service::wired(|wire| {
         let mut turn = 0;
         while wire.request().is_some() {
@@ -38,10 +38,10 @@ fn failing() -> Service {
     })
 }
 
-struct Release {
-    stable: Service,
-    canary: Service,
-    binary: Binary,
+pub struct Release {
+    pub stable: Service,
+    pub canary: Service,
+    pub binary: Binary,
 }
 
 impl Release {
@@ -52,31 +52,65 @@ impl Release {
         Release { stable, canary, binary }
     }
 
-    fn text(&self, id: &str, weight: u32) -> String {
+    /// With a rollout of another shape: half of everyone, and what else stands in the text.
+    pub fn half(stable: Service, canary: Service, more: &str) -> Release {
+        let text = file(&stable.address.to_string(), &canary.address.to_string(), "v1", 0);
+        let text = text.replace("ramp: [20, 50, 100], hold: 1h }]", &format!("weight: 50, hold: 1h }}], {more}"));
+        Release::of(stable, canary, &text)
+    }
+
+    /// With a file of its own.
+    pub fn of(stable: Service, canary: Service, text: &str) -> Release {
+        let binary = Binary::start(text, &[]);
+        Release { stable, canary, binary }
+    }
+
+    /// What the gate of this name says.
+    pub fn gate(&self, name: &str) -> Value {
+        let status = self.status();
+        let gates = status["gates"].as_array().cloned().unwrap_or_default();
+        gates.into_iter().find(|gate| gate["name"] == name).unwrap_or_default()
+    }
+
+    /// Who gets what when every user asks once for a path, by variant.
+    pub fn users(&self, path: &str) -> BTreeMap<String, Vec<String>> {
+        let mut client = self.binary.client();
+        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for user in (0..USERS).map(|user| format!("user-{user}")) {
+            let answer = client.get(path, &format!("cookie: uid={user}\r\n"));
+            if !answer.is_whole {
+                client = self.binary.client();
+            }
+            found.entry(answer.body.split(' ').next().unwrap_or_default().to_owned()).or_default().push(user);
+        }
+        found
+    }
+
+    pub fn text(&self, id: &str, weight: u32) -> String {
         file(&self.stable.address.to_string(), &self.canary.address.to_string(), id, weight)
     }
 
     /// The service's part of `status`.
-    fn status(&self) -> Value {
+    pub fn status(&self) -> Value {
         let output = self.binary.command(&["status", "shop", "-o", "json"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let status: Value = serde_json::from_slice(&output.stdout).unwrap();
         status["services"][0].clone()
     }
 
-    fn phase(&self) -> String {
+    pub fn phase(&self) -> String {
         self.status()["phase"].as_str().unwrap().to_owned()
     }
 
     /// The canary's share of everyone, in percent.
-    fn share(&self) -> f64 {
+    pub fn share(&self) -> f64 {
         let status = self.status();
         let variants = status["cohorts"][0]["variants"].as_array().unwrap();
         let canary = variants.iter().find(|variant| variant["name"] == "canary").unwrap();
         (canary["configuredShare"].as_f64().unwrap() * 1e8).round() / 1e6
     }
 
-    fn wait_for(&self, phase: &str) -> Value {
+    pub fn wait_for(&self, phase: &str) -> Value {
         eventually(phase, || match self.status() {
             status if status["phase"] == phase => Ok(status),
             status => Err(format!("{status:#}\n{}", self.binary.log())),
@@ -84,20 +118,20 @@ impl Release {
     }
 
     /// Runs a command, and returns its exit code with what it said.
-    fn ask(&self, args: &[&str]) -> (i32, String) {
+    pub fn ask(&self, args: &[&str]) -> (i32, String) {
         let output = self.binary.command(args);
         let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
         (output.status.code().unwrap(), said.concat())
     }
 
-    fn done(&self, args: &[&str]) -> String {
+    pub fn done(&self, args: &[&str]) -> String {
         let (code, said) = self.ask(args);
         assert_eq!(code, 0, "{args:?}: {said}\n{}", self.binary.log());
         said
     }
 
     /// Who gets what when every user asks once.
-    fn ask_all(&self) -> BTreeMap<String, usize> {
+    pub fn ask_all(&self) -> BTreeMap<String, usize> {
         let mut client = self.binary.client();
         let mut found = BTreeMap::new();
         for user in 0..USERS {
@@ -107,12 +141,12 @@ impl Release {
         found
     }
 
-    fn audit(&self) -> String {
+    pub fn audit(&self) -> String {
         std::fs::read_to_string(self.binary.dir.path().join("state/audit.jsonl")).unwrap()
     }
 
     /// The process is killed, and begins again in the same folder.
-    fn kill_and_restart(&mut self) {
+    pub fn kill_and_restart(&mut self) {
         self.binary.signal(Signal::KILL);
         self.binary.restart();
     }

@@ -5,7 +5,7 @@
 use super::*;
 use crate::model::{Outcome, Reason};
 use crate::telemetry::access_log::Entry;
-use crate::telemetry::{Finished, Slot};
+use crate::telemetry::{Finished, Judged, Slot};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -70,7 +70,8 @@ impl Story {
         for user in 0..count {
             let (reason, outcome, user) = (Reason::Split, Outcome::of_status(status), Some(user));
             shard.begin(slot);
-            shard.finish(slot, &Finished { reason, status, outcome, latency_us, overhead_us: None, user });
+            let judged = Judged::default();
+            shard.finish(slot, &Finished { reason, status, outcome, latency_us, overhead_us: None, user, judged });
         }
     }
 

@@ -11,6 +11,12 @@ use std::collections::HashMap;
 /// The shortest time between two questions of a gate or two probes.
 const EVERY_MIN: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// The outcomes of a rollout, a bit each.
+const OUTCOMES_MAX: usize = 8;
+
+/// What is tolerated must leave room for what is looked for: the mildest is 0.9 times the rate.
+const OUTCOME_RATIO_MIN: f64 = 0.91;
+
 /// The evidence at which a ramp stops when the file does not say.
 const FREEZE_AT_DEFAULT: f64 = 4.0;
 
@@ -43,6 +49,10 @@ pub(super) fn check(file: &File, rollout: &Rollout, place: &Place, problems: &mu
     let alpha = at.key("sampleRatio").key("alpha");
     let is_chance = |alpha: f64| alpha > 0.0 && alpha <= 0.1;
     check_number(gates.sample_ratio.alpha, is_chance, "alpha is above 0, and at most 0.1", &alpha, problems);
+    if gates.outcomes.len() > OUTCOMES_MAX {
+        let message = format!("{} outcomes: at most {OUTCOMES_MAX} are told apart", gates.outcomes.len());
+        problems.at(Code::RolloutOutOfRange, &at.key("outcomes"), message).help("keep those that would stop a release");
+    }
     for (index, outcome) in gates.outcomes.iter().enumerate() {
         check_outcome(file, outcome, &at.key("outcomes").index(index), problems);
     }
@@ -73,8 +83,8 @@ pub(super) fn check(file: &File, rollout: &Rollout, place: &Place, problems: &mu
 
 fn check_outcome(file: &File, gate: &OutcomeGate, place: &Place, problems: &mut Problems<'_>) {
     let ratio = place.key("allow").key("ratio");
-    let is_share = |ratio: f64| ratio > 0.0 && ratio <= 1.0;
-    check_number(gate.allow.ratio, is_share, "a ratio is above 0, and at most 1", &ratio, problems);
+    let is_share = |ratio: f64| (OUTCOME_RATIO_MIN..=1.0).contains(&ratio);
+    check_number(gate.allow.ratio, is_share, "a ratio is from 0.91 to 1", &ratio, problems);
     if let Some(condition) = &gate.among {
         conditions::check(file, condition, &place.key("among"), problems);
     }

@@ -34,6 +34,27 @@ pub struct Report<'r> {
     pub diagnostics: &'r [Diagnostic],
     /// How many tests of the file passed and failed.
     pub tests: TestCounts,
+    /// What the steps of rollouts can see.
+    pub steps: &'r [StepSight],
+}
+
+/// What a step of a rollout can see before it begins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepSight {
+    /// The service.
+    pub service: String,
+    /// The step's number in the file, from 1.
+    pub number: usize,
+    /// The cohort.
+    pub cohort: String,
+    /// Percent of it.
+    pub share: f64,
+    /// How long it lasts at least, in seconds.
+    pub hold_seconds: u64,
+    /// Requests of the cohort per second and the error rate (0 to 1), where they are known.
+    pub traffic: Option<(f64, f64)>,
+    /// In plain words.
+    pub text: String,
 }
 
 /// How many tests of a file passed and failed.
@@ -70,13 +91,13 @@ impl<'r> From<&'r ConfigErrors> for Report<'r> {
     fn from(errors: &'r ConfigErrors) -> Report<'r> {
         let failed = errors.diagnostics.iter().filter(|found| found.code == Code::TestFailed).count();
         let tests = TestCounts { passed: 0, failed };
-        Report { sources: &errors.sources, diagnostics: &errors.diagnostics, tests }
+        Report { sources: &errors.sources, diagnostics: &errors.diagnostics, tests, steps: &[] }
     }
 }
 
 impl<'r> From<&'r Loaded> for Report<'r> {
     fn from(loaded: &'r Loaded) -> Report<'r> {
-        Report { sources: &loaded.sources, diagnostics: &loaded.warnings, tests: TestCounts::default() }
+        Report { sources: &loaded.sources, diagnostics: &loaded.warnings, tests: TestCounts::default(), steps: &[] }
     }
 }
 
@@ -150,7 +171,8 @@ mod tests {
                     "message": "`fallback` names the variant `stabel`, which does not exist",
                     "help": "did you mean `stable`?"
                 }],
-                "tests": { "passed": 0, "failed": 0 }
+                "tests": { "passed": 0, "failed": 0 },
+                "power": []
             })
         );
     }

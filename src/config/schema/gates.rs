@@ -124,7 +124,8 @@ pub struct OutcomeGate {
     pub name: String,
     /// The response header by which it is seen. Default: it is posted.
     pub header: Option<Field>,
-    /// The requests that could have it. Default: all.
+    /// The requests that could have it; without `header`, those that are
+    /// remembered by their trace. Default: all.
     pub among: Option<Condition>,
     /// What is tolerated.
     #[serde(default)]
@@ -137,7 +138,7 @@ pub struct OutcomeGate {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct OutcomeAllowed {
-    /// This share of the rate of `from`. Default 0.97.
+    /// This share of the rate of `from`, 0.91 to 1. Default 0.97.
     pub ratio: Option<f64>,
 }
 

@@ -258,7 +258,7 @@ pub(super) const AUDIT: &str = "audit.jsonl";
 const RESERVE: &str = "reserve";
 
 /// For this user only: reasons and names of people stand in these files.
-fn own_file() -> OpenOptions {
+pub(super) fn own_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.create(true).mode(0o600);
     options

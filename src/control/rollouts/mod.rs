@@ -8,6 +8,11 @@
 //! Once a second, for each command, and after each reload. What falls is in force before anything is written; what rises
 //! waits until the state that says so is on the disk.
 
+mod checkpoint;
+mod feed;
+mod notes;
+mod past;
+mod preview;
 mod rules;
 mod samples;
 mod telling;
@@ -16,6 +21,7 @@ mod view;
 mod wanted;
 mod watching;
 
+pub use preview::{Given, StepPreview, previews};
 pub use trial::Trial;
 pub use view::{BAND_ALPHA, CohortView, GateView, Progress, RolloutView, StepView};
 
@@ -26,6 +32,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::events::{EVENTS_MAX, PastEvent};
 use super::journal::past::last_events;
 use super::journal::store::{Found, Store, StoreError};
+use super::journal::traffic_file;
 use super::plans::{open_windows, plans};
 use super::reload;
 use crate::config::schema::{File, Service};
@@ -39,6 +46,9 @@ use crate::rollout::plan::{Plan, Rollout};
 use crate::rollout::state::{Phase, State};
 use crate::routing::Overlay;
 use crate::telemetry::metrics::RolloutFact;
+use checkpoint::Checkpoint;
+use notes::Notes;
+use past::Past;
 use rules::watch_plan;
 use samples::Samples;
 use wanted::{Change, Wanted};
@@ -60,6 +70,9 @@ pub struct Rollouts {
     began: Instant,
     /// Looks at a gate, by service and cohort, gate, verdict.
     verdicts: BTreeMap<(String, String), VerdictCounts>,
+    past: Past,
+    checkpoint: Checkpoint,
+    notes: Notes,
     /// The folder that another process hands over.
     awaited: Option<PathBuf>,
     /// Events until then.
@@ -67,7 +80,7 @@ pub struct Rollouts {
     /// Another process goes on with them.
     is_over: bool,
     /// What the audit log tells of the time before, until somebody takes it.
-    past: Vec<PastEvent>,
+    past_events: Vec<PastEvent>,
     samples: Samples,
     /// The windows of time that were open at the last turn.
     open_windows: Vec<String>,
@@ -89,7 +102,7 @@ pub struct Ask {
 }
 
 /// How often a gate had a verdict, by both.
-type VerdictCounts = BTreeMap<(&'static str, &'static str), u64>;
+type VerdictCounts = BTreeMap<(String, &'static str), u64>;
 
 impl Default for Rollouts {
     fn default() -> Rollouts {
@@ -104,10 +117,13 @@ impl Default for Rollouts {
             waiting: Vec::new(),
             began: Instant::now(),
             verdicts: BTreeMap::new(),
+            past: Past::default(),
+            checkpoint: Checkpoint::default(),
+            notes: Notes::default(),
             awaited: None,
             unwritten: Vec::new(),
             is_over: false,
-            past: Vec::new(),
+            past_events: Vec::new(),
             samples: Samples::default(),
             open_windows: Vec::new(),
         }
@@ -138,8 +154,10 @@ impl Rollouts {
         let opened = Store::open(folder, SystemTime::now())?;
         opened.problems.iter().for_each(|problem| tracing::error!(problem, "state of rollouts"));
         self.adopt(opened.found);
-        self.past = last_events(folder, EVENTS_MAX);
+        self.past_events = last_events(folder, EVENTS_MAX);
         self.store = Some(opened.store);
+        self.checkpoint = Checkpoint::begin(folder);
+        self.notes.known = traffic_file::read(folder);
         Ok(())
     }
 
@@ -184,7 +202,7 @@ impl Rollouts {
 
     /// Events go on where those of the audit log ended.
     fn restore_past(&mut self, hands: &reload::State) {
-        let past = std::mem::take(&mut self.past);
+        let past = std::mem::take(&mut self.past_events);
         match &self.store {
             Some(store) => hands.common.events.restore(past, store.head().seq, store.folder()),
             None => hands.common.events.begin(unix_ms()),
@@ -207,6 +225,8 @@ impl Rollouts {
             self.can_persist = false;
         }
         self.turn(hands, None, &Happened::Started);
+        self.note_traffic(hands);
+        self.say_what_all_steps_see(&hands.common.in_force.load().loaded.file);
     }
 
     /// A second has passed.
@@ -220,7 +240,8 @@ impl Rollouts {
             watching.tick(registry, now, canary_share(state, cohort));
             let counts = self.verdicts.entry(key.clone()).or_default();
             for gate in watching.reading.iter().flat_map(|reading| &reading.gates) {
-                *counts.entry((gate.gate.as_str(), gate.verdict.as_str())).or_default() += 1;
+                let name = watching.name_of(gate.gate).to_owned();
+                *counts.entry((name, gate.verdict.as_str())).or_default() += 1;
             }
         }
         self.await_folder(hands);
@@ -233,6 +254,8 @@ impl Rollouts {
             .iter()
             .filter(|((service, cohort), _)| self.states.get(service).is_some_and(|state| is_watched(state, cohort)));
         hands.common.registry.tap().sample(watched.map(|(_, watching)| watching.canary_slot()).collect());
+        self.keep_evidence();
+        self.keep_notes(hands);
     }
 
     /// Other files are in force.
@@ -293,10 +316,10 @@ impl Rollouts {
         self.views().into_iter().map(fact).collect()
     }
 
-    fn verdicts_of(&self, service: &str) -> Vec<(String, &'static str, &'static str, u64)> {
+    fn verdicts_of(&self, service: &str) -> Vec<(String, String, &'static str, u64)> {
         let cohorts = self.verdicts.iter().filter(|((of, _), _)| of == service);
         let counts = cohorts.flat_map(|((_, cohort), counts)| {
-            counts.iter().map(|((gate, verdict), count)| (cohort.clone(), *gate, *verdict, *count))
+            counts.iter().map(|((gate, verdict), count)| (cohort.clone(), gate.clone(), *verdict, *count))
         });
         counts.collect()
     }
@@ -325,7 +348,8 @@ impl Rollouts {
     }
 
     fn carry_out(&mut self, hands: &mut reload::State, file: &File, wanted: Wanted) -> Option<Answer> {
-        let Wanted { falls, persist, rises, starts, events, answer } = wanted;
+        let Wanted { falls, persist, rises, starts, mut events, answer } = wanted;
+        self.say_what_steps_see(file, &mut events);
         let fell = self.change(falls);
         self.publish(hands, fell);
         if persist {
@@ -393,6 +417,7 @@ impl Rollouts {
             return;
         };
         let slots = Pair { canary, stable };
+        let past = self.past.history(&hands.common.registry, stable, watched.blames);
         let key = (service.to_owned(), cohort.clone());
         let known = self.watching.remove(&key).filter(|known| {
             let can_go_on = !is_resumed && known.can_go_on(&position.id, &watched, &slots);
@@ -401,9 +426,20 @@ impl Rollouts {
             }
             can_go_on
         });
-        let mut watching = known.unwrap_or_else(|| Watching::new(&position.id, watched, slots));
+        let now = self.began.elapsed();
+        let variants = Pair { canary: position.to.clone(), stable: position.from.clone() };
+        let fresh = || Watching::new(&position.id, watched.clone(), slots.clone(), variants.clone());
+        let at = self.checkpoint.found.iter().position(|kept| (&kept.service, &kept.cohort) == (&key.0, &key.1));
+        if let Some(kept) = at.map(|at| self.checkpoint.found.swap_remove(at)).filter(|_| is_resumed)
+            && let Some(restored) = fresh().restored(&kept, serial, now, &hands.common.registry)
+        {
+            tracing::info!(service, cohort, "the judge goes on with what it had seen");
+            self.watching.insert(key, restored);
+            return;
+        }
+        let mut watching = known.unwrap_or_else(fresh);
         let has_control = state.in_force.get(&cohort).is_none_or(|split| !split.of(&position.from).is_zero());
-        let start = Start { serial, now: self.began.elapsed(), warmup, has_control };
+        let start = Start { serial, now, warmup, has_control, past };
         watching.begin_step(&start, &hands.common.registry);
         self.watching.insert(key, watching);
     }

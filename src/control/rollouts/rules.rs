@@ -1,19 +1,24 @@
 //! From the file's gates to what the judge is told to tolerate.
 
 use crate::config::schema;
-use crate::model::Weight;
-use crate::rollout::judge::{BurnRules, BurnWindow, ErrorRules, JudgeRules, LatencyRules, OnHarm, QUANTILES, Unit};
+use crate::model::{Failure, Weight};
+use crate::rollout::judge::{
+    BurnRules, BurnWindow, ErrorRules, JudgeRules, LatencyRules, OnHarm, OutcomeRules, QUANTILES, Unit,
+};
 use crate::rollout::plan::{Rollout, Step};
+use crate::telemetry::recorder::Blames;
 
 /// What is watched of a cohort.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct WatchPlan {
     /// For the judge.
     pub(super) rules: JudgeRules,
-    /// Answers of the 4xx class are errors.
-    pub(super) blames_rejected: bool,
+    /// The ways to fail that are errors.
+    pub(super) blames: Blames,
     /// The quantiles of latency that are compared.
     pub(super) quantiles: [bool; QUANTILES],
+    /// Outcomes are posted, maybe by trace.
+    pub(super) has_posted: bool,
     /// Gates that nobody can answer, so that no step may rely on them.
     pub(super) unanswered: Vec<String>,
 }
@@ -48,6 +53,7 @@ pub(super) fn watch_plan(service: &schema::Service, plan: &Rollout, cohort: &str
         latency: (!gates.latency.off).then_some(latency),
         sample_ratio: (!gates.sample_ratio.off).then(|| gates.sample_ratio.alpha.unwrap_or(0.001)),
         burn: gates.burn.as_ref().map(burn),
+        outcomes: gates.outcomes.iter().map(outcome).collect(),
         ..default
     };
     let at = gates.latency.at.as_ref();
@@ -55,17 +61,39 @@ pub(super) fn watch_plan(service: &schema::Service, plan: &Rollout, cohort: &str
     use schema::Quantile::{P50, P90, P95, P99, P999};
     Some(WatchPlan {
         rules,
-        blames_rejected: gates.errors.bad.as_ref().is_some_and(|bad| bad.contains(&schema::Bad::Status4xx)),
+        blames: gates.errors.bad.as_deref().map_or(Blames::default(), blames),
         quantiles: [P50, P90, P95, P99, P999].map(is_at),
+        has_posted: gates.outcomes.iter().any(|gate| gate.header.is_none()),
         unanswered: unanswered(gates),
     })
 }
 
 /// Gates that are not asked here.
 fn unanswered(gates: &schema::Gates) -> Vec<String> {
-    let outcomes = gates.outcomes.iter().map(|gate| &gate.name);
     let queries = gates.prometheus.iter().map(|gate| &gate.name).chain(gates.http.iter().map(|gate| &gate.name));
-    outcomes.chain(queries).cloned().collect()
+    queries.cloned().collect()
+}
+
+fn blames(bad: &[schema::Bad]) -> Blames {
+    Blames::of(bad.iter().map(|bad| match bad {
+        schema::Bad::Status5xx => Failure::Status5xx,
+        schema::Bad::Status4xx => Failure::Status4xx,
+        schema::Bad::Reset => Failure::Reset,
+        schema::Bad::Timeout => Failure::Timeout,
+        schema::Bad::Connect => Failure::Connect,
+    }))
+}
+
+fn outcome(gate: &schema::OutcomeGate) -> OutcomeRules {
+    OutcomeRules { name: gate.name.clone(), ratio: gate.allow.ratio.unwrap_or(0.97), on_harm: on_harm(gate.on_harm) }
+}
+
+/// What is no error and no latency stops the rollout where it is, unless the file says otherwise.
+fn on_harm(given: Option<schema::HarmAction>) -> OnHarm {
+    match given {
+        Some(schema::HarmAction::Rollback) => OnHarm::Rollback,
+        Some(schema::HarmAction::Pause) | None => OnHarm::Pause,
+    }
 }
 
 fn burn(gate: &schema::BurnGate) -> BurnRules {
@@ -78,9 +106,6 @@ fn burn(gate: &schema::BurnGate) -> BurnRules {
     BurnRules {
         slo: gate.slo.as_f64(),
         windows: gate.windows.as_ref().map_or(default.to_vec(), |windows| windows.iter().map(of).collect()),
-        on_harm: match gate.on_harm {
-            Some(schema::HarmAction::Rollback) => OnHarm::Rollback,
-            Some(schema::HarmAction::Pause) | None => OnHarm::Pause,
-        },
+        on_harm: on_harm(gate.on_harm),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::watching::Watching;
 use crate::model::Weight;
-use crate::rollout::judge::{Band, Detail, Gate, GateReading, Tally, Verdict, difference_band, sentence};
+use crate::rollout::judge::{Band, Detail, Gate, GateReading, Tally, Verdict, difference_band};
 use crate::rollout::ownership;
 use crate::rollout::plan::{Action, Plan, Rollout, Step};
 use crate::rollout::state::{Phase, Position, State};
@@ -100,8 +100,8 @@ pub struct CohortView {
 pub struct GateView {
     /// The cohort.
     pub cohort: String,
-    /// The gate.
-    pub gate: &'static str,
+    /// The gate; an outcome has the name that the file gives it.
+    pub gate: String,
     /// `pass`, `harm`, `waiting` or `unknown`.
     pub verdict: &'static str,
     /// How many times likelier harm is than a healthy release.
@@ -179,8 +179,8 @@ pub(super) fn view<'w>(
         let watching = watching(name);
         let readings = watching.and_then(|watching| watching.reading.clone()).map(|reading| reading.gates);
         let cohort = (*name).to_owned();
-        let limit = move |gate: &GateReading| watching.and_then(|watching| watching.limit(gate));
-        readings.into_iter().flatten().map(move |gate| gate_view(&cohort, &gate, limit(&gate)))
+        let readings = readings.into_iter().flatten();
+        readings.filter_map(move |gate| Some(gate_view(&cohort, &gate, watching?)))
     };
     let step = rollout.steps.get(position.step);
     Some(RolloutView {
@@ -202,18 +202,18 @@ pub(super) fn view<'w>(
     })
 }
 
-fn gate_view(cohort: &str, gate: &GateReading, limit: Option<f64>) -> GateView {
+fn gate_view(cohort: &str, gate: &GateReading, watching: &Watching) -> GateView {
     let is_comparison = matches!(gate.gate, Gate::Errors | Gate::Latency | Gate::Outcome(_));
     GateView {
         cohort: cohort.to_owned(),
-        gate: gate.gate.as_str(),
+        gate: watching.name_of(gate.gate).to_owned(),
         verdict: gate.verdict.as_str(),
         evidence: gate.evidence(),
         needed: gate.ln_needed.exp(),
-        sentence: sentence(gate, &[]),
+        sentence: watching.sentence(gate),
         canary: gate.canary,
         stable: gate.stable,
-        limit,
+        limit: watching.limit(gate),
         detail: gate.detail,
         is_comparison: is_comparison && gate.verdict != Verdict::Unknown,
     }

@@ -2,24 +2,34 @@
 
 use std::time::Duration;
 
+use super::feed::{self, POSTED_MAX, Posted, take, take_overdue, take_posted};
 use super::rules::WatchPlan;
+use crate::control::journal::judge_file::Kept;
+use crate::control::posted::Placed;
 use crate::model::Outcome;
 use crate::rollout::input::{CohortReading, Verdict};
 use crate::rollout::judge::{
     Counted, Decision, Gate, GateReading, GroupSet, History, Judge, Met, OnHarm, QUANTILES, Reading, Side, StepStart,
     Tally, Thresholds, Tick, difference_band, sentence,
 };
-use crate::telemetry::recorder::{WatchRules, Watched, WatchedUsers, bucket_lowest_us};
+use crate::telemetry::recorder::{WatchRules, Watched, bucket_lowest_us};
 use crate::telemetry::{Registry, Slot};
 
 /// How surely harm beyond what is allowed is excluded by `until: safe`.
 const SAFE_ALPHA: f64 = 0.05;
+
+/// A clock that stands beyond was not ours: 100 years.
+const CLOCK_MAX_S: u64 = 100 * 365 * 86_400;
 
 /// What is seen of one cohort.
 pub(super) struct Watching {
     /// Of the rollout that it is about.
     pub(super) rollout: String,
     serial: u64,
+    /// What is compared: for who goes on with it.
+    variants: Pair<String>,
+    /// How far the judge's clock is ahead of the process's: it goes on where that of the process before stood.
+    ahead: Duration,
     plan: WatchPlan,
     judge: Judge,
     slots: Pair<Slot>,
@@ -32,6 +42,7 @@ pub(super) struct Watching {
     users: GroupSet,
     /// Users of the new version in all steps.
     exposed: GroupSet,
+    posted: Vec<Posted>,
     /// The judge's latest word.
     pub(super) reading: Option<Reading>,
 }
@@ -52,14 +63,18 @@ pub(super) struct Start {
     pub(super) warmup: Duration,
     /// `from` has a share too.
     pub(super) has_control: bool,
+    /// What `from` did in this cohort before.
+    pub(super) past: History,
 }
 
 impl Watching {
     /// A judge that has seen nothing.
-    pub(super) fn new(rollout: &str, plan: WatchPlan, slots: Pair<Slot>) -> Watching {
+    pub(super) fn new(rollout: &str, plan: WatchPlan, slots: Pair<Slot>, variants: Pair<String>) -> Watching {
         Watching {
             rollout: rollout.to_owned(),
             serial: 0,
+            variants,
+            ahead: Duration::ZERO,
             judge: Judge::new(plan.rules.clone()),
             plan,
             slots,
@@ -71,27 +86,24 @@ impl Watching {
             requests: 0,
             users: GroupSet::default(),
             exposed: GroupSet::default(),
+            posted: Vec::new(),
             reading: None,
         }
     }
 
     /// True when this judge can go on: it is about the same, and has not found harm, which is latched.
     pub(super) fn can_go_on(&self, rollout: &str, plan: &WatchPlan, slots: &Pair<Slot>) -> bool {
-        let is_harm = matches!(self.reading.as_ref().map(|reading| reading.decision), Some(Decision::Harm(_)));
+        let is_harm = self.judge.is_latched();
         let is_same = (self.slots.canary, self.slots.stable) == (slots.canary, slots.stable);
         self.rollout == rollout && self.plan == *plan && is_same && !is_harm
     }
 
     /// A step of the cohort begins.
     pub(super) fn begin_step(&mut self, start: &Start, registry: &Registry) {
-        let past = registry.sum(self.slots.stable);
-        let of = |outcome: Outcome| past.latencies[outcome.index()].total();
-        let bad = of(Outcome::Error);
-        let history = History { errors: Tally::new(bad, bad + of(Outcome::Success) + of(Outcome::Rejected)) };
         self.judge.begin_step(StepStart {
-            at_s: start.now.as_secs(),
+            at_s: (start.now + self.ahead).as_secs(),
             thresholds: self.freeze(registry),
-            past: Some(history),
+            past: Some(start.past),
             has_control: start.has_control,
         });
         self.serial = start.serial;
@@ -111,25 +123,33 @@ impl Watching {
             self.judge.freeze(thresholds);
             self.tell_workers(registry);
         }
-        let (canary, stable) = self.take(registry);
+        let (mut canary, mut stable) = self.take(registry);
         if now < self.counts_from {
             self.users.clear();
+            self.posted.clear();
             return;
         }
+        let Pair { canary: met, stable: met_by_stable } = &mut self.met;
+        take_posted(&mut self.posted, (&mut canary, met), (&mut stable, met_by_stable));
         if self.judge.epoch() != self.epoch {
             self.epoch = self.judge.epoch();
             self.counted.clear();
         }
         let users = self.counted.count(&self.met.canary, &self.met.stable);
-        let side = |watched: &Watched, users| Side {
+        let outcomes = self.counted.count_outcomes(&self.met.canary, &self.met.stable);
+        let side = |watched: &Watched, users, user_outcomes| Side {
             errors: Tally::new(watched.errors, watched.finished),
             slow: self.tallies(watched),
             users: Some(users),
-            outcomes: Vec::new(),
+            outcomes: feed::outcomes(watched, self.plan.rules.outcomes.len()),
+            user_outcomes,
         };
-        let (canary, stable) = (side(&canary, users.0), side(&stable, users.1));
+        let (canary, stable) = (side(&canary, users.0, outcomes.0), side(&stable, users.1, outcomes.1));
         self.requests += canary.errors.of;
-        self.reading = Some(self.judge.tick(&Tick { at_s: now.as_secs(), canary_share, canary, stable }));
+        self.reading = {
+            let at_s = (now + self.ahead).as_secs();
+            Some(self.judge.tick(&Tick { at_s, canary_share, canary, stable }))
+        };
     }
 
     /// For the engine; `None` before the first second.
@@ -145,7 +165,7 @@ impl Watching {
         };
         let sentence = match verdict {
             Verdict::Unknown => format!("the gate {} cannot be asked", self.plan.unanswered.join(", ")),
-            _ => loudest.map_or_else(String::new, |gate| sentence(gate, &[])),
+            _ => loudest.map_or_else(String::new, |gate| self.sentence(gate)),
         };
         Some(CohortReading {
             cohort: cohort.to_owned(),
@@ -156,10 +176,80 @@ impl Watching {
             requests: self.requests,
             users: self.users.len(),
             probes: 0,
-            gate: loudest.map_or_else(String::new, |gate| gate.gate.as_str().to_owned()),
+            gate: loudest.map_or_else(String::new, |gate| self.name_of(gate.gate).to_owned()),
             sentence,
-            numbers: loudest.map(numbers).unwrap_or_default(),
+            numbers: loudest.map(|gate| numbers(self.name_of(gate.gate), gate)).unwrap_or_default(),
         })
+    }
+
+    /// A gate in one sentence, with the numbers behind it.
+    pub(super) fn sentence(&self, gate: &GateReading) -> String {
+        let names: Vec<&str> = self.plan.rules.outcomes.iter().map(|rules| rules.name.as_str()).collect();
+        sentence(gate, &names)
+    }
+
+    /// The name of a gate; that of the file for an outcome.
+    pub(super) fn name_of(&self, gate: Gate) -> &str {
+        let named = match gate {
+            Gate::Outcome(at) => self.plan.rules.outcomes.get(at),
+            _ => None,
+        };
+        named.map_or(gate.as_str(), |rules| &rules.name)
+    }
+
+    /// Takes an event that was posted for one of the two variants; `false` when it is about neither, or too many wait.
+    pub(super) fn post(&mut self, name: &str, event: &Placed) -> bool {
+        let Placed { slot, group, is_good } = *event;
+        let outcome = self.plan.rules.outcomes.iter().position(|rules| rules.name == name);
+        let is_canary = slot == self.slots.canary;
+        let Some(outcome) = outcome.filter(|_| is_canary || slot == self.slots.stable) else { return false };
+        let has_room = self.posted.len() < POSTED_MAX;
+        if has_room {
+            self.posted.push(Posted { outcome, is_canary, group, is_good });
+        }
+        has_room
+    }
+
+    /// What it has seen, to be kept.
+    pub(super) fn save(&self, service: &str, cohort: &str, now: Duration) -> Kept {
+        let warmup_left = self.counts_from.saturating_sub(now);
+        let judge = self.judge.save();
+        let head = [(now + self.ahead).as_secs(), warmup_left.as_secs(), self.requests, judge.len() as u64];
+        let mut words = [&head[..], &judge].concat();
+        self.users.save(&mut words);
+        self.counted.save(&mut words);
+        Kept {
+            service: service.to_owned(),
+            cohort: cohort.to_owned(),
+            rollout: self.rollout.clone(),
+            variants: [self.variants.canary.clone(), self.variants.stable.clone()],
+            rules: format!("{:?}", self.plan),
+            serial: self.serial,
+            words,
+        }
+    }
+
+    /// Goes on where a judge of the process before was: of the same rollout, step, rules and variants. `None` for another.
+    /// The judge's clock stood still meanwhile.
+    pub(super) fn restored(mut self, kept: &Kept, serial: u64, now: Duration, registry: &Registry) -> Option<Watching> {
+        let is_same = kept.rollout == self.rollout
+            && kept.serial == serial
+            && kept.rules == format!("{:?}", self.plan)
+            && kept.variants == [self.variants.canary.as_str(), self.variants.stable.as_str()];
+        let (head, rest) = kept.words.split_first_chunk::<4>().filter(|_| is_same)?;
+        let [clock_s, warmup_s, requests, length] = *head;
+        let (judge, mut rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        self.judge = Judge::restore(self.plan.rules.clone(), judge)?;
+        self.users = GroupSet::restore(&mut rest)?;
+        self.counted = Counted::restore(&mut rest).filter(|_| rest.is_empty())?;
+        (self.serial, self.requests, self.epoch) = (serial, requests, self.judge.epoch());
+        self.ahead = Duration::from_secs(clock_s.min(CLOCK_MAX_S)).saturating_sub(now);
+        self.counts_from = now + Duration::from_secs(warmup_s.min(CLOCK_MAX_S));
+        let users = self.users.clone();
+        self.take(registry);
+        self.users = users;
+        self.tell_workers(registry);
+        Some(self)
     }
 
     /// Nobody watches any more.
@@ -214,8 +304,11 @@ impl Watching {
 
     fn tell_workers(&self, registry: &Registry) {
         let thresholds = self.judge.thresholds();
-        let blames_rejected = self.plan.blames_rejected;
-        let rules = |slower_than_us| WatchRules { blames_rejected, slower_than_us };
+        let blames = self.plan.blames;
+        let rules = |slower_than_us| WatchRules { blames, slower_than_us };
+        if self.plan.has_posted {
+            registry.remember_traces();
+        }
         registry.watch(self.slots.canary, &rules(thresholds.map(|known| known.canary_us)));
         registry.watch(self.slots.stable, &rules(thresholds.map(|known| known.stable_us)));
     }
@@ -223,11 +316,16 @@ impl Watching {
     /// What came on top since the last time, of canary and stable; the users are in `met`.
     fn take(&mut self, registry: &Registry) -> (Watched, Watched) {
         let (users, exposed) = (&mut self.users, &mut self.exposed);
-        let canary = take(registry, self.slots.canary, &mut self.seen.canary, &mut self.met.canary, |word, bits| {
+        let Pair { canary: met, stable: met_by_stable } = &mut self.met;
+        let mut canary = take(registry, self.slots.canary, &mut self.seen.canary, met, |word, bits| {
             users.insert_word(word, bits);
             exposed.insert_word(word, bits);
         });
-        let stable = take(registry, self.slots.stable, &mut self.seen.stable, &mut self.met.stable, |_, _| ());
+        let mut stable = take(registry, self.slots.stable, &mut self.seen.stable, met_by_stable, |_, _| ());
+        if let Some(largest_us) = self.judge.thresholds().map(Thresholds::largest_us) {
+            take_overdue(registry, self.slots.canary, largest_us, &mut canary, met);
+            take_overdue(registry, self.slots.stable, largest_us, &mut stable, met_by_stable);
+        }
         (canary, stable)
     }
 
@@ -240,39 +338,11 @@ impl Watching {
     }
 }
 
-fn take(
-    registry: &Registry,
-    slot: Slot,
-    seen: &mut Watched,
-    met: &mut Met,
-    mut saw: impl FnMut(usize, u64),
-) -> Watched {
-    let now = registry.watched(slot);
-    let before = std::mem::replace(seen, now);
-    met.clear();
-    registry.take_users(slot, &mut |set, word, bits| match set {
-        WatchedUsers::Seen => {
-            met.seen.insert_word(word, bits);
-            saw(word, bits);
-        }
-        WatchedUsers::Errors => met.errors.insert_word(word, bits),
-        WatchedUsers::Timed => met.timed.insert_word(word, bits),
-        WatchedUsers::Slow(at) => met.slow.iter_mut().skip(at).take(1).for_each(|set| set.insert_word(word, bits)),
-    });
-    let more = |now: u64, before: u64| now.saturating_sub(before);
-    Watched {
-        finished: more(now.finished, before.finished),
-        errors: more(now.errors, before.errors),
-        timed: more(now.timed, before.timed),
-        slow: std::array::from_fn(|at| more(now.slow[at], before.slow[at])),
-    }
-}
-
 /// The numbers behind a gate's word, by name.
-fn numbers(gate: &GateReading) -> Vec<(String, String)> {
+fn numbers(name: &str, gate: &GateReading) -> Vec<(String, String)> {
     let number = |name: &str, value: String| (name.to_owned(), value);
     vec![
-        number("gate", gate.gate.as_str().to_owned()),
+        number("gate", name.to_owned()),
         number("canary", format!("{} of {}", gate.canary.events, gate.canary.of)),
         number("stable", format!("{} of {}", gate.stable.events, gate.stable.of)),
         number("lnEvidence", format!("{:.4}", gate.ln_evidence)),

@@ -25,6 +25,17 @@ pub struct Met {
     pub timed: GroupSet,
     /// Who had a slow one, by quantile.
     pub slow: [GroupSet; QUANTILES],
+    /// What the business counts, in the order of the rules.
+    pub outcomes: Vec<MetOutcome>,
+}
+
+/// Who met an outcome that the business counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetOutcome {
+    /// Who could have had it.
+    pub eligible: GroupSet,
+    /// Who had it.
+    pub happened: GroupSet,
 }
 
 /// Who has been counted since the counting began anew: a user counts until it happened to them once, so that one
@@ -34,9 +45,10 @@ pub struct Met {
 /// clients that move to the canary would count again there, while stable's were counted long ago.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    known: GroupSet,
-    errors: GroupSet,
-    slow: [GroupSet; QUANTILES],
+    pub(super) known: GroupSet,
+    pub(super) errors: GroupSet,
+    pub(super) slow: [GroupSet; QUANTILES],
+    pub(super) outcomes: Vec<GroupSet>,
 }
 
 impl Default for GroupSet {
@@ -85,6 +97,10 @@ impl GroupSet {
         self.words.fill(0);
     }
 
+    pub(super) fn all(&self) -> &[u64] {
+        &self.words
+    }
+
     /// How many of `self` are not in `counted`.
     fn beyond(&self, counted: &GroupSet) -> u64 {
         let pairs = self.words.iter().zip(&counted.words);
@@ -99,8 +115,9 @@ impl GroupSet {
 impl Met {
     /// Removes all, for the next tick.
     pub fn clear(&mut self) {
-        let Met { seen, errors, timed, slow } = self;
-        [seen, errors, timed].into_iter().chain(slow).for_each(GroupSet::clear);
+        let Met { seen, errors, timed, slow, outcomes } = self;
+        let of_outcomes = outcomes.iter_mut().flat_map(|met| [&mut met.eligible, &mut met.happened]);
+        [seen, errors, timed].into_iter().chain(slow).chain(of_outcomes).for_each(GroupSet::clear);
     }
 }
 
@@ -116,10 +133,27 @@ impl Counted {
         counts
     }
 
+    /// Counts the outcomes of one tick of both variants: canary, then stable. A user counts until they had it once.
+    pub fn count_outcomes(&mut self, canary: &Met, stable: &Met) -> (Vec<Tally>, Vec<Tally>) {
+        let outcomes = canary.outcomes.len().max(stable.outcomes.len());
+        self.outcomes.resize_with(outcomes.max(self.outcomes.len()), GroupSet::default);
+        let of = |met: &Met| {
+            let tally = |(met, counted): (&MetOutcome, &GroupSet)| {
+                Tally::new(met.happened.beyond(counted), met.eligible.beyond(counted))
+            };
+            met.outcomes.iter().zip(&self.outcomes).map(tally).collect()
+        };
+        let counts = (of(canary), of(stable));
+        for met in [canary, stable] {
+            self.outcomes.iter_mut().zip(&met.outcomes).for_each(|(own, met)| own.add(&met.happened));
+        }
+        counts
+    }
+
     /// Everybody counts again. To be called whenever [`Judge::epoch`](super::Judge::epoch) has changed.
     pub fn clear(&mut self) {
-        let Counted { known, errors, slow } = self;
-        [known, errors].into_iter().chain(slow).for_each(GroupSet::clear);
+        let Counted { known, errors, slow, outcomes } = self;
+        [known, errors].into_iter().chain(slow).chain(outcomes).for_each(GroupSet::clear);
     }
 
     fn of(&self, met: &Met) -> Users {
@@ -181,6 +215,24 @@ mod tests {
         assert_eq!((users.slow[0], users.slow[3]), (Tally::new(0, 9), Tally::new(0, 10)));
         canary.clear();
         assert!(canary.timed.is_empty() && canary.slow[0].is_empty());
+    }
+
+    #[test]
+    fn an_order_counts_once_and_who_had_it_is_no_chance_any_more() {
+        let mut counted = Counted::default();
+        let of = |eligible: &[u32], happened: &[u32]| {
+            let mut met = Met { outcomes: vec![MetOutcome::default(); 2], ..Met::default() };
+            eligible.iter().for_each(|group| met.outcomes[1].eligible.insert(*group));
+            happened.iter().for_each(|group| met.outcomes[1].happened.insert(*group));
+            met
+        };
+        let (canary, stable) = counted.count_outcomes(&of(&[1, 2, 3], &[1]), &of(&[50, 51], &[]));
+        assert_eq!((canary[0], canary[1], stable[1]), (Tally::default(), Tally::new(1, 3), Tally::new(0, 2)));
+        let (canary, stable) = counted.count_outcomes(&of(&[1, 2, 3], &[1, 2]), &of(&[50], &[50]));
+        assert_eq!((canary[1], stable[1]), (Tally::new(1, 2), Tally::new(1, 1)));
+        counted.clear();
+        let (canary, _) = counted.count_outcomes(&of(&[1], &[1]), &Met::default());
+        assert_eq!(canary[1], Tally::new(1, 1));
     }
 
     #[test]

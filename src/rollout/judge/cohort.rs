@@ -150,6 +150,11 @@ impl Judge {
         self.epoch
     }
 
+    /// It has found harm, and says so until it is made anew or resumed.
+    pub fn is_latched(&self) -> bool {
+        self.latched.is_some()
+    }
+
     /// What counts as slow now; `None` before stable's latencies were known.
     pub fn thresholds(&self) -> Option<&Thresholds> {
         self.thresholds.as_ref()
@@ -218,7 +223,11 @@ impl Judge {
             before.add(canary.errors.checked(), &canary.slow.map(Tally::checked));
         }
         for (at, test) in self.outcomes.iter_mut().enumerate() {
-            let of = |side: &Side| side.outcomes.get(at).copied().unwrap_or_default().checked();
+            let by_user = self.rules.count == Unit::Users && !canary.user_outcomes.is_empty();
+            let of = |side: &Side| {
+                let outcomes = if by_user { &side.user_outcomes } else { &side.outcomes };
+                outcomes.get(at).copied().unwrap_or_default().checked()
+            };
             test.add(of(canary), of(stable));
         }
         if self.canary_share != Some(tick.canary_share) {

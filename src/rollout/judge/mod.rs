@@ -34,7 +34,7 @@ mod tick;
 mod words;
 
 pub use bands::{BAND_REQUESTS, Band, difference_band, quantile_band, rate_band};
-pub use buckets::{Counted, GROUPS, GroupSet, Met};
+pub use buckets::{Counted, GROUPS, GroupSet, Met, MetOutcome};
 pub use burn::CELLS;
 pub use cohort::{Judge, StepStart};
 pub use history::{HISTORY_REQUESTS_MIN, History};

@@ -2,6 +2,7 @@
 //!
 //! The rules are not part of it. They stand in the plan; a state that does not fit them is refused.
 
+use super::buckets::{Counted, GroupSet};
 use super::burn::{BurnGate, CELLS, Window};
 use super::cohort::{Judge, Silence, Totals};
 use super::collateral::{Collateral, Detector};
@@ -305,5 +306,80 @@ impl Tally {
     fn restore(from: &mut Reader) -> Option<Tally> {
         let (events, of) = (from.number()?, from.number()?);
         (events <= of && of <= COUNT_MAX).then_some(Tally { events, of })
+    }
+}
+
+/// Outcomes of a rollout are fewer.
+const OUTCOMES_MAX: u64 = 64;
+
+impl Counted {
+    /// Who was counted, to be kept.
+    pub fn save(&self, words: &mut Vec<u64>) {
+        let Counted { known, errors, slow, outcomes } = self;
+        words.push(outcomes.len() as u64);
+        [known, errors].into_iter().chain(slow).chain(outcomes).for_each(|set| set.save(words));
+    }
+
+    /// Who was counted; `None` when it does not fit. What was read is gone from `words`.
+    pub fn restore(words: &mut &[u64]) -> Option<Counted> {
+        let (count, rest) = words.split_first().filter(|(count, _)| **count <= OUTCOMES_MAX)?;
+        *words = rest;
+        let mut set = || GroupSet::restore(words);
+        Some(Counted {
+            known: set()?,
+            errors: set()?,
+            slow: [set()?, set()?, set()?, set()?, set()?],
+            outcomes: (0..*count).map(|_| set()).collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl GroupSet {
+    /// The groups, 64 in a word; only words in which somebody is.
+    pub fn save(&self, to: &mut Vec<u64>) {
+        let used = || (0u64..).zip(self.all()).filter(|(_, word)| **word != 0);
+        to.push(used().count() as u64);
+        used().for_each(|(at, word)| to.extend([at, *word]));
+    }
+
+    /// The groups; `None` when they do not fit. What was read is gone from `words`.
+    pub fn restore(words: &mut &[u64]) -> Option<GroupSet> {
+        let (count, rest) = words.split_first().filter(|(count, _)| **count <= GroupSet::words() as u64)?;
+        let (pairs, rest) = rest.split_at_checked(2 * *count as usize)?;
+        let mut set = GroupSet::default();
+        for pair in pairs.chunks_exact(2) {
+            let at = usize::try_from(*pair.first()?).ok().filter(|at| *at < GroupSet::words())?;
+            set.insert_word(at, *pair.last()?);
+        }
+        *words = rest;
+        Some(set)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::judge::{Met, MetOutcome};
+
+    #[test]
+    fn who_was_counted_comes_back_and_what_does_not_fit_is_refused() {
+        let mut counted = Counted::default();
+        let mut met = Met { outcomes: vec![MetOutcome::default()], ..Met::default() };
+        [3, 64, 99_999].into_iter().for_each(|group| met.seen.insert(group));
+        met.slow[2].insert(64);
+        met.outcomes[0].happened.insert(5);
+        counted.count(&met, &Met::default());
+        counted.count_outcomes(&met, &Met::default());
+        let mut words = Vec::new();
+        counted.save(&mut words);
+        words.push(77);
+        let mut from = words.as_slice();
+        assert_eq!(Counted::restore(&mut from), Some(counted));
+        assert_eq!(from, [77]);
+        for end in 0..words.len() - 1 {
+            assert_eq!(Counted::restore(&mut &words[..end]), None, "{end} words");
+        }
+        let absurd: [&[u64]; 3] = [&[u64::MAX], &[1, u64::MAX], &[1, 1, u64::MAX, 1]];
+        absurd.into_iter().for_each(|mut words| assert_eq!(Counted::restore(&mut words), None));
     }
 }

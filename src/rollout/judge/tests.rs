@@ -262,7 +262,13 @@ fn counts_that_contradict_each_other_are_not_believed() {
     let mut story = Story::of(rules());
     let reading = story.seconds(5, |tick| {
         let absurd = Tally { events: u64::MAX / 1_000, of: 5 };
-        tick.canary = Side { errors: absurd, slow: [absurd; QUANTILES], users: None, outcomes: vec![absurd; 9] };
+        tick.canary = Side {
+            errors: absurd,
+            slow: [absurd; QUANTILES],
+            users: None,
+            outcomes: vec![absurd; 9],
+            user_outcomes: vec![absurd; 9],
+        };
         tick.canary_share = f64::NAN;
     });
     assert!(reading.ln_combined.is_finite());

@@ -44,6 +44,8 @@ pub struct Side {
     pub users: Option<Users>,
     /// Events of each outcome of the rules among those eligible, in the order of the rules.
     pub outcomes: Vec<Tally>,
+    /// The same by user, where assignment is sticky: each counts until they had it once. Empty where users are not known.
+    pub user_outcomes: Vec<Tally>,
 }
 
 /// The same tick counted by user: each counts until it happened to them once.

@@ -18,6 +18,8 @@ pub(super) fn relied_on(file: &schema::File) -> Vec<HeaderName> {
             }
         }
         let conditions = service.cohorts.iter().filter_map(|cohort| cohort.when.as_ref());
+        let gates = service.rollout.iter().flat_map(|rollout| &rollout.gates.outcomes);
+        let conditions = conditions.chain(gates.filter_map(|gate| gate.among.as_ref()));
         conditions.for_each(|condition| collect_headers(condition, &mut names));
         names.extend(service.variants.values().flat_map(|variant| variant.set_headers.keys()).map(String::as_str));
         let edits = service.variants.values().map(|variant| &variant.request_headers);

@@ -17,6 +17,17 @@ pub struct Facts {
     pub upstreams: Vec<UpstreamFact>,
     /// Where rollouts are.
     pub rollouts: Vec<RolloutFact>,
+    /// What is left over of releases that are over; one entry for each service.
+    pub leftovers: Vec<LeftoverFact>,
+}
+
+/// What is left over of the releases of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftoverFact {
+    /// The service's name.
+    pub service: String,
+    /// How much, by kind; a closed set.
+    pub counts: [(&'static str, u64); 3],
 }
 
 /// When a certificate of a listener expires.

@@ -2,6 +2,7 @@
 
 use super::exposition::Kind::{Counter, Gauge};
 use super::exposition::{Exposition, Family, family};
+use super::facts::LeftoverFact;
 use std::collections::BTreeMap;
 
 const PHASE: Family = family(
@@ -29,8 +30,15 @@ const VERDICTS: Family = family(
     &["service", "cohort", "gate", "verdict"],
 );
 
+const LEFTOVERS: Family = family(
+    Gauge,
+    "ringway_leftovers",
+    "What is left over of releases that are over, and can most likely be removed from the file; `ringway check` names it.",
+    &["service", "kind"],
+);
+
 /// The families of rollouts: a process without one has none of them.
-pub(super) const ROLLED_OUT: [&Family; 4] = [&PHASE, &STEP, &EVIDENCE, &VERDICTS];
+pub(super) const ROLLED_OUT: [&Family; 5] = [&PHASE, &STEP, &EVIDENCE, &VERDICTS, &LEFTOVERS];
 
 /// Verdicts that each gate has a series for from its first look on: the first harm must be an increase, and not a series
 /// that begins at 1.
@@ -46,9 +54,9 @@ pub struct RolloutFact {
     /// The step of the file.
     pub step: usize,
     /// Evidence by cohort and gate.
-    pub evidence: Vec<(String, &'static str, f64)>,
+    pub evidence: Vec<(String, String, f64)>,
     /// Seconds by cohort, gate and verdict.
-    pub verdicts: Vec<(String, &'static str, &'static str, u64)>,
+    pub verdicts: Vec<(String, String, &'static str, u64)>,
 }
 
 /// The series of one rollout, as long as there is room up to `end`.
@@ -76,11 +84,20 @@ impl RolloutFact {
         let mut counts = BTreeMap::new();
         for (cohort, gate, verdict, count) in &self.verdicts {
             for unsaid in VERDICTS_FROM_THE_START {
-                counts.entry((cohort.as_str(), *gate, unsaid)).or_insert(0);
+                counts.entry((cohort.as_str(), gate.as_str(), unsaid)).or_insert(0);
             }
-            *counts.entry((cohort.as_str(), *gate, *verdict)).or_insert(0) += count;
+            *counts.entry((cohort.as_str(), gate.as_str(), *verdict)).or_insert(0) += count;
         }
         counts
+    }
+}
+
+/// What is left over in a service, as long as there is room up to `end`.
+pub(super) fn expose_leftovers(to: &mut Exposition, fact: &LeftoverFact, end: usize) {
+    if to.series() + fact.counts.len() <= end {
+        for (kind, count) in &fact.counts {
+            to.gauge(&LEFTOVERS, &[&fact.service, kind], *count as f64);
+        }
     }
 }
 
@@ -101,15 +118,19 @@ mod tests {
             service: "shop".to_owned(),
             phases: vec![("progressing", true), ("paused", false)],
             step: 2,
-            evidence: vec![("beta".to_owned(), "errors", 1.5)],
-            verdicts: vec![("beta".to_owned(), "errors", "pass", 7)],
+            evidence: vec![("beta".to_owned(), "errors".to_owned(), 1.5)],
+            verdicts: vec![("beta".to_owned(), "errors".to_owned(), "pass", 7)],
         };
-        metrics.state(Facts { rollouts: vec![fact], ..Facts::default() });
+        let counts = [("rollout", 0), ("variant", 2), ("override", 0)];
+        let leftovers = vec![LeftoverFact { service: "shop".to_owned(), counts }];
+        metrics.state(Facts { rollouts: vec![fact], leftovers, ..Facts::default() });
         let text = text();
         for line in [
             r#"ringway_rollout_phase{service="shop",phase="progressing"} 1"#,
             r#"ringway_rollout_phase{service="shop",phase="paused"} 0"#,
             r#"ringway_rollout_step{service="shop"} 2"#,
+            r#"ringway_leftovers{service="shop",kind="rollout"} 0"#,
+            r#"ringway_leftovers{service="shop",kind="variant"} 2"#,
             r#"ringway_gate_evidence{service="shop",cohort="beta",gate="errors"} 1.5"#,
             r#"ringway_gate_verdicts_total{service="shop",cohort="beta",gate="errors",verdict="pass"} 7"#,
             r#"ringway_gate_verdicts_total{service="shop",cohort="beta",gate="errors",verdict="harm"} 0"#,

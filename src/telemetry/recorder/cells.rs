@@ -1,7 +1,7 @@
 use super::sum::{CODE_NONE, CODE_OTHER};
 use super::watch::WatchCells;
 use super::{Finished, Histogram, Sketch, add, zeroed};
-use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
+use crate::model::{Failure, FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,11 +65,11 @@ impl SlotCells {
         self.changed();
     }
 
-    pub(super) fn fallback(&self, cause: FallbackCause, user: Option<u64>) {
+    pub(super) fn fallback(&self, cause: FallbackCause, failure: Failure, user: Option<u64>) {
         add(&self.fallbacks[cause.index()], 1);
         self.expose(user, true);
         if let Some(watch) = self.watch.get() {
-            watch.fail(user);
+            watch.fail(failure, user);
         }
         self.changed();
     }

@@ -6,18 +6,24 @@
 
 mod cells;
 mod histogram;
+mod in_flight;
 mod registry;
 mod shard;
 mod sketch;
 mod sum;
+mod traces;
 mod watch;
+mod watched_outcomes;
 
 pub use histogram::{BucketCounts, HISTOGRAM_BUCKETS, Histogram, bucket_lowest_us, bucket_of};
+pub use in_flight::{IN_FLIGHT_MAX, Tracked};
 pub use registry::{OTHER, RETIRED_SECONDS, Registry, SLOTS_MAX, SlotNames};
-pub use shard::{Finished, Shard};
+pub use shard::{Finished, Judged, Shard};
 pub use sketch::{REGISTERS, Sketch, UserCount};
 pub use sum::{CODE_NONE, CODE_OTHER, ShardTotals, SlotSum};
-pub use watch::{WATCH_GROUPS, WATCH_QUANTILES, WatchRules, Watched, WatchedUsers};
+pub use traces::{TRACES, trace_hash};
+pub use watch::{Blames, WATCH_GROUPS, WATCH_QUANTILES, WatchRules, Watched, WatchedUsers};
+pub use watched_outcomes::{OUTCOMES_MAX, OutcomeBits, OutcomeCount};
 
 /// Where the records of one service, cohort and variant go: a small index, stable for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,6 +4,7 @@ use super::{Shard, Slot};
 use crate::model::Reason;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// How many slots there can ever be in one process; names beyond share [`Slot::OTHER`].
 pub const SLOTS_MAX: usize = 65_536;
@@ -65,8 +66,9 @@ impl Registry {
     /// Shards for `workers` workers; `/metrics` will expose at most `max_series` series, but room for 500
     /// there always is.
     pub fn new(workers: usize, max_series: u32) -> Arc<Registry> {
+        let born = Instant::now();
         let registry = Registry {
-            shards: (0..workers.max(1)).map(|_| Arc::new(Shard::new())).collect(),
+            shards: (0..workers.max(1)).map(|_| Arc::new(Shard::new(born))).collect(),
             max_series,
             names: Mutex::new(Names::default()),
             mirrors: MirrorRecords::default(),
@@ -188,7 +190,7 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Finished;
+    use super::super::{Finished, Judged};
     use super::*;
     use crate::model::Outcome;
 
@@ -231,7 +233,18 @@ mod tests {
         registry.sweep(RETIRED_SECONDS);
         assert_eq!(registry.slots().len(), 2);
         let (reason, outcome) = (Reason::Only, Outcome::Success);
-        shard.finish(slot, &Finished { reason, status: 200, outcome, latency_us: 1, overhead_us: None, user: None });
+        shard.finish(
+            slot,
+            &Finished {
+                reason,
+                status: 200,
+                outcome,
+                latency_us: 1,
+                overhead_us: None,
+                user: None,
+                judged: Judged::default(),
+            },
+        );
         registry.sweep(RETIRED_SECONDS + 1);
         assert_eq!(registry.slots().len(), 1);
     }

@@ -1,8 +1,11 @@
 use super::cells::{CodeCells, SlotCells};
-use super::{Histogram, SLOTS_MAX, Slot, add};
-use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
+use super::in_flight::{InFlight, Tracked};
+use super::traces::Traces;
+use super::{Histogram, OutcomeBits, SLOTS_MAX, Slot, add};
+use crate::model::{Failure, FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 const CHUNK: usize = 64;
 const CHUNKS: usize = SLOTS_MAX / CHUNK;
@@ -15,6 +18,8 @@ const CHUNKS: usize = SLOTS_MAX / CHUNK;
 pub struct Shard {
     /// Filled by the control thread before a slot is given out, so that the worker only looks up.
     chunks: Box<[OnceLock<Box<[SlotCells; CHUNK]>>]>,
+    pub(super) in_flight: InFlight,
+    pub(super) traces: Traces,
     pub(super) overhead: Histogram,
     pub(super) unrouted: CodeCells,
     pub(super) downstream_opened: AtomicU64,
@@ -38,11 +43,27 @@ pub struct Finished {
     pub overhead_us: Option<u64>,
     /// Keyed 64-bit hash of the user key.
     pub user: Option<u64>,
+    /// What a judge wants to know beyond that.
+    pub judged: Judged,
+}
+
+/// What only a judge wants to know of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// How the variant failed; says something of errors only.
+    pub failure: Failure,
+    /// What the business counts.
+    pub outcomes: OutcomeBits,
+    /// It was counted as a slow one while it still ran.
+    pub was_overdue: bool,
 }
 
 impl Shard {
-    pub(super) fn new() -> Shard {
+    /// `born`: when the registry was made, from which requests in flight are timed.
+    pub(super) fn new(born: Instant) -> Shard {
         Shard {
+            in_flight: InFlight::new(born),
+            traces: Traces::default(),
             chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
             overhead: Histogram::default(),
             unrouted: CodeCells::default(),
@@ -58,6 +79,11 @@ impl Shard {
         if let Some(cells) = self.cells(slot) {
             cells.begin();
         }
+    }
+
+    /// Remembers of which variant's slot and user a trace is, for as long as nobody takes its place.
+    pub fn remember(&self, trace: u64, slot: Slot, user: Option<u64>) {
+        self.traces.remember(trace, slot, user);
     }
 
     /// A request that was begun here goes on with another slot: its variant could not serve it.
@@ -79,10 +105,22 @@ impl Shard {
 
     /// The variant of this slot could not serve a request, so that its fallback did. Counted against the
     /// variant that failed, as is the user, who was exposed to the failure.
-    pub fn fallback(&self, failed: Slot, cause: FallbackCause, user: Option<u64>) {
+    pub fn fallback(&self, failed: Slot, cause: FallbackCause, failure: Failure, user: Option<u64>) {
         if let Some(cells) = self.cells(failed) {
-            cells.fallback(cause, user);
+            cells.fallback(cause, failure, user);
         }
+    }
+
+    /// A request of a slot begins that a judge wants to hear of before it ends, should it hang. `None` when nobody does,
+    /// or when too many are under way; else it ends with [`Shard::untrack`].
+    pub fn track(&self, slot: Slot, reason: Reason, user: Option<u64>, started: Instant) -> Option<Tracked> {
+        let watch = self.cells(slot)?.watch.get()?;
+        if !watch.is_timed(reason) { None } else { self.in_flight.begin(slot, user, started) }
+    }
+
+    /// The request has ended, or goes on with another slot. True when it was counted as a slow one meanwhile.
+    pub fn untrack(&self, tracked: Tracked) -> bool {
+        self.in_flight.end(tracked)
     }
 
     /// A request of this slot was sent again, or would have been.

@@ -93,8 +93,31 @@ impl Registry {
 
     /// Counts the requests and users of a slot apart from now on, by these rules.
     pub fn watch(&self, slot: Slot, rules: &WatchRules) {
-        for cells in self.shards().iter().filter_map(|shard| shard.cells(slot)) {
-            cells.watch.get_or_init(Box::default).start(rules);
+        for shard in self.shards() {
+            if rules.slower_than_us.is_some() {
+                shard.in_flight.make_room();
+            }
+            if let Some(cells) = shard.cells(slot) {
+                cells.watch.get_or_init(Box::default).start(rules);
+            }
+        }
+    }
+
+    /// Requests are remembered by their trace from now on, where somebody asks for it.
+    pub fn remember_traces(&self) {
+        self.shards().iter().for_each(|shard| shard.traces.make_room());
+    }
+
+    /// The slot and the group of the user of a trace, by its hash; `None` when nobody remembers.
+    pub fn traced(&self, trace: u64) -> Option<(Slot, u32)> {
+        self.shards().iter().find_map(|shard| shard.traces.find(trace))
+    }
+
+    /// Takes the requests of a slot that have been under way for longer than this, in microseconds: tells the group of
+    /// each one's user, and each one once.
+    pub fn take_overdue(&self, slot: Slot, longer_than_us: u64, tell: &mut impl FnMut(u32)) {
+        for shard in self.shards() {
+            shard.in_flight.take_overdue(slot, longer_than_us, tell);
         }
     }
 
@@ -189,8 +212,9 @@ impl SlotSum {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Finished;
+    use super::super::{Finished, Judged};
     use super::*;
+    use crate::model::Failure;
     use std::sync::atomic::AtomicBool;
 
     fn finished(status: u16, user: u64) -> Finished {
@@ -201,6 +225,7 @@ mod tests {
             latency_us: 1_000,
             overhead_us: Some(20),
             user: Some(user),
+            judged: Judged::default(),
         }
     }
 
@@ -216,7 +241,7 @@ mod tests {
         two.begin(slot);
         two.begin(slot);
         two.finish(slot, &finished(200, 8));
-        two.fallback(slot, FallbackCause::Resolve, Some(9));
+        two.fallback(slot, FallbackCause::Resolve, Failure::Connect, Some(9));
         two.unrouted(404);
 
         let sum = registry.sum(slot);

@@ -2,10 +2,10 @@
 
 #![cfg(test)]
 
-use super::super::recorder::{Finished, Shard};
+use super::super::recorder::{Finished, Judged, Shard};
 use super::pack::{pack, unpack};
 use super::*;
-use crate::model::{FallbackCause, LATENCY_MAX_US, Reason};
+use crate::model::{Failure, FallbackCause, LATENCY_MAX_US, Reason};
 use proptest::prelude::*;
 
 struct Story {
@@ -27,7 +27,15 @@ impl Story {
             self.shard.begin(self.slot);
             self.shard.finish(
                 self.slot,
-                &Finished { reason, status: 200, outcome, latency_us, overhead_us: None, user: None },
+                &Finished {
+                    reason,
+                    status: 200,
+                    outcome,
+                    latency_us,
+                    overhead_us: None,
+                    user: None,
+                    judged: Judged::default(),
+                },
             );
         }
         self
@@ -45,7 +53,7 @@ fn a_window_holds_its_seconds_and_no_others() {
     story.requests(10, Outcome::Success, 1_000).requests(2, Outcome::Error, 50_000);
     story.windows.tick(101);
     story.requests(3, Outcome::Cancelled, 9_000_000);
-    story.shard.fallback(story.slot, FallbackCause::Connect, None);
+    story.shard.fallback(story.slot, FallbackCause::Connect, Failure::Connect, None);
     story.windows.tick(102);
 
     let last = story.stats(1);
@@ -189,7 +197,18 @@ fn six_hours_of_ten_cohorts() {
             let latency_us = 1_000 + (second * 7_919 + at as u64 * 104_729) % 200_000;
             let (outcome, reason) = (Outcome::Success, Reason::Split);
             shard.begin(*slot);
-            shard.finish(*slot, &Finished { reason, status: 200, outcome, latency_us, overhead_us: None, user: None });
+            shard.finish(
+                *slot,
+                &Finished {
+                    reason,
+                    status: 200,
+                    outcome,
+                    latency_us,
+                    overhead_us: None,
+                    user: None,
+                    judged: Judged::default(),
+                },
+            );
         }
         windows.tick(second);
     }
