@@ -24,6 +24,9 @@ pub(crate) fn each_path(file: &mut File, visit: &mut dyn FnMut(Place, &mut PathB
     if let Some(path) = &mut file.state_dir {
         visit(root.key("stateDir"), path);
     }
+    if let Some(path) = file.outbound.as_mut().and_then(|outbound| outbound.ca_file.as_mut()) {
+        visit(root.key("outbound").key("caFile"), path);
+    }
     for (index, notifier) in file.notifiers.iter_mut().enumerate() {
         each_path_of_notifier(notifier, &root.key("notifiers").index(index), visit);
     }

@@ -94,7 +94,7 @@ pub fn unmapped(network: IpNet) -> IpNet {
 }
 
 /// Reads networks, each as addresses are compared with it.
-pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+pub(in crate::config) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
     let networks = Vec::<IpNet>::deserialize(from)?;
     Ok(networks.into_iter().map(unmapped).collect())
 }

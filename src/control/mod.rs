@@ -20,6 +20,7 @@ pub mod journal;
 mod memory;
 mod mount;
 mod outcome;
+pub(crate) mod outside;
 mod plane;
 pub mod plans;
 pub mod reload;
