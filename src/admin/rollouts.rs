@@ -46,7 +46,14 @@ pub(super) fn rollout(view: &RolloutView) -> Value {
         .map(|cohort| {
             let (users, requests) = cohort.seen;
             let share = cohort.share.as_f64();
-            json!({ "name": cohort.name, "share": share, "shown": cohort.shown, "users": users, "requests": requests })
+            json!({
+                "name": cohort.name,
+                "share": share,
+                "shown": cohort.shown,
+                "users": users,
+                "requests": requests,
+                "probes": cohort.probes,
+            })
         })
         .collect();
     json!({

@@ -230,6 +230,7 @@ codes! {
     Warning 821 FallsFirst: "a share falls before it rises",
     Error 822 BadRolloutUrl: "a URL is not absolute",
     Warning 823 NoStateDir: "a rollout has no stateDir",
+    Warning 860 GateNotAllowed: "a gate may not be asked",
 }
 
 const EXPLANATIONS: &str = include_str!("codes.md");
@@ -292,6 +293,7 @@ impl Code {
                 | Code::NotOneKind
                 | Code::NoControl
                 | Code::NoStateDir
+                | Code::GateNotAllowed
                 | Code::NotOneCheck
                 | Code::NothingToEjectFor
                 | Code::MirrorOfNothing

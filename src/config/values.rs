@@ -77,6 +77,20 @@ impl Threshold {
     }
 }
 
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.comparison {
+            Comparison::Below => "<",
+            Comparison::AtMost => "<=",
+            Comparison::Above => ">",
+            Comparison::AtLeast => ">=",
+            Comparison::Equal => "==",
+            Comparison::Unequal => "!=",
+        };
+        write!(f, "{sign} {}", self.number)
+    }
+}
+
 /// HTTP status codes: one (`204`), or a range with both ends (`200-299`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusRange(pub u16, pub u16);

@@ -8,10 +8,12 @@ mod exposition;
 mod facts;
 mod fold;
 mod mirror;
+mod outside;
 mod process;
 mod rollouts;
 
 pub use facts::{CertificateFact, EndpointFact, Facts, UpstreamFact, WeightFact};
+pub use outside::{NotifierFact, ProbeFact};
 pub use rollouts::RolloutFact;
 
 use super::access_log::LogCounters;
@@ -309,6 +311,8 @@ mod tests {
         story.health.reload_rejected("line 3");
         story.metrics.state(Facts {
             rollouts: Vec::new(),
+            notifiers: Vec::new(),
+            probes: Vec::new(),
             rev: "3f9c21".into(),
             weights: HashMap::from([(slot, WeightFact { configured: 0.05, in_force: 0.1 })]),
             endpoints: vec![EndpointFact {
@@ -353,6 +357,8 @@ mod tests {
         let (configured, in_force) = (1.0, 1.0);
         story.metrics.state(Facts {
             rollouts: Vec::new(),
+            notifiers: Vec::new(),
+            probes: Vec::new(),
             rev: "1".into(),
             weights: HashMap::from([(slot, WeightFact { configured, in_force })]),
             endpoints: vec![EndpointFact { service: "s".into(), variant: "v".into(), state: "healthy", count: 0 }],

@@ -12,7 +12,7 @@ use ringway::model::Reason;
 use ringway::routing::snapshot::{ListenerLimits, ListenerTimeouts};
 use ringway::telemetry::Registry;
 use ringway::telemetry::health::Health;
-use ringway::telemetry::metrics::{EndpointFact, Facts, Metrics, RolloutFact, UpstreamFact};
+use ringway::telemetry::metrics::{EndpointFact, Facts, Metrics, NotifierFact, ProbeFact, RolloutFact, UpstreamFact};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -91,10 +91,13 @@ fn families() -> BTreeMap<String, Family> {
         service: "shop".to_owned(),
         phases: vec![("progressing", true)],
         step: 1,
-        evidence: vec![("everyone".to_owned(), "errors", 1.0)],
-        verdicts: vec![("everyone".to_owned(), "errors", "pass", 1)],
+        evidence: vec![("everyone".to_owned(), "errors".to_owned(), 1.0)],
+        verdicts: vec![("everyone".to_owned(), "errors".to_owned(), "pass", 1)],
     }];
-    metrics.state(Facts { rev, endpoints, upstreams, rollouts, ..Facts::default() });
+    let notifiers = vec![NotifierFact { notifier: "chat".to_owned(), results: vec![("delivered", 0)] }];
+    let [service, cohort, variant] = ["shop", "everyone", "canary"].map(str::to_owned);
+    let probes = vec![ProbeFact { service, cohort, variant, results: vec![("passed", 0)] }];
+    metrics.state(Facts { rev, endpoints, upstreams, rollouts, notifiers, probes, ..Facts::default() });
     let text = String::from_utf8(metrics.text().unwrap()).unwrap();
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut current = String::new();

@@ -11,7 +11,8 @@ use crate::config::values::networks;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Outbound {
-    /// Networks that may be asked although they are private, and without encryption, such as `10.0.0.0/8`. Default: none.
+    /// Networks that may be asked although they are private, and without encryption, such as `10.0.0.0/8`. Default:
+    /// none.
     #[serde(deserialize_with = "networks")]
     pub allow: Vec<IpNet>,
     /// A PEM file with authorities that are believed beside those of the system.

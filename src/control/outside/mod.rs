@@ -317,8 +317,7 @@ impl Target {
 /// `user:password` of a URL as a header. Nothing prints it.
 fn basic(user: &str) -> Result<HeaderValue, Failed> {
     let decoded: Vec<u8> = percent_decode_str(user).collect();
-    let mut value =
-        HeaderValue::try_from(format!("Basic {}", STANDARD.encode(decoded))).map_err(|_| Failed::NotUrl)?;
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(decoded))).map_err(|_| Failed::NotUrl)?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -1,5 +1,7 @@
 //! Servers for tests of what leaves the machine.
 
+#![cfg(test)]
+
 use super::{Allowed, Names, Outside, Roots};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -110,4 +112,14 @@ async fn serve(mut stream: TcpStream, answer: String, seen: Arc<Mutex<Vec<String
     // whoever waits for the end of this must give up, or hang up, by itself
     while is_endless && stream.write_all(&[b'x'; 16 << 10]).await.is_ok() {}
     let _ = stream.shutdown().await;
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), wait).await.expect("not so within 20 s");
 }

@@ -1,5 +1,7 @@
 //! Row D25 of the threat model: everything that a destination can do to who asks it.
 
+#![cfg(test)]
+
 use super::testing::{Server, outside, outside_told};
 use super::*;
 

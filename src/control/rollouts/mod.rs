@@ -8,6 +8,9 @@
 //! Once a second, for each command, and after each reload. What falls is in force before anything is written; what rises
 //! waits until the state that says so is on the disk.
 
+mod asked;
+mod outward;
+mod probes;
 mod rules;
 mod view;
 mod wanted;
@@ -20,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::journal::store::{Found, Store, StoreError, WAITING_MAX};
+use super::notify::Notifiers;
 use super::plans::{open_windows, plans};
 use super::reload;
 use crate::config::schema::File;
@@ -32,6 +36,8 @@ use crate::rollout::plan::Plan;
 use crate::rollout::state::{Phase, State};
 use crate::routing::Overlay;
 use crate::telemetry::metrics::RolloutFact;
+use asked::Asked;
+use probes::Probes;
 use rules::watch_plan;
 use wanted::{Change, Wanted};
 use watching::{Pair, Start, Watching};
@@ -52,6 +58,9 @@ pub struct Rollouts {
     began: Instant,
     /// Looks at a gate, by service and cohort, gate, verdict.
     verdicts: BTreeMap<(String, String), VerdictCounts>,
+    notifiers: Notifiers,
+    asked: Asked,
+    probes: Probes,
     /// The folder that another process hands over.
     awaited: Option<PathBuf>,
     /// Events until then.
@@ -74,7 +83,7 @@ pub struct Ask {
 }
 
 /// How often a gate had a verdict, by both.
-type VerdictCounts = BTreeMap<(&'static str, &'static str), u64>;
+type VerdictCounts = BTreeMap<(String, &'static str), u64>;
 
 impl Default for Rollouts {
     fn default() -> Rollouts {
@@ -89,6 +98,9 @@ impl Default for Rollouts {
             waiting: Vec::new(),
             began: Instant::now(),
             verdicts: BTreeMap::new(),
+            notifiers: Notifiers::default(),
+            asked: Asked::default(),
+            probes: Probes::default(),
             awaited: None,
             unwritten: Vec::new(),
             is_over: false,
@@ -173,6 +185,7 @@ impl Rollouts {
             self.adopt(Store::peek(folder));
             self.can_persist = false;
         }
+        self.follow(hands);
         self.turn(hands, None, &Happened::Started);
     }
 
@@ -186,9 +199,10 @@ impl Rollouts {
             watching.tick(registry, now, canary_share(state, cohort));
             let counts = self.verdicts.entry(key.clone()).or_default();
             for gate in watching.reading.iter().flat_map(|reading| &reading.gates) {
-                *counts.entry((gate.gate.as_str(), gate.verdict.as_str())).or_default() += 1;
+                *counts.entry((gate.gate.as_str().to_owned(), gate.verdict.as_str())).or_default() += 1;
             }
         }
+        self.look_outward();
         self.await_folder(hands);
         if !self.can_persist && self.awaited.is_none() {
             self.write();
@@ -202,6 +216,7 @@ impl Rollouts {
             return;
         }
         self.plans = plans(&hands.common.in_force.load().loaded.file);
+        self.follow(hands);
         let plans = &self.plans;
         self.overlay.retain(|service| plans.contains_key(service));
         self.waiting.retain(|change| plans.contains_key(&change.service));
@@ -226,6 +241,13 @@ impl Rollouts {
 
     /// Where each rollout is.
     pub(super) fn views(&self) -> Vec<RolloutView> {
+        let mut views = self.judged();
+        views.iter_mut().for_each(|view| self.add_outward(view));
+        views
+    }
+
+    /// The same as far as the judge goes.
+    fn judged(&self) -> Vec<RolloutView> {
         let of = |(name, plan): (&String, &Plan)| {
             let watching = |cohort: &str| self.watching.get(&(name.clone(), cohort.to_owned()));
             view::view(plan, self.states.get(name)?, watching)
@@ -242,13 +264,13 @@ impl Rollouts {
             verdicts: self.verdicts_of(&view.service),
             service: view.service,
         };
-        self.views().into_iter().map(fact).collect()
+        self.judged().into_iter().map(fact).collect()
     }
 
-    fn verdicts_of(&self, service: &str) -> Vec<(String, &'static str, &'static str, u64)> {
+    fn verdicts_of(&self, service: &str) -> Vec<(String, String, &'static str, u64)> {
         let cohorts = self.verdicts.iter().filter(|((of, _), _)| of == service);
         let counts = cohorts.flat_map(|((_, cohort), counts)| {
-            counts.iter().map(|((gate, verdict), count)| (cohort.clone(), *gate, *verdict, *count))
+            counts.iter().map(|((gate, verdict), count)| (cohort.clone(), gate.clone(), *verdict, *count))
         });
         counts.collect()
     }
@@ -266,7 +288,8 @@ impl Rollouts {
         for (name, plan) in self.plans.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
             let of_service = self.watching.range((name.clone(), String::new())..);
             let of_service = of_service.take_while(|((service, _), _)| service == name);
-            let readings = of_service.filter_map(|((_, cohort), watching)| watching.cohort_reading(cohort)).collect();
+            let readings = of_service.filter_map(|((_, cohort), watching)| watching.cohort_reading(cohort));
+            let readings = readings.map(|reading| self.joined(name, reading)).collect();
             let (can_persist, open_windows) = (self.can_persist, open_windows.clone());
             let input = Input { now, readings, open_windows, can_persist, happened: happened.clone() };
             let state = self.states.remove(name).unwrap_or_default();
@@ -278,7 +301,7 @@ impl Rollouts {
     }
 
     fn carry_out(&mut self, hands: &mut reload::State, file: &File, wanted: Wanted) -> Option<Answer> {
-        let Wanted { falls, persist, rises, starts, events, answer } = wanted;
+        let Wanted { falls, persist, rises, starts, events, told, answer } = wanted;
         let fell = self.change(falls);
         self.publish(hands, fell);
         if persist {
@@ -296,6 +319,8 @@ impl Rollouts {
         }
         self.end_watches(hands);
         self.record(events);
+        // what it says is in force and on the disk by now
+        told.iter().for_each(|event| self.notifiers.tell(event));
         answer
     }
 
@@ -358,6 +383,7 @@ impl Rollouts {
         let has_control = state.in_force.get(&cohort).is_none_or(|split| !split.of(&position.from).is_zero());
         let start = Start { serial, now: self.began.elapsed(), warmup, has_control };
         watching.begin_step(&start, &hands.common.registry);
+        self.probes.begin_step(service, &cohort);
         self.watching.insert(key, watching);
     }
 

@@ -43,15 +43,17 @@ pub struct CohortView {
     pub shown: String,
     /// Users and requests of the new version since the step began.
     pub seen: (u64, u64),
+    /// Probes that have passed since then.
+    pub probes: u64,
 }
 
 /// What a gate says of a cohort.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GateView {
-    /// The cohort.
+    /// The cohort; empty for a gate that is about all of the rollout.
     pub cohort: String,
-    /// The gate.
-    pub gate: &'static str,
+    /// The gate; an outcome has the name that the file gives it.
+    pub gate: String,
     /// `pass`, `harm`, `waiting` or `unknown`.
     pub verdict: &'static str,
     /// How many times likelier harm is than a healthy release.
@@ -75,13 +77,14 @@ pub(super) fn view<'w>(
         share: ownership::in_force(plan, state, name).0.of(&position.to),
         shown: ownership::shown(plan, state, name, &position.to),
         seen: watching(name).map(Watching::seen).unwrap_or_default(),
+        probes: 0,
     };
     let of_gates = |name: &&str| {
         let readings = watching(name).and_then(|watching| watching.reading.clone()).map(|reading| reading.gates);
         let cohort = (*name).to_owned();
         readings.into_iter().flatten().map(move |gate| GateView {
             cohort: cohort.clone(),
-            gate: gate.gate.as_str(),
+            gate: gate.gate.as_str().to_owned(),
             verdict: gate.verdict.as_str(),
             evidence: gate.evidence(),
             needed: gate.ln_needed.exp(),

@@ -1,4 +1,5 @@
 use super::super::recorder::Slot;
+use super::outside::{NotifierFact, ProbeFact};
 use super::rollouts::RolloutFact;
 use std::collections::HashMap;
 
@@ -17,6 +18,10 @@ pub struct Facts {
     pub upstreams: Vec<UpstreamFact>,
     /// Where rollouts are.
     pub rollouts: Vec<RolloutFact>,
+    /// What became of notes to notifiers.
+    pub notifiers: Vec<NotifierFact>,
+    /// What came of probes.
+    pub probes: Vec<ProbeFact>,
 }
 
 /// When a certificate of a listener expires.

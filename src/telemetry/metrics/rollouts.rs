@@ -41,9 +41,9 @@ pub struct RolloutFact {
     /// The step of the file.
     pub step: usize,
     /// Evidence by cohort and gate.
-    pub evidence: Vec<(String, &'static str, f64)>,
+    pub evidence: Vec<(String, String, f64)>,
     /// Seconds by cohort, gate and verdict.
-    pub verdicts: Vec<(String, &'static str, &'static str, u64)>,
+    pub verdicts: Vec<(String, String, &'static str, u64)>,
 }
 
 /// The series of one rollout, as long as there is room up to `end`.
@@ -81,8 +81,8 @@ mod tests {
             service: "shop".to_owned(),
             phases: vec![("progressing", true), ("paused", false)],
             step: 2,
-            evidence: vec![("beta".to_owned(), "errors", 1.5)],
-            verdicts: vec![("beta".to_owned(), "errors", "pass", 7)],
+            evidence: vec![("beta".to_owned(), "errors".to_owned(), 1.5)],
+            verdicts: vec![("beta".to_owned(), "errors".to_owned(), "pass", 7)],
         };
         metrics.state(Facts { rollouts: vec![fact], ..Facts::default() });
         let text = text();
