@@ -395,4 +395,6 @@ fn system(error: impl std::fmt::Display) -> StartError {
 }
 
 #[cfg(test)]
+mod outward_tests;
+#[cfg(test)]
 mod tests;

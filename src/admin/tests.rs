@@ -37,6 +37,10 @@ impl DataPlane for Idle {
         Vec::new()
     }
 
+    fn dialer(&self) -> crate::control::Dialer {
+        Arc::new(|_, _| ())
+    }
+
     fn drain(&mut self) {
         self.has_drained = true;
     }

@@ -15,6 +15,7 @@ mod explain;
 mod healthcheck;
 mod init;
 mod man;
+mod notify;
 mod out;
 mod prepared;
 mod progress;
@@ -71,6 +72,7 @@ enum Command {
     Schema(schema::Args),
     Token(token::Args),
     Audit(audit::Args),
+    Notify(notify::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -156,6 +158,7 @@ impl Command {
             Command::Schema(args) => args.run(),
             Command::Token(args) => args.run(),
             Command::Audit(args) => args.run(),
+            Command::Notify(args) => args.run(),
             Command::Healthcheck(args) => args.run(),
             Command::Completions(args) => args.run(Cli::command()),
             Command::Man(args) => args.run(Cli::command()),

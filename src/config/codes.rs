@@ -233,6 +233,7 @@ codes! {
     Error 822 BadRolloutUrl: "a URL is not absolute",
     Warning 823 NoStateDir: "a rollout has no stateDir",
     Warning 840 Leftover: "something is left over of a release",
+    Warning 860 GateNotAllowed: "a gate may not be asked",
 }
 
 const EXPLANATIONS: &str = include_str!("codes.md");
@@ -295,6 +296,7 @@ impl Code {
                 | Code::NotOneKind
                 | Code::NoControl
                 | Code::NoStateDir
+                | Code::GateNotAllowed
                 | Code::NotOneCheck
                 | Code::NothingToEjectFor
                 | Code::MirrorOfNothing

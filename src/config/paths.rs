@@ -1,7 +1,7 @@
 //! Paths in the file start from the directory of the file that names them.
 
 use super::place::Place;
-use super::schema::{Condition, File, GeoSource, Listener, ListenerTls, Notifier, Service, UpstreamTls};
+use super::schema::{Condition, File, Gates, GeoSource, Listener, ListenerTls, Notifier, Service, UpstreamTls};
 use std::path::{Path, PathBuf};
 
 /// Calls `visit` for every path of the file with its place.
@@ -26,6 +26,9 @@ pub(crate) fn each_path(file: &mut File, visit: &mut dyn FnMut(Place, &mut PathB
     }
     if let Some(path) = &mut file.state_dir {
         visit(root.key("stateDir"), path);
+    }
+    if let Some(path) = file.outbound.as_mut().and_then(|outbound| outbound.ca_file.as_mut()) {
+        visit(root.key("outbound").key("caFile"), path);
     }
     for (index, notifier) in file.notifiers.iter_mut().enumerate() {
         each_path_of_notifier(notifier, &root.key("notifiers").index(index), visit);
@@ -92,11 +95,30 @@ fn each_path_of_service(service: &mut Service, place: &Place, visit: &mut dyn Fn
             each_path_of_condition(condition, place.key("cohorts").index(index).key("when"), visit);
         }
     }
+    for gates in service.rollout.iter_mut().map(|rollout| &mut rollout.gates) {
+        each_path_of_gates(gates, &place.key("rollout").key("gates"), visit);
+    }
     let outcomes = service.rollout.iter_mut().flat_map(|rollout| &mut rollout.gates.outcomes).enumerate();
     for (index, outcome) in outcomes {
         if let Some(condition) = &mut outcome.among {
             let place = place.key("rollout").key("gates").key("outcomes").index(index);
             each_path_of_condition(condition, place.key("among"), visit);
+        }
+    }
+}
+
+/// Tokens; all of them are secrets.
+pub(in crate::config) fn each_path_of_gates(
+    gates: &mut Gates,
+    place: &Place,
+    visit: &mut dyn FnMut(Place, &mut PathBuf),
+) {
+    let queries = gates.prometheus.iter_mut().map(|gate| &mut gate.token_file).enumerate();
+    let services = gates.http.iter_mut().map(|gate| &mut gate.token_file).enumerate();
+    let all = queries.map(|(at, path)| ("prometheus", at, path)).chain(services.map(|(at, path)| ("http", at, path)));
+    for (kind, at, path) in all {
+        if let Some(path) = path {
+            visit(place.key(kind).index(at).key("tokenFile"), path);
         }
     }
 }

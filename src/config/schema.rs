@@ -71,6 +71,8 @@ pub struct File {
     pub windows: BTreeMap<String, Window>,
     /// Who is told about rollouts.
     pub notifiers: Vec<Notifier>,
+    /// Whom Ringway itself may ask on the network.
+    pub outbound: Option<Outbound>,
     /// Requests with the assignment they must get; run by `check`, and before a reload is accepted.
     pub tests: Vec<Test>,
 }

@@ -77,6 +77,20 @@ impl Threshold {
     }
 }
 
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.comparison {
+            Comparison::Below => "<",
+            Comparison::AtMost => "<=",
+            Comparison::Above => ">",
+            Comparison::AtLeast => ">=",
+            Comparison::Equal => "==",
+            Comparison::Unequal => "!=",
+        };
+        write!(f, "{sign} {}", self.number)
+    }
+}
+
 /// HTTP status codes: one (`204`), or a range with both ends (`200-299`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusRange(pub u16, pub u16);
@@ -94,7 +108,7 @@ pub fn unmapped(network: IpNet) -> IpNet {
 }
 
 /// Reads networks, each as addresses are compared with it.
-pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+pub(in crate::config) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
     let networks = Vec::<IpNet>::deserialize(from)?;
     Ok(networks.into_iter().map(unmapped).collect())
 }

@@ -19,8 +19,7 @@ pub(super) fn facts(snapshot: &Snapshot, now: Instant) -> Facts {
         endpoints: snapshot.services.iter().flat_map(|service| endpoints(service, now)).collect(),
         upstreams: snapshot.services.iter().flat_map(upstreams).collect(),
         certificates: certificates(snapshot),
-        rollouts: Vec::new(),
-        leftovers: Vec::new(),
+        ..Facts::default()
     }
 }
 

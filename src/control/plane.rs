@@ -1,5 +1,9 @@
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+
+/// Hands connections of this process's own to the data plane, to be served as if they had come to a listener.
+pub type Dialer = Arc<dyn Fn(SocketAddr, TcpStream) + Send + Sync>;
 
 /// The data plane as the control thread sees it: it can be asked, and it never asks back.
 pub trait DataPlane: Send {
@@ -14,6 +18,9 @@ pub trait DataPlane: Send {
 
     /// Duplicates of the sockets of all listeners, by their address of the file.
     fn sockets(&self) -> Vec<(SocketAddr, TcpListener)>;
+
+    /// For probes.
+    fn dialer(&self) -> Dialer;
 
     /// Stops to accept, finishes what is in flight, and ends.
     fn drain(&mut self);

@@ -175,4 +175,57 @@ services:
         assert_eq!(open("2026-11-22T16:30[UTC]"), ["nights"]);
         assert_eq!(open("2026-11-22T20:00[UTC]"), [""; 0]);
     }
+
+    /// From the file to the engine, by a clock that is told: what a window and a freeze hold back, and what they do not.
+    #[test]
+    fn a_closed_window_and_a_freeze_hold_the_next_step_and_no_rollback() {
+        use crate::rollout::engine::step;
+        use crate::rollout::input::{CohortReading, Happened, Input, Moment, Verdict};
+        use crate::rollout::state::{Phase, State};
+        let text = FILE
+            .replace("allow: [\"mon-thu 01:00-05:00\"]", "allow: [\"01:00-05:00\"], freezes: [2026-11-24]")
+            .replace("approve: [release-managers], ", "")
+            .replace("hold: 30m", "hold: 0s")
+            .replace("need: { users: 5 }", "need: { users: 1 }");
+        let file = load_texts(vec![Source::new("a.yaml", &text)]).unwrap_or_else(|errors| panic!("{errors}")).file;
+        let plan = plan("shop", &file.services["shop"]);
+        let mut seconds = 0;
+        let mut turn = |state: State, moment: &str, verdict: Verdict| {
+            seconds += 1;
+            let now = Moment { monotonic: Duration::from_secs(seconds), unix_ms: seconds * 1_000 };
+            let serials = state.rollout.as_ref().map(|position| position.serials.clone()).unwrap_or_default();
+            let reading = |(cohort, serial): (String, u64)| CohortReading {
+                cohort,
+                serial,
+                verdict,
+                is_safe: true,
+                is_starved: false,
+                requests: 100,
+                users: 10,
+                probes: 0,
+                gate: "errors".to_owned(),
+                sentence: "errors 9 %".to_owned(),
+                numbers: Vec::new(),
+            };
+            let readings = serials.into_iter().map(reading).collect();
+            let open_windows = open_windows(&file, &moment.parse().unwrap());
+            let input = Input { now, readings, open_windows, can_persist: true, happened: Happened::Tick };
+            step(&plan, state, &input).0
+        };
+        let (noon, night, frozen) =
+            ("2026-11-23T12:00[Asia/Tokyo]", "2026-11-25T02:00[Asia/Tokyo]", "2026-11-24T02:00[Asia/Tokyo]");
+        let mut state = State::default();
+        for moment in [noon, noon, noon] {
+            state = turn(state, moment, Verdict::Clear);
+        }
+        assert_eq!((state.phase, state.why.as_str()), (Phase::AwaitingWindow, "the window nights is closed"));
+        state = turn(state, frozen, Verdict::Clear);
+        assert_eq!(state.phase, Phase::AwaitingWindow, "the window would be open, but for the freeze");
+        let hurt = turn(state.clone(), frozen, Verdict::Harm);
+        assert_eq!(hurt.phase, Phase::RolledBack, "{}", hurt.why);
+        state = turn(state, night, Verdict::Clear);
+        assert_eq!(state.phase, Phase::Progressing, "{}", state.why);
+        let hurt = turn(state, noon, Verdict::Harm);
+        assert_eq!(hurt.phase, Phase::RolledBack, "{}", hurt.why);
+    }
 }

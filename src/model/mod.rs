@@ -7,6 +7,7 @@ mod bucket;
 mod json_path;
 mod layout;
 mod outcome;
+mod public;
 mod text;
 mod weight;
 
@@ -14,6 +15,7 @@ pub use bucket::{BUCKETS, Bucket, SaltKey};
 pub use json_path::{JsonPath, JsonStep, Places};
 pub use layout::{Layout, LayoutError, Range};
 pub use outcome::{Failure, FallbackCause, Fault, InjectedKind, Outcome, Reason, RetryResult};
+pub use public::is_public;
 pub use text::{grouped, is_deceiving, percent, printable, push_printable};
 pub use weight::{Weight, WeightError};
 

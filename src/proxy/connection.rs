@@ -45,6 +45,7 @@ pub(super) struct Connection {
     /// The deadline of whatever an HTTP/1.1 connection is doing; HTTP/2 requests have their own.
     pub(super) deadline: Rc<Deadline>,
     pub(super) is_http2: Cell<bool>,
+    pub(super) origin: Origin,
     /// What was agreed upon in the TLS handshake; `None` for plain connections.
     pub(super) tls: Option<Agreed>,
     /// Set by a request whose answer switches protocols: what to do once that answer is out.
@@ -61,6 +62,15 @@ pub(super) struct Connection {
     in_flight: Cell<u32>,
     /// When the last request ended.
     pub(super) silent_since: Cell<Instant>,
+}
+
+/// Who has opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Somebody outside.
+    Clients,
+    /// This process, for probes.
+    Ourselves,
 }
 
 /// How long a silent connection stays open when the worker drains: what its client sends meanwhile, or has sent just
@@ -96,9 +106,10 @@ pub(super) async fn serve(
     rules: Arc<ListenerRules>,
     stream: TcpStream,
     peer: SocketAddr,
+    origin: Origin,
 ) {
     let _closed = OnClose(worker.clone());
-    let opened = handshake::open(&worker, &rules, stream, peer).await;
+    let opened = handshake::open(&worker, &rules, stream, peer, origin).await;
     let Some(handshake::Opened { stream, peer, tls }) = opened else { return };
     let now = Instant::now();
     let connection = Rc::new(Connection {
@@ -109,6 +120,7 @@ pub(super) async fn serve(
         peer_text: address_value(peer),
         deadline: Rc::new(Deadline::new()),
         is_http2: Cell::new(false),
+        origin,
         tls,
         tunnel: RefCell::new(None),
         tally: Tally::default(),
@@ -190,9 +202,9 @@ impl Connection {
         }
     }
 
-    /// True for a connection within TLS.
+    /// True for a connection within TLS, and for a probe where those of clients are.
     pub(super) fn is_secure(&self) -> bool {
-        self.tls.is_some()
+        self.tls.is_some() || (self.origin == Origin::Ourselves && self.rules.tls.is_some())
     }
 
     /// Refuses a request for a host that the connection was not opened for.

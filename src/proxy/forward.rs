@@ -21,6 +21,7 @@ use super::grpc;
 use super::headers::{self, HopByHop};
 use super::limit::{self, Quotas};
 use super::mirror;
+use super::probe;
 use super::record::Record;
 use super::redirect::{self, Asked};
 use super::send::{Outgoing, Sending, send};
@@ -30,7 +31,7 @@ use crate::routing::request::{self as incoming, Destination};
 use crate::routing::routes::Route;
 use crate::routing::snapshot::Service;
 use crate::routing::user_key::{KeySource, UserKey};
-use crate::routing::{Assignment, RequestView, client, forged};
+use crate::routing::{Assignment, RequestView, forged};
 use crate::upstream::{Answered, BodyWatch, ClientBody, Deadline, Fields, RequestBody, mix};
 
 /// The longest wait for an answer's head where the route names none.
@@ -104,6 +105,8 @@ pub(super) struct Decision<'s> {
     pub(super) reason: Reason,
     pub(super) bucket: u32,
     pub(super) user: Option<u64>,
+    /// It is a request of our own: nobody stands in for its variant, and it is not tried again.
+    pub(super) is_probe: bool,
     /// A `Set-Cookie` for a user who got a key just now.
     issued: Option<HeaderValue>,
     /// What header edits may tell.
@@ -124,13 +127,12 @@ async fn forward(
     let current = connection.worker.current();
     let snapshot = &current.snapshot;
     let rules = current.rules(&connection.listener).unwrap_or(&connection.rules);
-    let Arrived { head, fields, body } = arrived;
-    let fields = *fields;
+    let &mut Arrived { ref mut head, fields, ref mut body } = arrived;
 
     let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, fields, &rules.limits)?;
     connection.check_authority(destination.host())?;
     check_length(body, rules.limits.body_bytes)?;
-    let client = client::client_ip(connection.peer.ip(), &rules.trust.proxies, &head.headers);
+    let (client, probed) = probe::whose(connection, rules, &head.headers);
     record.client(client.ip);
     forged::strip_forged(&mut head.headers, fields, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
     let quotas = limit::of_listener(rules.rate_limit.as_ref(), client.ip, &head.headers, started)?;
@@ -162,6 +164,7 @@ async fn forward(
     }
     let service = &snapshot.services[route.service.ok_or(ProxyError::NoRoute)?];
     let mut decision = Decision::of(service, route, client.ip, &record.decide(service, &view), is_https);
+    probe::decide(&mut decision, probed, &mut head.headers)?;
     decision.begin_record(head, record);
     limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 
@@ -173,7 +176,7 @@ async fn forward(
     let body = std::mem::replace(body, ClientBody::Empty);
     let (mut body, watch) = stream(body, rules.limits.body_bytes, deadline, started, idle, wait);
     record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
-    if !service.faults.is_empty() {
+    if !service.faults.is_empty() && !decision.is_probe {
         Box::pin(fault::inject(connection, &decision, record, deadline)).await?;
     }
     let (websocket_key, client_end) = websocket(head, asked);
@@ -237,6 +240,7 @@ impl<'s> Decision<'s> {
             reason: assignment.reason,
             bucket: assignment.bucket.number(),
             user: assignment.user_hash,
+            is_probe: false,
             issued: assignment.user.as_ref().and_then(|user| issue(service, user, is_secure)),
             source: assignment.user.as_ref().filter(|user| user.issued().is_none()).map(UserKey::source),
             told: None,
@@ -298,7 +302,7 @@ fn finish(
     {
         head.headers.append(header::SET_COOKIE, cookie.clone());
     }
-    if decision.service.expose_assignment {
+    if decision.service.expose_assignment || decision.is_probe {
         let service = decision.service;
         head.headers.insert(headers::X_RINGWAY_SERVICE, service.header.clone());
         head.headers.insert(headers::X_RINGWAY_COHORT, service.cohorts[decision.cohort].header.clone());

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
+use super::connection::Origin;
 use super::proxy_protocol::{self, HeaderError};
 use super::worker::Worker;
 use crate::config::files::{Validity, now};
@@ -69,8 +70,9 @@ pub(super) async fn open(
     rules: &ListenerRules,
     stream: TcpStream,
     peer: SocketAddr,
+    origin: Origin,
 ) -> Option<Opened> {
-    if rules.tls.is_none() && rules.proxy_protocol.is_none() {
+    if origin == Origin::Ourselves || (rules.tls.is_none() && rules.proxy_protocol.is_none()) {
         return Some(Opened { stream: Stream::Plain(stream), peer, tls: None });
     }
     let mut drain = pin!(worker.drain.notified());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use super::connection;
+use super::connection::{self, Origin};
 use super::worker::Worker;
 
 /// A running accept loop; it ends when this is dropped.
@@ -93,7 +93,7 @@ fn serve(worker: &Rc<Worker>, address: SocketAddr, stream: TcpStream, peer: Sock
     if !worker.open_connection(&rules) {
         return;
     }
-    tokio::task::spawn_local(connection::serve(worker.clone(), address, rules, stream, peer));
+    tokio::task::spawn_local(connection::serve(worker.clone(), address, rules, stream, peer, Origin::Clients));
 }
 
 fn is_about_one_connection(error: &io::Error) -> bool {

@@ -23,6 +23,7 @@ mod idle;
 mod limit;
 mod listener;
 mod mirror;
+mod probe;
 mod proxy_protocol;
 mod record;
 mod redirect;

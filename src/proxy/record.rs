@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::additions::Additions;
-use super::connection::Connection;
+use super::connection::{Connection, Origin};
 use super::error::ProxyError;
 use super::headers::{TRACEPARENT, X_REQUEST_ID};
 use super::mirror::Copied;
@@ -169,6 +169,9 @@ impl Record {
         bucket: u32,
         user: Option<u64>,
     ) {
+        if self.connection.origin == Origin::Ourselves {
+            return;
+        }
         let slot = service.cohorts[cohort].slots[variant];
         let shard = &self.connection.worker.shard;
         if let Some(before) = self.assigned.take() {
@@ -341,6 +344,10 @@ impl Record {
         let now = Instant::now();
         let latency_us = now.saturating_duration_since(self.started).as_micros() as u64;
         let worker = &self.connection.worker;
+        if self.connection.origin == Origin::Ourselves {
+            self.connection.request_ended(now);
+            return;
+        }
         match &mut self.assigned {
             Some(Assigned { slot, reason, user, tracked }) => {
                 let (slot, reason, user) = (*slot, *reason, *user);

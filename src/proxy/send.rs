@@ -70,7 +70,8 @@ pub(super) async fn send<'r>(
     record: &mut Record,
 ) -> Result<(Answered, usize), ProxyError> {
     let mut attempt = Attempt::first(sending.decision);
-    let response = match sending.decision.route.retry.as_deref() {
+    let retry = sending.decision.route.retry.as_deref().filter(|_| !sending.decision.is_probe);
+    let response = match retry {
         None => attempt.run(sending, &mut outgoing, record).await?,
         Some(retry) => Box::pin(retry::send(sending, &mut outgoing, &mut attempt, retry, record)).await?,
     };
@@ -143,7 +144,7 @@ impl Attempt {
 
     /// The variant that stands in if this one cannot.
     pub(super) fn standby(&self, decision: &Decision<'_>) -> Option<usize> {
-        let is_first = self.variant == decision.variant;
+        let is_first = self.variant == decision.variant && !decision.is_probe;
         decision.service.fallback.filter(|standby| *standby != self.variant && is_first)
     }
 

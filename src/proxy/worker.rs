@@ -15,6 +15,7 @@ use super::headers::ViaName;
 use super::idle::{IdleQueue, Silence};
 use super::listener::{self, Listening};
 use super::mirror::{Comparer, Lanes};
+use super::probe;
 use crate::routing::Snapshot;
 use crate::routing::snapshot::ListenerRules;
 use crate::telemetry::access_log::LogShard;
@@ -46,6 +47,8 @@ pub enum Command {
     Listen(SocketAddr, std::net::TcpListener),
     /// Stop accepting on this address; connections that are open stay.
     Close(SocketAddr),
+    /// Serve a connection of our own as if it had come to this listener: a probe.
+    Serve(SocketAddr, std::net::TcpStream),
     /// Stop accepting, finish what is in flight, and end.
     Drain,
 }
@@ -110,6 +113,11 @@ pub fn start(number: usize, shared: Arc<Shared>, log: Option<LogShard>) -> io::R
 }
 
 impl WorkerHandle {
+    /// A way to hand it commands that outlives the borrow.
+    pub fn commands(&self) -> mpsc::UnboundedSender<Command> {
+        self.commands.clone()
+    }
+
     /// Asks something of the worker. A worker that has ended takes no more commands, which is no error.
     pub fn send(&self, command: Command) {
         let _ = self.commands.send(command);
@@ -147,6 +155,7 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) {
             command = inbox.recv() => match command {
                 Some(Command::Listen(address, socket)) => worker.listen(address, socket),
                 Some(Command::Close(address)) => worker.close(address),
+                Some(Command::Serve(listener, stream)) => probe::serve(&worker, listener, stream),
                 Some(Command::Drain) | None => worker.start_drain(),
             },
             _ = tick.tick() => {

@@ -36,6 +36,9 @@ pub const KEPT_FROM_CONNECTION: [&str; 11] = [
 /// The mark of a copied request. From a trusted peer it is believed: a copy must not be copied again.
 pub const X_RINGWAY_MIRROR: HeaderName = HeaderName::from_static("x-ringway-mirror");
 
+/// On connections of our own: the variant that is probed. Toward endpoints: that this is a probe. From a peer: nothing.
+pub const X_RINGWAY_PROBE: HeaderName = HeaderName::from_static("x-ringway-probe");
+
 /// Removes what a peer must not tell (`fields` are those that are there): fields of ours, origins from peers that are
 /// not trusted, and other spellings (`x_user`, `x.user`) of names that rules rely on, which many services cannot tell
 /// apart from the real ones.

@@ -1,12 +1,13 @@
 //! The workers, as the control thread asks them. The only place that names the proxy.
 
-use crate::control::DataPlane;
+use crate::control::{DataPlane, Dialer};
 use crate::proxy::{self, Command, Shared, WorkerHandle};
 use crate::telemetry::access_log::AccessLog;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// All workers and the access log that they write. Ends with the process.
 pub(super) struct Workers {
@@ -56,6 +57,18 @@ impl DataPlane for Workers {
         // ours first: the last one that is closed is the one that still accepts
         self.open.remove(&address);
         self.tell(|| Command::Close(address));
+    }
+
+    /// One worker after the other.
+    fn dialer(&self) -> Dialer {
+        let workers: Vec<_> = self.handles.iter().map(WorkerHandle::commands).collect();
+        let next = AtomicUsize::new(0);
+        Arc::new(move |listener, stream| {
+            if let Some(worker) = workers.get(next.fetch_add(1, Relaxed) % workers.len().max(1)) {
+                // one that has ended serves nobody, and whoever probes finds that out
+                let _ = worker.send(Command::Serve(listener, stream));
+            }
+        })
     }
 
     fn drain(&mut self) {

@@ -9,11 +9,13 @@ mod facts;
 mod fold;
 mod mirror;
 mod native;
+mod outside;
 mod process;
 mod protobuf;
 mod rollouts;
 
 pub use facts::{CertificateFact, EndpointFact, Facts, LeftoverFact, UpstreamFact, WeightFact};
+pub use outside::{NotifierFact, ProbeFact};
 pub use protobuf::{PROTOBUF_CONTENT_TYPE, prefers_protobuf};
 pub use rollouts::RolloutFact;
 
@@ -317,6 +319,8 @@ mod tests {
         story.metrics.state(Facts {
             rollouts: Vec::new(),
             leftovers: Vec::new(),
+            notifiers: Vec::new(),
+            probes: Vec::new(),
             rev: "3f9c21".into(),
             weights: HashMap::from([(slot, WeightFact { configured: 0.05, in_force: 0.1 })]),
             endpoints: vec![EndpointFact {
@@ -362,6 +366,8 @@ mod tests {
         story.metrics.state(Facts {
             rollouts: Vec::new(),
             leftovers: Vec::new(),
+            notifiers: Vec::new(),
+            probes: Vec::new(),
             rev: "1".into(),
             weights: HashMap::from([(slot, WeightFact { configured, in_force })]),
             endpoints: vec![EndpointFact { service: "s".into(), variant: "v".into(), state: "healthy", count: 0 }],

@@ -15,7 +15,8 @@ use ringway::routing::snapshot::{ListenerLimits, ListenerTimeouts};
 use ringway::telemetry::Registry;
 use ringway::telemetry::health::Health;
 use ringway::telemetry::metrics::{
-    CertificateFact, EndpointFact, Facts, LeftoverFact, Metrics, RolloutFact, UpstreamFact, WeightFact,
+    CertificateFact, EndpointFact, Facts, LeftoverFact, Metrics, NotifierFact, ProbeFact, RolloutFact, UpstreamFact,
+    WeightFact,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -111,7 +112,10 @@ fn families() -> BTreeMap<String, Family> {
         vec![CertificateFact { listener: "public".into(), name: "shop.example.com".into(), expires_unix_seconds }];
     let counts = [("rollout", 0), ("variant", 0), ("override", 0)];
     let leftovers = vec![LeftoverFact { service: "shop".to_owned(), counts }];
-    metrics.state(Facts { rev, weights, endpoints, certificates, upstreams, rollouts, leftovers });
+    let notifiers = vec![NotifierFact { notifier: "chat".to_owned(), results: vec![("delivered", 0)] }];
+    let [service, cohort, variant] = ["shop", "everyone", "canary"].map(str::to_owned);
+    let probes = vec![ProbeFact { service, cohort, variant, results: vec![("passed", 0)] }];
+    metrics.state(Facts { rev, weights, endpoints, certificates, upstreams, rollouts, leftovers, notifiers, probes });
     let text = String::from_utf8(metrics.text().unwrap()).unwrap();
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut current = String::new();

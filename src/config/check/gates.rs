@@ -6,7 +6,9 @@ use crate::config::codes::Code;
 use crate::config::place::Place;
 use crate::config::schema::{BurnGate, File, Judge, Notifier, OutcomeGate, Rollout};
 use crate::config::values::{Duration, Rate};
+use crate::model::is_public;
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The shortest time between two questions of a gate or two probes.
 const EVERY_MIN: std::time::Duration = std::time::Duration::from_secs(1);
@@ -62,6 +64,7 @@ pub(super) fn check(file: &File, rollout: &Rollout, place: &Place, problems: &mu
     for (index, gate) in gates.prometheus.iter().enumerate() {
         let place = at.key("prometheus").index(index);
         check_url(&gate.url, &place.key("url"), problems);
+        check_reach(file, &gate.url, &place.key("url"), problems);
         check_every(gate.every, &place.key("every"), problems);
         if gate.query.trim().is_empty() {
             problems.at(Code::EmptyText, &place.key("query"), "the query is empty");
@@ -70,6 +73,7 @@ pub(super) fn check(file: &File, rollout: &Rollout, place: &Place, problems: &mu
     for (index, gate) in gates.http.iter().enumerate() {
         let place = at.key("http").index(index);
         check_url(&gate.url, &place.key("url"), problems);
+        check_reach(file, &gate.url, &place.key("url"), problems);
         check_every(gate.every, &place.key("every"), problems);
     }
     let outcomes = gates.outcomes.iter().enumerate().map(|(at, gate)| ("outcomes", at, gate.name.as_str()));
@@ -77,7 +81,7 @@ pub(super) fn check(file: &File, rollout: &Rollout, place: &Place, problems: &mu
     let questions = gates.http.iter().enumerate().map(|(at, gate)| ("http", at, gate.name.as_str()));
     let named = outcomes.chain(queries).chain(questions);
     let named = named.map(|(kind, index, name)| (name, at.key(kind).index(index).key("name")));
-    check_names(named, "gate", ["errors", "latency", "sampleRatio", "burn"].as_slice(), problems);
+    check_names(named, "gate", ["errors", "latency", "sampleRatio", "burn", "probes"].as_slice(), problems);
     check_judge(&rollout.judge, &place.key("judge"), problems);
 }
 
@@ -185,6 +189,26 @@ pub(super) fn check_url(text: &str, place: &Place, problems: &mut Problems<'_>) 
         let last = problems.at(Code::BadRolloutUrl, place, format!("`{text}` is not an absolute URL"));
         last.help("write it like https://gates.example.com/shop");
     }
+}
+
+/// Whether an address may be asked, as far as that can be told without looking up names.
+fn check_reach(file: &File, text: &str, place: &Place, problems: &mut Problems<'_>) {
+    let Ok(uri) = text.parse::<http::Uri>() else { return };
+    let allowed = file.outbound.iter().flat_map(|outbound| &outbound.allow);
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let address = if host == "localhost" { Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { host.parse::<IpAddr>().ok() };
+    let message = match address.map(|address| address.to_canonical()) {
+        Some(address) if allowed.clone().any(|network| network.contains(&address)) => return,
+        Some(address) if !is_public(address) => {
+            format!("{address} is no public address, and `outbound` does not allow it")
+        }
+        _ if uri.scheme_str() == Some("http") && (address.is_some() || allowed.count() == 0) => {
+            format!("{host} would be asked without encryption, and `outbound` does not allow it")
+        }
+        _ => return,
+    };
+    let last = problems.at(Code::GateNotAllowed, place, message);
+    last.help("write https, or name the network: `outbound: { allow: [10.0.0.0/8] }`");
 }
 
 /// How often something is asked.

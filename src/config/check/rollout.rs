@@ -270,6 +270,11 @@ fn check_probe(service: &Service, probe: &Probe, place: &Place, problems: &mut P
     if !probe.path.starts_with('/') {
         let message = format!("the path `{}` does not begin with a slash", probe.path);
         problems.at(Code::PathWithoutSlash, &place.key("path"), message).help("write it like /healthz");
+    } else if probe.path.parse::<http::uri::PathAndQuery>().is_err() {
+        let message = format!("the path `{}` cannot be sent", probe.path);
+        problems
+            .at(Code::InvalidValue, &place.key("path"), message)
+            .help("escape what a URL cannot hold: a space is %20");
     }
     if let Some(method) = &probe.method {
         check_method(method, &place.key("method"), problems);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{FileProblem, Geo, GeoMmdb, GeoTable, KeySet, Secret, TlsFiles, Tokens, UserList};
 use crate::config::Place;
-use crate::config::paths::each_path_of_notifier;
+use crate::config::paths::{each_path_of_gates, each_path_of_notifier};
 use crate::config::schema::{Condition, File, GeoSource};
 
 /// The loaded files of one configuration. Looked up by the path that the configuration has.
@@ -48,6 +48,10 @@ impl References {
                     loading.condition(condition, &place.key("cohorts").index(at).key("when"));
                 }
             }
+            for gates in service.rollout.iter().map(|rollout| &rollout.gates) {
+                let place = place.key("rollout").key("gates");
+                each_path_of_gates(&mut gates.clone(), &place, &mut |place, path| loading.secret(path, place));
+            }
             let outcomes = service.rollout.iter().flat_map(|rollout| &rollout.gates.outcomes).enumerate();
             for (at, outcome) in outcomes {
                 if let Some(condition) = &outcome.among {
@@ -58,7 +62,14 @@ impl References {
         }
         for (at, notifier) in file.notifiers.iter().enumerate() {
             let place = Place::root().key("notifiers").index(at);
-            each_path_of_notifier(&mut notifier.clone(), &place, &mut |place, path| loading.secret(path, place));
+            let load = &mut |place: Place, path: &mut PathBuf| {
+                let is_url = place.to_string().ends_with("urlFile");
+                loading.secret(path, place.clone());
+                if is_url {
+                    loading.url(path, place);
+                }
+            };
+            each_path_of_notifier(&mut notifier.clone(), &place, load);
         }
         let (tls, problems) = TlsFiles::load(file);
         loading.references.tls = tls;
@@ -159,6 +170,18 @@ impl Loading {
         let mut known = BTreeMap::new();
         self.file(Kind::Tokens, path, place, &mut known, Tokens::load);
         self.references.tokens = known.into_values().next();
+    }
+
+    /// A secret that must be an address.
+    fn url(&mut self, path: &Path, place: Place) {
+        let Some(secret) = self.references.secrets.get(path) else { return };
+        let text = std::str::from_utf8(secret.expose()).map(str::trim).unwrap_or_default();
+        let is_url = text.parse::<http::Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+        });
+        if !is_url {
+            self.problems.push((place, format!("{} is not an absolute URL such as https://..", path.display())));
+        }
     }
 
     fn user_list(&mut self, path: &Path, place: Place) {

@@ -36,6 +36,9 @@ impl TlsFiles {
                 }
             }
         }
+        if let Some(path) = file.outbound.as_ref().and_then(|outbound| outbound.ca_file.as_ref()) {
+            loading.authorities(path, Place::root().key("outbound").key("caFile"));
+        }
         (loading.files, loading.problems)
     }
 

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::path::PathBuf;
 
 use super::{Condition, Field};
 use crate::config::values::{Duration, Rate, Threshold};
@@ -185,6 +186,8 @@ pub struct PrometheusGate {
     pub name: String,
     /// The server, such as `http://prometheus:9090`.
     pub url: String,
+    /// A file with a token that is sent as `Authorization: Bearer`. Default: none.
+    pub token_file: Option<PathBuf>,
     /// PromQL with one number as its answer.
     pub query: String,
     /// When it passes: `< 2`, `>= 0.99`.
@@ -203,6 +206,8 @@ pub struct HttpGate {
     pub name: String,
     /// The address that is asked.
     pub url: String,
+    /// A file with a token that is sent as `Authorization: Bearer`. Default: none.
+    pub token_file: Option<PathBuf>,
     /// How often. Default 1m.
     pub every: Option<Duration>,
     /// Default `pause`.

@@ -1,8 +1,23 @@
-//! `notifiers`: who is told about rollouts.
+//! `notifiers`: who is told about rollouts, and `outbound`: whom Ringway itself may ask on the network.
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::PathBuf;
+
+use crate::config::values::networks;
+
+/// Whom Ringway itself may ask on the network, for notifiers and gates. Public addresses by https may always be asked.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Outbound {
+    /// Networks that may be asked although they are private, and without encryption, such as `10.0.0.0/8`. Default:
+    /// none.
+    #[serde(deserialize_with = "networks")]
+    pub allow: Vec<IpNet>,
+    /// A PEM file with authorities that are believed beside those of the system.
+    pub ca_file: Option<PathBuf>,
+}
 
 /// Someone who is told about rollouts; exactly one of its kinds.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]

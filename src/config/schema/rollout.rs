@@ -167,6 +167,8 @@ pub struct Probe {
     /// What must come back. Default: a status from 200 to 399.
     #[serde(default)]
     pub expect: ProbeExpect,
+    /// What happens after three times in a row at which `to` did not answer so and `from` did. Default `pause`.
+    pub on_harm: Option<HarmAction>,
 }
 
 /// What must come back of a probe.

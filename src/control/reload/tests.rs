@@ -40,6 +40,10 @@ impl DataPlane for FakePlane {
         Vec::new()
     }
 
+    fn dialer(&self) -> crate::control::Dialer {
+        Arc::new(|_, _| ())
+    }
+
     fn drain(&mut self) {
         self.note("drain".to_owned());
     }

@@ -8,11 +8,14 @@
 //! Once a second, for each command, and after each reload. What falls is in force before anything is written; what rises
 //! waits until the state that says so is on the disk.
 
+mod asked;
 mod checkpoint;
 mod feed;
 mod notes;
+mod outward;
 mod past;
 mod preview;
+mod probes;
 mod rules;
 mod samples;
 mod telling;
@@ -33,6 +36,7 @@ use super::events::{EVENTS_MAX, PastEvent};
 use super::journal::past::last_events;
 use super::journal::store::{Found, Store, StoreError};
 use super::journal::traffic_file;
+use super::notify::Notifiers;
 use super::plans::{open_windows, plans};
 use super::reload;
 use crate::config::schema::{File, Service};
@@ -46,9 +50,11 @@ use crate::rollout::plan::{Plan, Rollout};
 use crate::rollout::state::{Phase, State};
 use crate::routing::Overlay;
 use crate::telemetry::metrics::RolloutFact;
+use asked::Asked;
 use checkpoint::Checkpoint;
 use notes::Notes;
 use past::Past;
+use probes::Probes;
 use rules::watch_plan;
 use samples::Samples;
 use wanted::{Change, Wanted};
@@ -73,6 +79,9 @@ pub struct Rollouts {
     past: Past,
     checkpoint: Checkpoint,
     notes: Notes,
+    notifiers: Notifiers,
+    asked: Asked,
+    probes: Probes,
     /// The folder that another process hands over.
     awaited: Option<PathBuf>,
     /// Events until then.
@@ -120,6 +129,9 @@ impl Default for Rollouts {
             past: Past::default(),
             checkpoint: Checkpoint::default(),
             notes: Notes::default(),
+            notifiers: Notifiers::default(),
+            asked: Asked::default(),
+            probes: Probes::default(),
             awaited: None,
             unwritten: Vec::new(),
             is_over: false,
@@ -224,6 +236,7 @@ impl Rollouts {
             self.adopt(Store::peek(folder));
             self.can_persist = false;
         }
+        self.follow(hands);
         self.turn(hands, None, &Happened::Started);
         self.note_traffic(hands);
         self.say_what_all_steps_see(&hands.common.in_force.load().loaded.file);
@@ -244,6 +257,7 @@ impl Rollouts {
                 *counts.entry((name, gate.verdict.as_str())).or_default() += 1;
             }
         }
+        self.look_outward();
         self.await_folder(hands);
         if !self.can_persist && self.awaited.is_none() {
             self.write();
@@ -264,6 +278,7 @@ impl Rollouts {
             return;
         }
         self.plans = plans(&hands.common.in_force.load().loaded.file);
+        self.follow(hands);
         let plans = &self.plans;
         self.overlay.retain(|service| plans.contains_key(service));
         self.waiting.retain(|change| plans.contains_key(&change.service));
@@ -297,6 +312,13 @@ impl Rollouts {
 
     /// Where each rollout is.
     pub(super) fn views(&self) -> Vec<RolloutView> {
+        let mut views = self.judged();
+        views.iter_mut().for_each(|view| self.add_outward(view));
+        views
+    }
+
+    /// The same as far as the judge goes.
+    fn judged(&self) -> Vec<RolloutView> {
         let of = |(name, plan): (&String, &Plan)| {
             let watching = |cohort: &str| self.watching.get(&(name.clone(), cohort.to_owned()));
             view::view(plan, self.states.get(name)?, watching)
@@ -313,7 +335,7 @@ impl Rollouts {
             verdicts: self.verdicts_of(&view.service),
             service: view.service,
         };
-        self.views().into_iter().map(fact).collect()
+        self.judged().into_iter().map(fact).collect()
     }
 
     fn verdicts_of(&self, service: &str) -> Vec<(String, String, &'static str, u64)> {
@@ -348,7 +370,7 @@ impl Rollouts {
     }
 
     fn carry_out(&mut self, hands: &mut reload::State, file: &File, wanted: Wanted) -> Option<Answer> {
-        let Wanted { falls, persist, rises, starts, mut events, answer } = wanted;
+        let Wanted { falls, persist, rises, starts, mut events, told, answer } = wanted;
         self.say_what_steps_see(file, &mut events);
         let fell = self.change(falls);
         self.publish(hands, fell);
@@ -367,6 +389,8 @@ impl Rollouts {
         }
         self.end_watches(hands);
         self.record(hands, events);
+        // what it says is in force and on the disk by now
+        told.iter().for_each(|event| self.notifiers.tell(event));
         answer
     }
 
@@ -441,6 +465,7 @@ impl Rollouts {
         let has_control = state.in_force.get(&cohort).is_none_or(|split| !split.of(&position.from).is_zero());
         let start = Start { serial, now, warmup, has_control, past };
         watching.begin_step(&start, &hands.common.registry);
+        self.probes.begin_step(service, &cohort);
         self.watching.insert(key, watching);
     }
 

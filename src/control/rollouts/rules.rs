@@ -19,8 +19,6 @@ pub(super) struct WatchPlan {
     pub(super) quantiles: [bool; QUANTILES],
     /// Outcomes are posted, maybe by trace.
     pub(super) has_posted: bool,
-    /// Gates that nobody can answer, so that no step may rely on them.
-    pub(super) unanswered: Vec<String>,
 }
 
 /// What is watched of a cohort of a service.
@@ -64,14 +62,7 @@ pub(super) fn watch_plan(service: &schema::Service, plan: &Rollout, cohort: &str
         blames: gates.errors.bad.as_deref().map_or(Blames::default(), blames),
         quantiles: [P50, P90, P95, P99, P999].map(is_at),
         has_posted: gates.outcomes.iter().any(|gate| gate.header.is_none()),
-        unanswered: unanswered(gates),
     })
-}
-
-/// Gates that are not asked here.
-fn unanswered(gates: &schema::Gates) -> Vec<String> {
-    let queries = gates.prometheus.iter().map(|gate| &gate.name).chain(gates.http.iter().map(|gate| &gate.name));
-    queries.cloned().collect()
 }
 
 fn blames(bad: &[schema::Bad]) -> Blames {

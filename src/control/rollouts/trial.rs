@@ -73,6 +73,9 @@ impl Rollouts {
     pub(super) fn readings(&self, service: &str) -> Vec<CohortReading> {
         let of_service = self.watching.range((service.to_owned(), String::new())..);
         let of_service = of_service.take_while(|((of, _), _)| of == service);
-        of_service.filter_map(|((_, cohort), watching)| watching.cohort_reading(cohort)).collect()
+        of_service
+            .filter_map(|((_, cohort), watching)| watching.cohort_reading(cohort))
+            .map(|reading| self.joined(service, reading))
+            .collect()
     }
 }

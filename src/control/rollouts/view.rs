@@ -91,14 +91,14 @@ pub struct CohortView {
     pub shown: String,
     /// Users and requests of the new version since the step began.
     pub seen: (u64, u64),
-    /// Probes of the new version since the step began.
+    /// Probes that have passed since then.
     pub probes: u64,
 }
 
 /// What a gate says of a cohort.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GateView {
-    /// The cohort.
+    /// The cohort; empty for a gate that is about all of the rollout.
     pub cohort: String,
     /// The gate; an outcome has the name that the file gives it.
     pub gate: String,
@@ -135,6 +135,23 @@ impl RolloutView {
 }
 
 impl GateView {
+    /// A gate that others answer with a word, and without numbers to compare.
+    pub(super) fn of_word(cohort: &str, gate: &str, verdict: &'static str, sentence: String) -> GateView {
+        GateView {
+            cohort: cohort.to_owned(),
+            gate: gate.to_owned(),
+            verdict,
+            evidence: f64::from(u8::from(verdict == Verdict::Harm.as_str())),
+            needed: 1.0,
+            sentence,
+            canary: Tally::default(),
+            stable: Tally::default(),
+            limit: None,
+            detail: Detail::None,
+            is_comparison: false,
+        }
+    }
+
     /// The new version's rate less that of what it replaces, and where it lies with [`BAND_ALPHA`]. `None` when there is
     /// nothing to compare.
     pub fn difference(&self) -> Option<(f64, Band)> {
@@ -171,7 +188,7 @@ pub(super) fn view<'w>(
         in_file: plan.in_file(name).map_or(Weight::ZERO, |split| split.of(&position.to)),
         shown: ownership::shown(plan, state, name, &position.to),
         seen: watching(name).map(Watching::seen).unwrap_or_default(),
-        probes: watching(name).and_then(|watching| watching.cohort_reading(name)).map_or(0, |reading| reading.probes),
+        probes: 0,
     };
     // a cohort that no step has reached has readings of the rollout before, which are nobody's business here
     let has_begun = |name: &&&str| position.given.contains_key(**name);

@@ -20,6 +20,8 @@ pub(super) struct Wanted {
     pub(super) rises: Vec<Change>,
     pub(super) starts: Vec<(String, Effect)>,
     pub(super) events: Vec<Event>,
+    /// For notifiers.
+    pub(super) told: Vec<Event>,
     pub(super) answer: Option<Answer>,
 }
 
@@ -41,8 +43,7 @@ impl Wanted {
                 Effect::Persist => has_persisted = true,
                 Effect::StartStep { .. } => self.starts.push((service.to_owned(), effect)),
                 Effect::Record(event) => self.events.push(event),
-                // who is told is in the log already
-                Effect::Notify(_) => {}
+                Effect::Notify(event) => self.told.push(event),
                 Effect::Answer(answer) => self.answer = Some(answer),
             }
         }

@@ -160,13 +160,9 @@ impl Watching {
             Decision::Harm(OnHarm::Rollback) => Verdict::Harm,
             Decision::Harm(OnHarm::Pause) => Verdict::PausingHarm,
             Decision::Frozen => Verdict::Frozen,
-            Decision::Clear if !self.plan.unanswered.is_empty() => Verdict::Unknown,
             Decision::Clear => Verdict::Clear,
         };
-        let sentence = match verdict {
-            Verdict::Unknown => format!("the gate {} cannot be asked", self.plan.unanswered.join(", ")),
-            _ => loudest.map_or_else(String::new, |gate| self.sentence(gate)),
-        };
+        let sentence = loudest.map_or_else(String::new, |gate| self.sentence(gate));
         Some(CohortReading {
             cohort: cohort.to_owned(),
             serial: self.serial,

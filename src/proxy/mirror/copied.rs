@@ -71,7 +71,7 @@ pub(in crate::proxy) fn copy(
     asked: HopByHop,
     body: &mut RequestBody,
 ) -> Option<Box<Copied>> {
-    let mirror = decision.service.mirror.as_ref()?;
+    let mirror = decision.service.mirror.as_ref().filter(|_| !decision.is_probe)?;
     // a WebSocket is no request with an answer, and a copy is not copied again
     let is_left = asked.wants_websocket || head.headers.contains_key(X_RINGWAY_MIRROR);
     if is_left || !mirror.takes(&head.method, decision.cohort, decision.variant) || !mirror.draws() {

@@ -1,4 +1,5 @@
 use super::super::recorder::Slot;
+use super::outside::{NotifierFact, ProbeFact};
 use super::rollouts::RolloutFact;
 use std::collections::HashMap;
 
@@ -19,6 +20,10 @@ pub struct Facts {
     pub rollouts: Vec<RolloutFact>,
     /// What is left over of releases that are over; one entry for each service.
     pub leftovers: Vec<LeftoverFact>,
+    /// What became of notes to notifiers.
+    pub notifiers: Vec<NotifierFact>,
+    /// What came of probes.
+    pub probes: Vec<ProbeFact>,
 }
 
 /// What is left over of the releases of a service.
