@@ -118,6 +118,10 @@ pub struct Jwt {
 pub struct ListenerLimits {
     /// Open connections. Default: the smaller of 10,000 and half of the process's descriptors less 64.
     pub max_connections: Option<u32>,
+    /// Open connections of one client address, IPv6 by networks of 64 bits. Trusted proxies are exempt, and what they
+    /// say by the PROXY protocol counts. Default: no limit.
+    #[serde(rename = "maxConnectionsPerIP")]
+    pub max_connections_per_ip: Option<u32>,
     /// Header fields of a request, cookie crumbs counted one by one. Default 100.
     pub max_header_fields: Option<u16>,
     /// Bytes of a request's header block. Default 32KiB.

@@ -98,8 +98,8 @@ pub(super) async fn serve(
     peer: SocketAddr,
 ) {
     let _closed = OnClose(worker.clone());
-    let opened = handshake::open(&worker, &rules, stream, peer).await;
-    let Some(handshake::Opened { stream, peer, tls }) = opened else { return };
+    let opened = handshake::open(&worker, &rules, listener, stream, peer).await;
+    let Some(handshake::Opened { stream, peer, tls, counted: _counted }) = opened else { return };
     let now = Instant::now();
     let connection = Rc::new(Connection {
         worker: worker.clone(),

@@ -7,6 +7,7 @@ mod additions;
 mod answer;
 mod arrived;
 mod cache;
+mod client_counts;
 mod connection;
 mod date;
 mod edit;
@@ -33,6 +34,7 @@ mod stall;
 mod tunnel;
 mod worker;
 
+pub use client_counts::ClientCounts;
 pub use error::ProxyError;
 pub use headers::ViaName;
 pub use listener::bind;

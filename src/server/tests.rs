@@ -244,6 +244,7 @@ fn the_workers_go_on_when_the_control_thread_breaks_off() {
         snapshot: Arc::new(ArcSwap::from_pointee(prepared.snapshot)),
         registry,
         connections: AtomicUsize::new(0),
+        client_counts: Arc::default(),
         connections_max: 10,
         via: ViaName::random(),
         comparer: Comparer::default(),

@@ -148,6 +148,12 @@ const FOLDED: Family = family(
 const DOWNSTREAM: Family = family(Gauge, "ringway_downstream_connections", "Open connections of clients.", &[]);
 const DOWNSTREAM_TOTAL: Family =
     family(Counter, "ringway_downstream_connections_total", "Connections accepted from clients.", &[]);
+const DOWNSTREAM_REFUSED: Family = family(
+    Counter,
+    "ringway_downstream_connections_refused_total",
+    "Connections of clients that were closed as soon as they were accepted, by the reason.",
+    &["reason"],
+);
 const UPSTREAM_TOTAL: Family =
     family(Counter, "ringway_upstream_connections_total", "Connections established to endpoints.", &[]);
 const UNROUTED: Family = family(
@@ -172,7 +178,7 @@ const PROCESS_START: Family =
     family(Gauge, "process_start_time_seconds", "When the process started, in seconds since 1970.", &[]);
 
 /// The families of the recorder.
-const RECORDED: [&Family; 29] = [
+const RECORDED: [&Family; 30] = [
     &REQUESTS,
     &DURATION,
     &IN_FLIGHT,
@@ -198,6 +204,7 @@ const RECORDED: [&Family; 29] = [
     &FOLDED,
     &DOWNSTREAM,
     &DOWNSTREAM_TOTAL,
+    &DOWNSTREAM_REFUSED,
     &UPSTREAM_TOTAL,
     &UNROUTED,
     &PANICS,

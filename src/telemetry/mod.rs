@@ -19,4 +19,4 @@ pub mod panics;
 pub mod recorder;
 pub mod windows;
 
-pub use recorder::{Finished, Registry, Shard, Slot};
+pub use recorder::{ConnectionRefused, Finished, Registry, Shard, Slot};

@@ -103,8 +103,9 @@ fn check_listener(listener: &Listener, place: &Place, problems: &mut Problems<'_
 
 fn check_limits(limits: &ListenerLimits, place: &Place, problems: &mut Problems<'_>) {
     let bytes = |size: Option<Size>| size.map(|size| size.0);
-    let rules: [(&str, Option<u64>, u64, u64, &str); 6] = [
+    let rules: [(&str, Option<u64>, u64, u64, &str); 7] = [
         ("maxConnections", limits.max_connections.map(u64::from), 1, 10_000_000, "from 1 to 10000000"),
+        ("maxConnectionsPerIP", limits.max_connections_per_ip.map(u64::from), 1, 1_000_000, "from 1 to 1000000"),
         ("maxHeaderFields", limits.max_header_fields.map(u64::from), 1, 1_000, "from 1 to 1000"),
         ("maxHeaderBytes", bytes(limits.max_header_bytes), 1 << 10, 1 << 20, "from 1KiB to 1MiB"),
         ("maxTargetBytes", bytes(limits.max_target_bytes), 64, 65_534, "from 64B to 65534B"),

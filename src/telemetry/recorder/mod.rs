@@ -14,7 +14,7 @@ mod watch;
 
 pub use histogram::{BucketCounts, HISTOGRAM_BUCKETS, Histogram, bucket_lowest_us, bucket_of};
 pub use registry::{OTHER, RETIRED_SECONDS, Registry, SLOTS_MAX, SlotNames};
-pub use shard::{Finished, Shard};
+pub use shard::{ConnectionRefused, Finished, Shard};
 pub use sketch::{REGISTERS, Sketch, UserCount};
 pub use sum::{CODE_NONE, CODE_OTHER, ShardTotals, SlotSum};
 pub use watch::{WATCH_GROUPS, WATCH_QUANTILES, WatchRules, Watched, WatchedUsers};

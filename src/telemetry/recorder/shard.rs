@@ -19,6 +19,7 @@ pub struct Shard {
     pub(super) unrouted: CodeCells,
     pub(super) downstream_opened: AtomicU64,
     pub(super) downstream_closed: AtomicU64,
+    pub(super) downstream_refused: [AtomicU64; ConnectionRefused::ALL.len()],
     pub(super) upstream_opened: AtomicU64,
     pub(super) panics: AtomicU64,
 }
@@ -40,6 +41,32 @@ pub struct Finished {
     pub user: Option<u64>,
 }
 
+/// Why a client's connection was closed as soon as it was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionRefused {
+    /// The listener has as many as it may.
+    Limit,
+    /// The client's address has.
+    ClientLimit,
+    /// The process has no descriptors for it.
+    Descriptors,
+}
+
+impl ConnectionRefused {
+    /// All of them, in order.
+    pub const ALL: [ConnectionRefused; 3] =
+        [ConnectionRefused::Limit, ConnectionRefused::ClientLimit, ConnectionRefused::Descriptors];
+
+    /// The word in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConnectionRefused::Limit => "limit",
+            ConnectionRefused::ClientLimit => "clientLimit",
+            ConnectionRefused::Descriptors => "descriptors",
+        }
+    }
+}
+
 impl Shard {
     pub(super) fn new() -> Shard {
         Shard {
@@ -48,6 +75,7 @@ impl Shard {
             unrouted: CodeCells::default(),
             downstream_opened: AtomicU64::new(0),
             downstream_closed: AtomicU64::new(0),
+            downstream_refused: [const { AtomicU64::new(0) }; ConnectionRefused::ALL.len()],
             upstream_opened: AtomicU64::new(0),
             panics: AtomicU64::new(0),
         }
@@ -112,6 +140,11 @@ impl Shard {
     /// A client's connection has ended.
     pub fn downstream_closed(&self) {
         add(&self.downstream_closed, 1);
+    }
+
+    /// A client's connection was closed as soon as it was accepted.
+    pub fn downstream_refused(&self, why: ConnectionRefused) {
+        add(&self.downstream_refused[why as usize], 1);
     }
 
     /// A connection to an endpoint was established.
