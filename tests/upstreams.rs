@@ -21,6 +21,8 @@ mod exhaustion;
 mod fallback;
 #[path = "upstreams/floods.rs"]
 mod floods;
+#[path = "upstreams/goaway.rs"]
+mod goaway;
 #[path = "upstreams/hostile.rs"]
 mod hostile;
 #[path = "upstreams/http2.rs"]

@@ -28,7 +28,7 @@ mod notifiers;
 mod rollout;
 mod traffic;
 pub use faults::{Fault, FaultAbort, FaultDelay};
-pub use limits::{RateKey, RateLimit};
+pub use limits::{Memory, RateKey, RateLimit};
 pub use traffic::{Cache, HeaderEdits, PathEdit, Redirect, Rewrite, Scheme};
 mod test;
 mod tls;
@@ -59,6 +59,8 @@ pub struct File {
     pub telemetry: Option<Telemetry>,
     /// Where the place of a client comes from.
     pub geo: Option<GeoSource>,
+    /// How much memory the process may use.
+    pub memory: Option<Memory>,
     /// A directory for what must outlive the process.
     pub state_dir: Option<PathBuf>,
     /// What is being released, by name.

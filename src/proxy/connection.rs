@@ -358,9 +358,6 @@ struct OnClose(Rc<Worker>);
 
 impl Drop for OnClose {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.shard.panicked();
-        }
         self.0.close_connection();
     }
 }

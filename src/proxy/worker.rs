@@ -16,10 +16,11 @@ use super::headers::ViaName;
 use super::idle::{IdleQueue, Silence};
 use super::listener::{self, Listening};
 use super::mirror::{Comparer, Lanes};
+use super::room::Holds;
 use crate::routing::Snapshot;
 use crate::routing::snapshot::ListenerRules;
 use crate::telemetry::access_log::LogShard;
-use crate::telemetry::overload::Overload;
+use crate::telemetry::overload::{Overload, Stage};
 use crate::telemetry::{ConnectionRefused, Registry, Shard, panics};
 use crate::upstream::Pools;
 
@@ -75,6 +76,7 @@ pub struct Worker {
     pub(super) date: RefCell<Date>,
     open: Cell<usize>,
     pub(super) idle: IdleQueue,
+    pub(super) holds: Holds,
     cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     current: RefCell<Rc<Current>>,
     /// Several for an address that another process had with more workers.
@@ -183,6 +185,7 @@ impl Worker {
             date: RefCell::new(Date::now()),
             open: Cell::new(0),
             idle: IdleQueue::default(),
+            holds: Holds::default(),
             cache: RefCell::new(cache),
             current: RefCell::new(Rc::new(Current::new(snapshot))),
             listeners: RefCell::default(),
@@ -259,6 +262,10 @@ impl Worker {
     fn tick(&self, sweep: bool) {
         if sweep {
             self.is_out_of_descriptors.set(false);
+        }
+        if self.shared.overload.stage() == Stage::Out {
+            let count = self.holds.make_room(tokio::time::Instant::now());
+            tracing::debug!(count, "out of memory: answers are broken off");
         }
         *self.date.borrow_mut() = Date::now();
         if let Some(log) = &self.log {

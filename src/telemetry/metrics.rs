@@ -166,7 +166,7 @@ const PANICS: Family = family(Counter, "ringway_panics_total", "Panics that were
 const OVERLOAD: Family = family(
     Gauge,
     "ringway_overload_stage",
-    "How short of memory the process is: 0 not at all, 1 no keep-alive, 2 new requests get 503, 3 long answers are cut.",
+    "How short of memory the process is: 0 not at all, 1 no keep-alive, 2 new requests get 503, 3 answers that hold most are cut.",
     &[],
 );
 const PROCESS_CPU: Family =

@@ -1,11 +1,14 @@
-use http::request;
+use http::{Method, request};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::Cell;
 use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 use super::replay::Replay;
 use super::{Coalesced, ConnectionPermit, RequestBody, Stream};
@@ -14,12 +17,23 @@ use super::{Coalesced, ConnectionPermit, RequestBody, Stream};
 #[derive(Clone)]
 pub(super) struct Http2 {
     sender: SendRequest<Replay>,
+    /// What its endpoint has said.
+    settings: Rc<Settings>,
     /// Ends with the last user of the connection.
     _permit: Rc<ConnectionPermit>,
     /// That of the pool when it was opened.
     pub(super) generation: u32,
 }
 
+/// What an endpoint has said of itself.
+#[derive(Default)]
+struct Settings {
+    has_tunnels: Cell<bool>,
+    changed: Notify,
+}
+
+/// How long an endpoint may take to say that it takes extended CONNECT; it does so as the first thing it says.
+const SETTINGS_WAIT: Duration = Duration::from_secs(1);
 /// Bytes that an answer's header block may have.
 const RESPONSE_HEAD_MAX: u32 = 64 * 1024;
 /// Flow-control window of one answer, in bytes.
@@ -39,11 +53,19 @@ impl Http2 {
             .keep_alive_interval(PING_EVERY)
             .handshake(TokioIo::new(Coalesced::new(stream)))
             .await?;
+        let settings = Rc::<Settings>::default();
+        let told = settings.clone();
         tokio::task::spawn_local(async move {
+            let mut connection = pin!(connection);
             // the requests on it learn of an error by themselves
-            let _ = connection.await;
+            let _ = std::future::poll_fn(|cx| {
+                let polled = connection.as_mut().poll(cx);
+                told.note_tunnels(connection.is_extended_connect_protocol_enabled());
+                polled
+            })
+            .await;
         });
-        Ok(Http2 { sender, _permit: Rc::new(permit), generation: 0 })
+        Ok(Http2 { sender, settings, _permit: Rc::new(permit), generation: 0 })
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -59,6 +81,9 @@ impl Http2 {
         if self.sender.ready().await.is_err() {
             return Err(SendError::Unsent(body));
         }
+        if head.method == Method::CONNECT && !self.settings.has_tunnels().await {
+            return Err(SendError::NoTunnels);
+        }
         let (body, kept) = Replay::of(body);
         let request = Request::from_parts(head.clone(), body);
         let answered = self.sender.try_send_request(request).await;
@@ -69,6 +94,25 @@ impl Http2 {
                 None => SendError::Failed(error.into_error()),
             }
         })
+    }
+}
+
+impl Settings {
+    fn note_tunnels(&self, has_tunnels: bool) {
+        if self.has_tunnels.replace(has_tunnels) != has_tunnels {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// True when the endpoint takes extended CONNECT (RFC 8441 §3); none may be sent before it has said so.
+    async fn has_tunnels(&self) -> bool {
+        let mut changed = pin!(self.changed.notified());
+        changed.as_mut().enable();
+        if !self.has_tunnels.get() {
+            // whether it was said or the time was up, the answer stands there
+            let _ = tokio::time::timeout(SETTINGS_WAIT, changed).await;
+        }
+        self.has_tunnels.get()
     }
 }
 
@@ -88,6 +132,8 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
 pub(super) enum SendError {
     /// The endpoint has not seen it; here is the body back.
     Unsent(RequestBody),
+    /// The endpoint does not take extended CONNECT, and was not asked.
+    NoTunnels,
     /// Something was, or may have been, sent.
     Failed(hyper::Error),
 }
