@@ -36,7 +36,7 @@ const RESET_BY_US_MAX: u32 = 500;
 const FRAMES_A_TURN: u32 = 128;
 
 /// Requests that may be read before the first of them is looked at, beside those of one read.
-const HEADS_AHEAD: u32 = 4;
+const HEADS_AHEAD: i32 = 4;
 
 /// What a connection has been good for so far.
 #[derive(Default)]
@@ -206,7 +206,7 @@ impl<S> Guarded<S> {
     /// its fields are counted. What the library refuses is never looked at, so once without progress is enough.
     fn is_ahead(&mut self) -> bool {
         let requests = self.connection.tally.requests.get();
-        let waiting = self.frames.heads.wrapping_sub(requests);
+        let waiting = self.frames.heads.wrapping_sub(requests).cast_signed();
         if waiting <= HEADS_AHEAD {
             return false;
         }

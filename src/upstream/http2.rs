@@ -3,12 +3,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 use std::time::Duration;
-use tokio::sync::Notify;
 
 use super::replay::Replay;
 use super::{Coalesced, ConnectionPermit, RequestBody, Stream};
@@ -29,11 +29,14 @@ pub(super) struct Http2 {
 #[derive(Default)]
 struct Settings {
     has_tunnels: Cell<bool>,
-    changed: Notify,
+    /// Of the task that knows: it is not woken by what the endpoint says.
+    task: RefCell<Option<Waker>>,
 }
 
 /// How long an endpoint may take to say that it takes extended CONNECT; it does so as the first thing it says.
 const SETTINGS_WAIT: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has.
+const SETTINGS_LOOK: Duration = Duration::from_millis(2);
 /// Bytes that an answer's header block may have.
 const RESPONSE_HEAD_MAX: u32 = 64 * 1024;
 /// Flow-control window of one answer, in bytes.
@@ -60,7 +63,7 @@ impl Http2 {
             // the requests on it learn of an error by themselves
             let _ = std::future::poll_fn(|cx| {
                 let polled = connection.as_mut().poll(cx);
-                told.note_tunnels(connection.is_extended_connect_protocol_enabled());
+                told.note(connection.is_extended_connect_protocol_enabled(), cx);
                 polled
             })
             .await;
@@ -98,21 +101,23 @@ impl Http2 {
 }
 
 impl Settings {
-    fn note_tunnels(&self, has_tunnels: bool) {
-        if self.has_tunnels.replace(has_tunnels) != has_tunnels {
-            self.changed.notify_waiters();
+    fn note(&self, has_tunnels: bool, cx: &Context<'_>) {
+        self.has_tunnels.set(has_tunnels);
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
         }
     }
 
     /// True when the endpoint takes extended CONNECT (RFC 8441 §3); none may be sent before it has said so.
     async fn has_tunnels(&self) -> bool {
-        let mut changed = pin!(self.changed.notified());
-        changed.as_mut().enable();
-        if !self.has_tunnels.get() {
-            // whether it was said or the time was up, the answer stands there
-            let _ = tokio::time::timeout(SETTINGS_WAIT, changed).await;
-        }
-        self.has_tunnels.get()
+        let look = async {
+            while !self.has_tunnels.get() {
+                self.task.borrow().iter().for_each(Waker::wake_by_ref);
+                tokio::time::sleep(SETTINGS_LOOK).await;
+            }
+        };
+        tokio::time::timeout(SETTINGS_WAIT, look).await.is_ok()
     }
 }
 
