@@ -181,8 +181,7 @@ async fn forward(
     decision.told = Told::of(route, service, snapshot, client, &head.headers, &additions);
     let rewritten = redirect::rewrite(found, head, &destination);
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
-    let is_grpc = fields.has(Fields::CONTENT_TYPE) && grpc::is_grpc(&head.headers);
-    let wait = longest_wait(route.timeouts.request, head, is_grpc, asked);
+    let (wait, is_grpc) = longest_wait(route.timeouts.request, head, fields, asked);
     let body = std::mem::replace(body, ClientBody::Empty);
     let (mut body, watch) = stream(body, rules.limits.body_bytes, deadline, started, (idle, wait), is_grpc);
     record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
@@ -198,11 +197,18 @@ async fn forward(
     finish(answered, sent, connection, &decision, record)
 }
 
-/// How long to wait for the head of an answer: what the route says, and not longer than a client of gRPC does.
-fn longest_wait(of_route: Option<Duration>, head: &request::Parts, is_grpc: bool, asked: HopByHop) -> Duration {
+/// How long to wait for the head of an answer: what the route says, and not longer than a client of gRPC does. Says as well
+/// whether it is one.
+fn longest_wait(
+    of_route: Option<Duration>,
+    head: &request::Parts,
+    fields: Fields,
+    asked: HopByHop,
+) -> (Duration, bool) {
+    let is_grpc = fields.has(Fields::CONTENT_TYPE) && grpc::is_grpc(&head.headers);
     let is_streaming = asked.wants_websocket || is_grpc;
     let wait = of_route.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
-    if is_streaming { grpc::bounded(wait, &head.headers) } else { wait }
+    (if is_streaming { grpc::bounded(wait, &head.headers) } else { wait }, is_grpc)
 }
 
 /// A request's body on its way to the endpoint, with the deadline that it moves.
