@@ -239,13 +239,12 @@ fn check_addresses(file: &File, admin: Option<SocketAddr>, problems: &mut Proble
         let others = by_port.entry(address.port()).or_default();
         let clash = others.iter().map(|other| &doors[*other]).find(|other| do_clash(*address, other.0));
         let is_any_port = address.port() == 0;
-        if let Some((_, first_place, _)) = clash.filter(|(first, ..)| is_any_port && first.ip() == address.ip()) {
-            // the doors of admin and telemetry are told apart by their purpose, and listeners by their address
-            if at < file.listeners.len() {
-                let message = format!("a second listener at {address}, and they could not be told apart");
-                let last = problems.at(Code::AnyPortTwice, place, message).also(first_place, "the first one");
-                last.help("write the ports, or another address of this machine, such as 127.0.0.2:0");
-            }
+        let twin = others.iter().map(|other| &doors[*other]).find(|other| is_any_port && other.0 == *address);
+        // the doors of admin and telemetry, which come last, are told apart by their purpose; listeners by their address
+        if let Some((_, first_place, _)) = twin.filter(|_| at < file.listeners.len()) {
+            let message = format!("a second listener at {address}, and they could not be told apart");
+            let last = problems.at(Code::AnyPortTwice, place, message).also(first_place, "the first one");
+            last.help("write the ports, or another address of this machine, such as 127.0.0.2:0");
         }
         if let Some((first, first_place, first_word)) = clash.filter(|_| !is_any_port) {
             let message = format!("{word} at {address} and {first_word} at {first} have the same address");
