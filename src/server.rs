@@ -157,6 +157,7 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
         snapshot: Arc::clone(&snapshot),
         registry: Arc::clone(&registry),
         connections: AtomicUsize::new(0),
+        client_counts: Arc::default(),
         connections_max,
         via: ViaName::random(),
         comparer: Comparer::default(),

@@ -11,6 +11,8 @@ mod bodies;
 mod caches;
 #[path = "clients/cohorts.rs"]
 mod cohorts;
+#[path = "clients/crowds.rs"]
+mod crowds;
 #[path = "clients/drills.rs"]
 mod drills;
 #[path = "clients/duties.rs"]

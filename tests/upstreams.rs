@@ -25,6 +25,8 @@ mod fallback;
 mod floods;
 #[path = "upstreams/gates.rs"]
 mod gates;
+#[path = "upstreams/goaway.rs"]
+mod goaway;
 #[path = "upstreams/hostile.rs"]
 mod hostile;
 #[path = "upstreams/http2.rs"]

@@ -8,17 +8,18 @@ use ringway::config::files::{Choice, Secret, override_token as tokens};
 use ringway::config::render::{Format, Report};
 use ringway::config::{Source, load_texts};
 use ringway::model::Reason;
+use ringway::proxy::parse_proxy_header;
 use ringway::routing::snapshot::ListenerLimits;
 use ringway::routing::{client, cookies, host as hosts, path as paths, query as queries, request as requests};
 use ringway::telemetry::access_log::{Entry, LineFormat};
-use ringway::upstream::Fields;
+use ringway::upstream::{Fields, ProxyHeader, ProxyVersion, V2_SIGNATURE};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A target and its name, which is also that of its corpus.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("request", request),
     ("config", config),
     ("cookie", cookie),
@@ -28,7 +29,22 @@ pub const TARGETS: [Target; 9] = [
     ("override_token", override_token),
     ("query", query),
     ("access_log", access_log),
+    ("proxy_header", proxy_header),
 ];
+
+/// What a load balancer writes before everything else: no header, one that tells nothing, or an address that is the same
+/// when it is passed on.
+pub fn proxy_header(data: &[u8]) {
+    let Some(found) = parse_proxy_header(data) else { return };
+    assert!(data.starts_with(V2_SIGNATURE) || data.starts_with(b"PROXY ") && data.ends_with(b"\r\n"));
+    let Some(client) = found else { return };
+    for version in [ProxyVersion::V1, ProxyVersion::V2] {
+        let written = ProxyHeader { version, client }.bytes((Ipv4Addr::LOCALHOST, 80).into());
+        let again = parse_proxy_header(&written).flatten();
+        let again = again.map(|found| (found.ip().to_canonical(), found.port()));
+        assert_eq!(again, Some((client.ip().to_canonical(), client.port())), "{version:?}");
+    }
+}
 
 /// A configuration: whatever it is, it is loaded or refused with an error, and every report of it can be written.
 pub fn config(data: &[u8]) {

@@ -198,6 +198,7 @@ codes! {
     Warning 452 ProxyProtocolFromAnyone: "every client may claim an address",
     Warning 453 RepeatedCertificate: "a certificate stands twice in a listener",
     Error 470 UserKeyOfListener: "a listener does not know user keys",
+    Error 490 AnyPortTwice: "two listeners take any port of the same address",
 
     Error 501 UnknownTimeZone: "a time zone does not exist",
     Error 502 BadWindow: "a window of time cannot be read",

@@ -30,7 +30,7 @@ mod rollout;
 mod traffic;
 pub use admin::{Admin, Role, Sso};
 pub use faults::{Fault, FaultAbort, FaultDelay};
-pub use limits::{RateKey, RateLimit};
+pub use limits::{Memory, RateKey, RateLimit};
 pub use traffic::{Cache, HeaderEdits, PathEdit, Redirect, Rewrite, Scheme};
 mod test;
 mod tls;
@@ -61,6 +61,8 @@ pub struct File {
     pub telemetry: Option<Telemetry>,
     /// Where the place of a client comes from.
     pub geo: Option<GeoSource>,
+    /// How much memory the process may use.
+    pub memory: Option<Memory>,
     /// A directory for what must outlive the process.
     pub state_dir: Option<PathBuf>,
     /// What is being released, by name.
@@ -122,6 +124,10 @@ pub struct Jwt {
 pub struct ListenerLimits {
     /// Open connections. Default: the smaller of 10,000 and half of the process's descriptors less 64.
     pub max_connections: Option<u32>,
+    /// Open connections of one client address, IPv6 by networks of 64 bits. Trusted proxies are exempt, and what they
+    /// say by the PROXY protocol counts. Default: no limit.
+    #[serde(rename = "maxConnectionsPerIP")]
+    pub max_connections_per_ip: Option<u32>,
     /// Header fields of a request, cookie crumbs counted one by one. Default 100.
     pub max_header_fields: Option<u16>,
     /// Bytes of a request's header block. Default 32KiB.

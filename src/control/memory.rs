@@ -1,6 +1,6 @@
-//! How much memory the process may use, and uses: what its control group says, version 1 or 2.
+//! How much memory the process may use, and uses: what its control group says, version 1 or 2, and its own limit.
 //!
-//! Without a limit there is nothing to guard: the machine's own memory is shared with others, and whoever runs out of it
+//! Without either there is nothing to guard: the machine's own memory is shared with others, and whoever runs out of it
 //! is the kernel's choice.
 
 use std::fs;
@@ -93,6 +93,17 @@ impl Memory {
     }
 }
 
+/// Resident bytes of this process. `None` outside of Linux.
+pub fn resident() -> Option<u64> {
+    resident_of(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn resident_of(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
 /// `max` is no number.
 fn number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
@@ -128,6 +139,13 @@ mod tests {
         assert_eq!(sample("0::/system.slice/ringway.service\n"), Some((1000, 500)));
         assert_eq!(sample("12:cpu,cpuacct:/docker/abc\n5:memory:/docker/abc\n0::/\n"), Some((2000, 1000)));
         assert_eq!(sample("5:memory:/docker/abc/below/it\n"), Some((2000, 1000)), "the nearest above");
+    }
+
+    #[test]
+    fn resident_bytes_are_read() {
+        assert_eq!(resident_of("VmPeak:\t 9 kB\nVmRSS:\t   12 kB\n"), Some(12_288));
+        assert_eq!(resident_of("VmRSS: many"), None);
+        assert!(resident().is_some_and(|bytes| bytes > 1 << 20));
     }
 
     #[test]

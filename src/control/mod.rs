@@ -194,7 +194,7 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
                 passed(state)
             }
             _ = look.tick(), if drain.has_begun() => passed(state),
-            _ = sample.tick(), if state.memory.is_some() => {
+            _ = sample.tick(), if state.guards_memory() => {
                 state.look_at_memory();
                 continue;
             }

@@ -8,7 +8,7 @@ use crate::control::certificates::{self, CertificateWatch};
 use crate::control::events::Events;
 use crate::control::facts::{facts, slots};
 use crate::control::files::{Digests, Files, Fingerprint};
-use crate::control::memory::Memory;
+use crate::control::memory::{Memory, resident};
 use crate::control::outcome::{Applied, Cause, Rejected, ReloadResult};
 use crate::control::plane::DataPlane;
 use crate::control::resolve::{RELOAD_TIME_MAX, resolve_within, unresolved};
@@ -19,6 +19,7 @@ use crate::telemetry::Registry;
 use crate::telemetry::door::Door;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::overload::Stage;
 use crate::upstream::Upstreams;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,14 +161,27 @@ impl State {
 
     /// Tells workers how short of memory the process is, and the log when that changes.
     pub(super) fn look_at_memory(&self) {
-        let Some((limit, used)) = self.memory.as_ref().and_then(Memory::sample) else { return };
+        let own = self.own_limit().and_then(|limit| Some((limit, resident()?)));
+        let group = self.memory.as_ref().and_then(Memory::sample);
         let overload = self.common.health.overload();
-        let (before, now) = (overload.stage(), overload.stage().next(used, limit));
+        let before = overload.stage();
+        let stages = [group, own].into_iter().flatten().map(|(limit, used)| (before.next(used, limit), used, limit));
+        // whichever is nearer to its end; a limit that was taken out of the file holds no more
+        let (now, used, limit) = stages.max_by_key(|(stage, ..)| *stage).unwrap_or_default();
         if now != before {
             overload.set(now);
             let (from, to) = (before as u8, now as u8);
             tracing::warn!(from, to, used, limit, "memory: another stage of overload; see docs/operations/overload.md");
         }
+    }
+
+    /// True when there is a limit of memory, or one was in force a moment ago.
+    pub(super) fn guards_memory(&self) -> bool {
+        self.memory.is_some() || self.own_limit().is_some() || self.common.health.overload().stage() != Stage::Ease
+    }
+
+    fn own_limit(&self) -> Option<u64> {
+        self.common.in_force.load().loaded.file.memory.map(|memory| memory.limit.0)
     }
 
     /// How it goes, in one line.

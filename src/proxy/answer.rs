@@ -8,8 +8,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::ProxyError;
+use super::grpc;
 use super::limit;
 use super::record::Record;
+use super::room::{HOLDS_FROM, Hold};
 use super::stall::Stall;
 use crate::model::{Failure, Outcome};
 use crate::routing::request::Refused;
@@ -23,10 +25,23 @@ pub(super) struct AnswerBody {
     idle: Duration,
     /// With a client of HTTP/2, while the body comes from an endpoint.
     stall: Option<Stall>,
+    /// What a long one holds.
+    hold: Option<Rc<Hold>>,
 }
 
 /// The methods that are served, among others.
 pub(super) const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// What an answer of our own looks like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum LocalForm {
+    /// A line of text.
+    Text,
+    /// The head of one.
+    Head,
+    /// A status in trailers, which are all there is.
+    Grpc,
+}
 
 enum Source {
     Local(Option<Bytes>),
@@ -53,7 +68,7 @@ impl AnswerBody {
         deadline: Rc<Deadline>,
         idle: Duration,
     ) -> AnswerBody {
-        let mut answer = AnswerBody { source: Source::Upstream(body), record, deadline, idle, stall: None };
+        let mut answer = AnswerBody { source: Source::Upstream(body), record, deadline, idle, stall: None, hold: None };
         if answer.is_end_stream() {
             answer.record.finish();
         } else if answer.record.is_http2() {
@@ -65,20 +80,42 @@ impl AnswerBody {
         answer
     }
 
+    /// How long the endpoint may be silent, zero for ever; `None` when the answer is not an endpoint's.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        matches!(self.source, Source::Upstream(_)).then_some(self.idle)
+    }
+
     /// An answer without a body: all of it is in the head.
     pub(super) fn empty(mut record: Box<Record>, deadline: Rc<Deadline>) -> AnswerBody {
         record.finish();
-        AnswerBody { source: Source::Local(None), record, deadline, idle: Duration::ZERO, stall: None }
+        AnswerBody { source: Source::Local(None), record, deadline, idle: Duration::ZERO, stall: None, hold: None }
     }
 
     /// The client has taken what it was given: from now on the endpoint is waited for.
     fn note_taken(&mut self) {
+        if let Some(hold) = &self.hold {
+            hold.taken();
+        }
         if let Some(stall) = &mut self.stall {
             let now = Instant::now();
             if stall.taken(now) {
                 self.deadline.set(now, self.idle);
             }
         }
+    }
+
+    /// A piece was handed over.
+    fn note_held(&mut self, piece: usize, now: Instant) {
+        if self.record.bytes_out < HOLDS_FROM {
+            return;
+        }
+        let hold = self.hold.get_or_insert_with(|| self.record.holds().begin(self.deadline.clone(), now));
+        hold.handed(piece, self.record.bytes_out, self.stall.is_some(), now);
+    }
+
+    /// The process is out of memory, and this answer holds more of it than others.
+    fn makes_room(&self) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.is_cut())
     }
 
     /// A wait that is not longer than any other.
@@ -93,6 +130,7 @@ impl AnswerBody {
         self.deadline.set(now, wait.map_or(self.idle, |wait| self.shorter(wait)));
         if let Some(data) = frame.data_ref() {
             self.record.passed(data.len());
+            self.note_held(data.len(), now);
             self.record.copy.iter().for_each(|copy| copy.note_data(data));
         }
     }
@@ -103,16 +141,33 @@ pub(super) fn local(
     error: ProxyError,
     mut record: Box<Record>,
     deadline: Rc<Deadline>,
-    is_head: bool,
+    form: LocalForm,
 ) -> Response<AnswerBody> {
+    if form == LocalForm::Grpc {
+        return grpc_failure(error, record, deadline);
+    }
+    let is_bare = record.is_http2() && matches!(error, ProxyError::Refused(Refused::TooManyFields { .. }));
+    if is_bare {
+        // many of them cost their client little, and one that takes no body would keep each of them waiting
+        record.fail(error);
+        let mut response = Response::new(AnswerBody::empty(record, deadline));
+        *response.status_mut() = error.status();
+        return response;
+    }
     let text = format!("{} {}\n", error.status().as_u16(), error.reason());
     record.fail(error);
     record.bytes_out = text.len() as u64;
     record.finish();
     let length = HeaderValue::from(text.len());
-    let body = (!is_head).then(|| Bytes::from(text));
-    let mut response =
-        Response::new(AnswerBody { source: Source::Local(body), record, deadline, idle: Duration::ZERO, stall: None });
+    let body = (form == LocalForm::Text).then(|| Bytes::from(text));
+    let mut response = Response::new(AnswerBody {
+        source: Source::Local(body),
+        record,
+        deadline,
+        idle: Duration::ZERO,
+        stall: None,
+        hold: None,
+    });
     *response.status_mut() = error.status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -125,6 +180,25 @@ pub(super) fn local(
     response
 }
 
+/// The same for a client of gRPC: to it, HTTP has gone well.
+fn grpc_failure(error: ProxyError, mut record: Box<Record>, deadline: Rc<Deadline>) -> Response<AnswerBody> {
+    record.fail(error);
+    let mut response = Response::new(AnswerBody::empty(record, deadline));
+    let headers = response.headers_mut();
+    grpc::push_failure(headers, error);
+    limit::refuse(headers, error);
+    response
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if self.makes_room() {
+            // its client did not break off, and its variant did nothing wrong
+            self.record.end_with(Outcome::Internal, "OM");
+        }
+    }
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = AnswerError;
@@ -132,7 +206,7 @@ impl Body for AnswerBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         let answer = &mut *self;
         answer.note_taken();
-        if answer.record.makes_room() {
+        if answer.makes_room() {
             answer.record.end_with(Outcome::Internal, "OM");
             return Poll::Ready(Some(Err(AnswerError::NoMemory)));
         }

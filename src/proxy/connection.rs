@@ -109,8 +109,8 @@ pub(super) async fn serve(
     origin: Origin,
 ) {
     let _closed = OnClose(worker.clone());
-    let opened = handshake::open(&worker, &rules, stream, peer, origin).await;
-    let Some(handshake::Opened { stream, peer, tls }) = opened else { return };
+    let opened = handshake::open(&worker, &rules, listener, stream, peer, origin).await;
+    let Some(handshake::Opened { stream, peer, tls, counted: _counted }) = opened else { return };
     let now = Instant::now();
     let connection = Rc::new(Connection {
         worker: worker.clone(),
@@ -370,9 +370,6 @@ struct OnClose(Rc<Worker>);
 
 impl Drop for OnClose {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.shard.panicked();
-        }
         self.0.close_connection();
     }
 }

@@ -83,7 +83,8 @@ pub(super) fn local(
     let geo = snapshot.geo.as_deref().filter(|_| uses_country(&route.edits));
     let country = geo.and_then(|geo| geo.facts(client.ip, asked, client.peer_trusted).country);
     let request_id = asked.get(X_REQUEST_ID).filter(|_| client.peer_trusted);
-    edits.apply(headers, &Values { country, client: Some(client.ip), request_id, ..Values::default() });
+    let service = route.service.map_or("", |service| &*snapshot.services[service].name);
+    edits.apply(headers, &Values { service, country, client: Some(client.ip), request_id, ..Values::default() });
 }
 
 fn apply(

@@ -6,7 +6,7 @@
 
 use base64::Engine;
 use bytes::Bytes;
-use http::{HeaderValue, Method, header, request};
+use http::{HeaderValue, Method, StatusCode, header, request, response};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -31,6 +31,24 @@ pub(super) fn to_handshake(head: &mut request::Parts) {
     }
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// A handshake as an endpoint of HTTP/2 wants it (RFC 8441 §5). The handshake stays what it is, for another endpoint.
+pub(super) fn to_connect(handshake: &request::Parts) -> request::Parts {
+    let mut head = handshake.clone();
+    head.method = Method::CONNECT;
+    head.headers.remove(header::SEC_WEBSOCKET_KEY);
+    head.extensions.insert(Protocol::from_static("websocket"));
+    head
+}
+
+/// Makes the answer of an endpoint of HTTP/2 one to a handshake with this key.
+pub(super) fn to_switch(head: &mut response::Parts, key: &HeaderValue) {
+    head.status = StatusCode::SWITCHING_PROTOCOLS;
+    head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&tunnel::accept_value(key.as_bytes())) {
+        head.headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
 }
 
 /// The client's end of the tunnel that this request asks for; `None` for any other request. The protocol is not passed on:

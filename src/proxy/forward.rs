@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::additions::Additions;
-use super::answer::{self, AnswerBody};
+use super::answer::{self, AnswerBody, LocalForm};
 use super::arrived::Arrived;
 use super::cache;
 use super::connection::Connection;
@@ -48,13 +48,15 @@ pub(super) struct Reply {
 
 /// Answers a request, whatever happens. The deadline is moved as the request goes.
 pub(super) async fn handle(connection: &Rc<Connection>, arrived: &mut Arrived, deadline: &Rc<Deadline>) -> Reply {
+    #[cfg(test)]
+    assert!(!arrived.head.headers.contains_key("x-panic"), "a bug, as a test wants");
     let started = Instant::now();
     connection.worker.pools.set_now(started);
     let stays_open = connection.request_begun();
     // a request that is being worked on has its own deadlines, set as it goes
     deadline.clear();
-    let is_head = arrived.head.method == Method::HEAD;
     let has_body = !arrived.body.is_end_stream();
+    let form = local_form(arrived);
     let mut record = Record::begin(connection.clone(), started);
     record.describe(&arrived.head);
     let answered = match connection.check_room() {
@@ -67,9 +69,19 @@ pub(super) async fn handle(connection: &Rc<Connection>, arrived: &mut Arrived, d
             // a client that is refused may leave its body out, or send it: what comes next could be read in two ways
             let stays_open = stays_open && (!has_body || error.comes_after_the_body());
             deadline.set(tokio::time::Instant::now(), connection.rules.timeouts.idle);
-            let response = answer::local(error, record, deadline.clone(), is_head);
+            let response = answer::local(error, record, deadline.clone(), form);
             Reply { fields: Fields::of(response.headers()), response, stays_open }
         }
+    }
+}
+
+/// What an answer of ours to this request looks like.
+fn local_form(arrived: &Arrived) -> LocalForm {
+    let Arrived { head, fields, .. } = arrived;
+    match head.version {
+        Version::HTTP_2 if fields.has(Fields::CONTENT_TYPE) && grpc::is_native(&head.headers) => LocalForm::Grpc,
+        _ if head.method == Method::HEAD => LocalForm::Head,
+        _ => LocalForm::Text,
     }
 }
 
@@ -172,9 +184,9 @@ async fn forward(
     decision.told = Told::of(route, service, snapshot, client, &head.headers, &additions);
     let rewritten = redirect::rewrite(found, head, &destination);
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
-    let wait = longest_wait(route.timeouts.request, head, fields, asked);
+    let (wait, is_grpc) = longest_wait(route.timeouts.request, head, fields, asked);
     let body = std::mem::replace(body, ClientBody::Empty);
-    let (mut body, watch) = stream(body, rules.limits.body_bytes, deadline, started, idle, wait);
+    let (mut body, watch) = stream(body, rules.limits.body_bytes, deadline, started, (idle, wait), is_grpc);
     record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
     if !service.faults.is_empty() && !decision.is_probe {
         Box::pin(fault::inject(connection, &decision, record, deadline)).await?;
@@ -188,11 +200,18 @@ async fn forward(
     finish(answered, sent, connection, &decision, record)
 }
 
-/// How long to wait for the head of an answer: what the route says, and not longer than a client of gRPC does.
-fn longest_wait(of_route: Option<Duration>, head: &request::Parts, fields: Fields, asked: HopByHop) -> Duration {
-    let is_streaming = asked.wants_websocket || (fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers));
+/// How long to wait for the head of an answer: what the route says, and not longer than a client of gRPC does. Says as well
+/// whether it is one.
+fn longest_wait(
+    of_route: Option<Duration>,
+    head: &request::Parts,
+    fields: Fields,
+    asked: HopByHop,
+) -> (Duration, bool) {
+    let is_grpc = fields.has(Fields::CONTENT_TYPE) && grpc::is_grpc(&head.headers);
+    let is_streaming = asked.wants_websocket || is_grpc;
     let wait = of_route.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
-    if is_streaming { grpc::bounded(wait, &head.headers) } else { wait }
+    (if is_streaming { grpc::bounded(wait, &head.headers) } else { wait }, is_grpc)
 }
 
 /// A request's body on its way to the endpoint, with the deadline that it moves.
@@ -201,15 +220,15 @@ fn stream(
     most: Option<u64>,
     deadline: &Rc<Deadline>,
     started: Instant,
-    idle: Duration,
-    wait: Duration,
+    (idle, wait): (Duration, Duration),
+    is_grpc: bool,
 ) -> (RequestBody, Option<Rc<BodyWatch>>) {
     if body.is_end_stream() {
         deadline.set(started.into(), wait);
         return (RequestBody::empty(), None);
     }
     deadline.set(started.into(), idle);
-    let (body, watch) = RequestBody::streamed(body, most, deadline.clone(), idle, wait);
+    let (body, watch) = RequestBody::streamed(body, most, deadline.clone(), idle, wait, is_grpc);
     (body, Some(watch))
 }
 
@@ -275,6 +294,10 @@ fn finish(
     record: &mut Record,
 ) -> Result<Answer, ProxyError> {
     let head = &mut answered.head;
+    if let (Some(key), true) = (&sent.websocket_key, answered.body.is_tunnel()) {
+        extended::to_switch(head, key);
+        answered.fields = Fields::of(&head.headers);
+    }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return switch_protocols(answered, sent, connection, record);
     }
@@ -429,8 +452,4 @@ fn issue(service: &Service, user: &UserKey<'_>, is_secure: bool) -> Option<Heade
 /// True when the client came by TLS, as far as a trusted proxy tells.
 fn is_secure(head: &request::Parts, peer_trusted: bool) -> bool {
     peer_trusted && head.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https")
-}
-
-fn is_grpc(lines: &header::HeaderMap) -> bool {
-    lines.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

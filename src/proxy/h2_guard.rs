@@ -35,6 +35,9 @@ const RESET_BY_US_MAX: u32 = 500;
 /// and not to answer, and the library takes all that is there.
 const FRAMES_A_TURN: u32 = 128;
 
+/// Requests that may be read before the first of them is looked at, beside those of one read.
+const HEADS_AHEAD: i32 = 4;
+
 /// What a connection has been good for so far.
 #[derive(Default)]
 pub(super) struct Tally {
@@ -54,6 +57,8 @@ pub(super) struct Guarded<S> {
     frames: Frames,
     /// Others of this worker have their turn first.
     owes_turn: bool,
+    /// Requests that had been looked at when reading was last put off for those that had not.
+    put_off_at: Option<u32>,
 }
 
 /// Where one is in the stream of frames, and what has come.
@@ -67,6 +72,8 @@ struct Frames {
     /// Bytes of the payload that have not been seen.
     rest: usize,
     count: u32,
+    /// Requests that have begun to come, as far as frames tell.
+    heads: u32,
     head_bytes: u64,
     other_bytes: u64,
     is_over: bool,
@@ -174,7 +181,10 @@ impl Frames {
         let bytes = (HEAD_BYTES + self.rest) as u64;
         match kind {
             DATA => tally.moved(self.rest),
-            HEADERS | PUSH_PROMISE | CONTINUATION => self.head_bytes += bytes,
+            HEADERS | PUSH_PROMISE | CONTINUATION => {
+                self.heads = self.heads.wrapping_add(u32::from(kind == HEADERS));
+                self.head_bytes += bytes;
+            }
             _ => self.other_bytes += bytes,
         }
         self.is_over |= !tally.allows(self.head_bytes, self.other_bytes);
@@ -187,22 +197,40 @@ impl Frames {
 
 impl<S> Guarded<S> {
     pub(super) fn new(inner: S, connection: Rc<Connection>) -> Guarded<S> {
-        Guarded { inner, connection, frames: Frames::default(), owes_turn: false }
+        Guarded { inner, connection, frames: Frames::default(), owes_turn: false, put_off_at: None }
+    }
+}
+
+impl<S> Guarded<S> {
+    /// True when requests that have been read wait to be looked at: by HPACK each may be a hundred times its bytes, until
+    /// its fields are counted. What the library refuses is never looked at, so once without progress is enough.
+    fn is_ahead(&mut self) -> bool {
+        let requests = self.connection.tally.requests.get();
+        let waiting = self.frames.heads.wrapping_sub(requests).cast_signed();
+        if waiting <= HEADS_AHEAD {
+            return false;
+        }
+        if self.put_off_at == Some(requests) {
+            self.frames.heads = requests;
+            return false;
+        }
+        self.put_off_at = Some(requests);
+        true
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let guarded = &mut *self;
-        let tally = &guarded.connection.tally;
-        if tally.is_cut() {
+        if guarded.connection.tally.is_cut() {
             // nothing more is read; whoever waits for the end of the connection has a timer
             return Poll::Pending;
         }
-        if std::mem::take(&mut guarded.owes_turn) {
+        if std::mem::take(&mut guarded.owes_turn) || guarded.is_ahead() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        let tally = &guarded.connection.tally;
         let (before, frames) = (buffer.filled().len(), guarded.frames.count);
         if Pin::new(&mut guarded.inner).poll_read(cx, buffer)?.is_pending() {
             return Poll::Pending;

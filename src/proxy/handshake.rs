@@ -2,7 +2,7 @@
 
 use rustls::HandshakeKind;
 use rustls::server::Acceptor;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
+use super::client_counts::Counted;
 use super::connection::Origin;
 use super::proxy_protocol::{self, HeaderError};
 use super::worker::Worker;
 use crate::config::files::{Validity, now};
 use crate::routing::snapshot::ListenerRules;
 use crate::routing::tls::{Certificates, ListenerTls};
+use crate::telemetry::ConnectionRefused;
 use crate::upstream::Stream;
 
 /// A connection on which requests may come.
@@ -25,6 +27,8 @@ pub(super) struct Opened {
     pub(super) peer: SocketAddr,
     /// What was agreed upon in the handshake; `None` for plain connections.
     pub(super) tls: Option<Agreed>,
+    /// As one of its client's address.
+    pub(super) counted: Counted,
 }
 
 /// What was agreed upon in a TLS handshake.
@@ -68,12 +72,17 @@ impl Agreed {
 pub(super) async fn open(
     worker: &Worker,
     rules: &ListenerRules,
+    listener: SocketAddr,
     stream: TcpStream,
     peer: SocketAddr,
     origin: Origin,
 ) -> Option<Opened> {
-    if origin == Origin::Ourselves || (rules.tls.is_none() && rules.proxy_protocol.is_none()) {
-        return Some(Opened { stream: Stream::Plain(stream), peer, tls: None });
+    if origin == Origin::Ourselves {
+        return Some(Opened { stream: Stream::Plain(stream), peer, tls: None, counted: Counted::not_at_all() });
+    }
+    if rules.tls.is_none() && rules.proxy_protocol.is_none() {
+        let counted = count(worker, rules, listener, peer.ip())?;
+        return Some(Opened { stream: Stream::Plain(stream), peer, tls: None, counted });
     }
     let mut drain = pin!(worker.drain.notified());
     drain.as_mut().enable();
@@ -81,7 +90,7 @@ pub(super) async fn open(
         return None;
     }
     // boxed, since a handshake is large and short
-    let negotiating = Box::pin(negotiate(worker, rules, stream, peer));
+    let negotiating = Box::pin(negotiate(worker, rules, listener, stream, peer));
     tokio::select! {
         biased;
         opened = negotiating => opened,
@@ -92,13 +101,17 @@ pub(super) async fn open(
 async fn negotiate(
     worker: &Worker,
     rules: &ListenerRules,
+    listener: SocketAddr,
     mut stream: TcpStream,
     mut peer: SocketAddr,
 ) -> Option<Opened> {
+    let mut is_clients = true;
     if rules.expects_proxy_header(peer.ip()) {
         let header = tokio::time::timeout(rules.timeouts.request_headers, proxy_protocol::read(&mut stream));
         match header.await.ok()? {
-            Ok(client) => peer = client.unwrap_or(peer),
+            Ok(Some(client)) => peer = client,
+            // a health check of a load balancer, or a client that it cannot name
+            Ok(None) => is_clients = false,
             Err(HeaderError::Malformed) => {
                 worker.shard.unrouted(400);
                 refuse(stream, SPEAK_PROXY).await;
@@ -107,11 +120,27 @@ async fn negotiate(
             Err(HeaderError::Io(_)) => return None,
         }
     }
+    let counted = match is_clients {
+        true => count(worker, rules, listener, peer.ip())?,
+        false => Counted::not_at_all(),
+    };
     let Some(tls) = &rules.tls else {
-        return Some(Opened { stream: Stream::Plain(stream), peer, tls: None });
+        return Some(Opened { stream: Stream::Plain(stream), peer, tls: None, counted });
     };
     let (stream, agreed) = tokio::time::timeout(HANDSHAKE, accept(worker, tls, stream)).await.ok()??;
-    Some(Opened { stream, peer, tls: Some(agreed) })
+    Some(Opened { stream, peer, tls: Some(agreed), counted })
+}
+
+/// Counts a connection for its client's address; `None` when that has as many as it may.
+fn count(worker: &Worker, rules: &ListenerRules, listener: SocketAddr, client: IpAddr) -> Option<Counted> {
+    let Some(most) = rules.limits.connections_per_ip.filter(|_| !rules.is_proxy(client)) else {
+        return Some(Counted::not_at_all());
+    };
+    let counted = worker.shared.client_counts.enter(listener, client, most);
+    if counted.is_none() {
+        worker.shard.downstream_refused(ConnectionRefused::ClientLimit);
+    }
+    counted
 }
 
 async fn accept(worker: &Worker, tls: &ListenerTls, stream: TcpStream) -> Option<(Stream, Agreed)> {

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{self, Origin};
 use super::worker::Worker;
+use crate::upstream::is_of_reserve;
 
 /// A running accept loop; it ends when this is dropped.
 pub(super) struct Listening {
@@ -76,6 +77,10 @@ async fn accept_all(
             _ = &mut stopped => return,
         };
         match accepted {
+            Ok((stream, _)) if is_of_reserve(&stream) => {
+                drop(stream);
+                worker.refuse_for_descriptors();
+            }
             Ok((stream, peer)) => serve(&worker, address, stream, peer),
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {

@@ -41,7 +41,7 @@ pub(super) async fn read(stream: &mut TcpStream) -> Result<Option<SocketAddr>, H
             return Err(HeaderError::Malformed);
         }
         stream.read_exact(&mut header[V2_FIXED..V2_FIXED + rest]).await?;
-        return parse_v2(&header[..V2_FIXED + rest]).ok_or(HeaderError::Malformed);
+        return parse(&header[..V2_FIXED + rest]).ok_or(HeaderError::Malformed);
     }
     if !header.starts_with(b"PROXY ") {
         return Err(HeaderError::Malformed);
@@ -60,7 +60,12 @@ pub(super) async fn read(stream: &mut TcpStream) -> Result<Option<SocketAddr>, H
             return Err(HeaderError::Malformed);
         }
     }
-    parse_v1(&header[..length]).ok_or(HeaderError::Malformed)
+    parse(&header[..length]).ok_or(HeaderError::Malformed)
+}
+
+/// A whole header of either version. `None`: it is none; `Some(None)`: it tells no address.
+pub fn parse(header: &[u8]) -> Option<Option<SocketAddr>> {
+    if header.starts_with(V2_SIGNATURE) { parse_v2(header) } else { parse_v1(header) }
 }
 
 /// A line with its end. `None`: it is none; `Some(None)`: it tells no address.

@@ -9,12 +9,12 @@ use super::connection::{Connection, Origin};
 use super::error::ProxyError;
 use super::headers::{TRACEPARENT, X_REQUEST_ID};
 use super::mirror::Copied;
+use super::room::Holds;
 use super::worker::Current;
 use crate::model::{Failure, Outcome, Reason};
 use crate::routing::snapshot::Service;
 use crate::routing::{Assignment, RequestView};
 use crate::telemetry::access_log::Entry;
-use crate::telemetry::overload::Stage;
 use crate::telemetry::recorder::{OutcomeBits, Tracked, trace_hash};
 use crate::telemetry::{Finished, Judged, Slot};
 use crate::upstream::{Endpoint, UpstreamBody};
@@ -49,9 +49,6 @@ pub(super) struct Record {
     /// The request's copy for the mirror.
     pub(super) copy: Option<Box<Copied>>,
 }
-
-/// An answer beyond this is broken off when the process is out of memory.
-const LONG_BYTES: u64 = 1 << 20;
 
 /// Whom the request counts for.
 struct Assigned {
@@ -308,9 +305,9 @@ impl Record {
         self.connection.is_http2.get()
     }
 
-    /// The process is out of memory, and this is one of those that make room.
-    pub(super) fn makes_room(&self) -> bool {
-        self.bytes_out > LONG_BYTES && self.connection.worker.shared.overload.stage() == Stage::Out
+    /// The worker's answers that hold memory.
+    pub(super) fn holds(&self) -> &Holds {
+        &self.connection.worker.holds
     }
 
     /// Bytes of the answer's body have gone out.

@@ -14,6 +14,7 @@ use super::additions::Additions;
 use super::connection::Connection;
 use super::edit;
 use super::error::ProxyError;
+use super::extended;
 use super::forward::Decision;
 use super::headers::HopByHop;
 use super::record::Record;
@@ -79,7 +80,7 @@ pub(super) async fn send<'r>(
 }
 
 impl Outgoing<'_> {
-    /// The protocol of a connection for it. A handshake of RFC 6455 has no words in HTTP/2.
+    /// The protocol of a connection for it. A handshake of RFC 6455 is one of HTTP/1.1, where the endpoint has the choice.
     fn alpn(&self, upstream: &Upstream) -> Alpn {
         if !self.asked.wants_websocket {
             return upstream.spec().alpn(self.head.version);
@@ -221,6 +222,7 @@ impl Attempt {
             }
             self.made_for = Some(self.variant);
         }
+        let connect = (is_http2 && asked.wants_websocket).then(|| extended::to_connect(head));
         let has_open_end = watch.is_some() && !fields.has(Fields::CONTENT_LENGTH);
         let added = |lines: &mut Vec<u8>| {
             push_hop_by_hop(lines, asked, has_open_end);
@@ -229,7 +231,8 @@ impl Attempt {
         for _ in 0..=RECONNECTS_MAX {
             let (was_reused, witness) = (lease.is_reused(), lease.witness());
             self.avoid = Some(lease.endpoint().id());
-            let request = Sendable { head, fields, added: &added, interim };
+            let sent: &request::Parts = connect.as_ref().unwrap_or(head);
+            let request = Sendable { head: sent, fields, added: &added, interim };
             let answer = lease.exchange(&request, body);
             let answered = within(answer, self.timeout, sending.deadline, watch.as_deref()).await;
             if matches!(answered, Err(ProxyError::AnswerTimeout)) {
@@ -244,6 +247,8 @@ impl Attempt {
                     witness.failed();
                     return Err(ProxyError::Reset);
                 }
+                // nor is it the endpoint's fault: any client may ask
+                Err(ExchangeError::NoTunnels) => return Err(ProxyError::BadAnswer),
                 Err(ExchangeError::Malformed) => {
                     witness.failed();
                     return Err(ProxyError::BadAnswer);

@@ -4,6 +4,7 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
+use hyper_util::rt::TokioIo;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use crate::upstream::{Deadline, Stream, TunnelParts};
+use crate::upstream::{Deadline, TunnelEnd, TunnelParts};
 
 /// The endpoint's end of a tunnel that begins when the answer is out.
 pub(super) struct Tunnel {
@@ -22,7 +23,7 @@ pub(super) struct Tunnel {
 const BUFFER_BYTES: usize = 16 * 1024;
 
 /// What the answer to a key must say.
-fn accept_value(key: &[u8]) -> String {
+pub(super) fn accept_value(key: &[u8]) -> String {
     const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat());
     base64::engine::general_purpose::STANDARD.encode(hash)
@@ -44,9 +45,27 @@ pub(super) async fn run(
     connection: &Connection,
     mut client: impl AsyncRead + AsyncWrite + Unpin,
     early: Bytes,
-    tunnel: Tunnel,
+    mut tunnel: Tunnel,
 ) {
-    let TunnelParts { stream: mut upstream, read: answered, permit: _permit } = tunnel.upstream;
+    let Tunnel { upstream: TunnelParts { end, read: answered, .. } } = &mut tunnel;
+    let answered = std::mem::take(answered);
+    match end {
+        TunnelEnd::Connection(endpoint) => relay(connection, &mut client, endpoint, early, answered).await,
+        TunnelEnd::Stream(upgrade) => {
+            // an endpoint that has gone meanwhile ends the tunnel
+            let Ok(endpoint) = upgrade.await else { return };
+            relay(connection, &mut client, &mut TokioIo::new(endpoint), early, answered).await;
+        }
+    }
+}
+
+async fn relay(
+    connection: &Connection,
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    upstream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    early: Bytes,
+    answered: Bytes,
+) {
     let idle = connection.rules.timeouts.tunnel;
     let deadline = Deadline::new();
     deadline.set(Instant::now(), idle);
@@ -55,7 +74,7 @@ pub(super) async fn run(
         upstream.write_all(&early).await?;
         client.flush().await?;
         upstream.flush().await?;
-        copy_both_ways(&mut client, &mut upstream, &deadline, idle).await
+        copy_both_ways(client, upstream, &deadline, idle).await
     };
     tokio::select! {
         // how a tunnel ends is between its two ends
@@ -76,7 +95,7 @@ async fn drained(connection: &Connection) {
 
 async fn copy_both_ways(
     client: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    upstream: &mut Stream,
+    upstream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     deadline: &Deadline,
     idle: Duration,
 ) -> std::io::Result<()> {

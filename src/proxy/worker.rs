@@ -10,17 +10,19 @@ use std::{io, thread};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc};
 
+use super::client_counts::ClientCounts;
 use super::date::Date;
 use super::headers::ViaName;
 use super::idle::{IdleQueue, Silence};
 use super::listener::{self, Listening};
 use super::mirror::{Comparer, Lanes};
 use super::probe;
+use super::room::Holds;
 use crate::routing::Snapshot;
 use crate::routing::snapshot::ListenerRules;
 use crate::telemetry::access_log::LogShard;
-use crate::telemetry::overload::Overload;
-use crate::telemetry::{Registry, Shard, panics};
+use crate::telemetry::overload::{Overload, Stage};
+use crate::telemetry::{ConnectionRefused, Registry, Shard, panics};
 use crate::upstream::Pools;
 
 /// What all workers share. Everything in it is read without a lock.
@@ -31,6 +33,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// Open client connections of all workers.
     pub connections: AtomicUsize,
+    /// How many of them each client address has.
+    pub client_counts: Arc<ClientCounts>,
     /// The most client connections of a listener that names no limit.
     pub connections_max: usize,
     /// How short of memory the process is.
@@ -69,10 +73,13 @@ pub struct Worker {
     /// Woken when the worker drains.
     pub(super) drain: Notify,
     pub(super) is_draining: Cell<bool>,
+    /// Told already, until the next tick.
+    is_out_of_descriptors: Cell<bool>,
     /// As answers without a date of their own say it; at most one tick old.
     pub(super) date: RefCell<Date>,
     open: Cell<usize>,
     pub(super) idle: IdleQueue,
+    pub(super) holds: Holds,
     cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     current: RefCell<Rc<Current>>,
     /// Several for an address that another process had with more workers.
@@ -183,9 +190,11 @@ impl Worker {
             mirrors: Lanes::default(),
             drain: Notify::new(),
             is_draining: Cell::new(false),
+            is_out_of_descriptors: Cell::new(false),
             date: RefCell::new(Date::now()),
             open: Cell::new(0),
             idle: IdleQueue::default(),
+            holds: Holds::default(),
             cache: RefCell::new(cache),
             current: RefCell::new(Rc::new(Current::new(snapshot))),
             listeners: RefCell::default(),
@@ -213,11 +222,22 @@ impl Worker {
         let most = rules.limits.connections.map_or(self.shared.connections_max, |most| most as usize);
         if self.shared.connections.fetch_add(1, Relaxed) >= most && !self.idle.shed() {
             self.shared.connections.fetch_sub(1, Relaxed);
+            self.shard.downstream_refused(ConnectionRefused::Limit);
             return false;
         }
         self.open.set(self.open.get() + 1);
         self.shard.downstream_opened();
         true
+    }
+
+    /// A connection was closed as only descriptors are left that are not for clients. The longest silence makes room for
+    /// the next one.
+    pub(super) fn refuse_for_descriptors(&self) {
+        self.shard.downstream_refused(ConnectionRefused::Descriptors);
+        let has_room_soon = self.idle.shed();
+        if !self.is_out_of_descriptors.replace(true) {
+            tracing::warn!(has_room_soon, "no descriptors for more clients: new connections are closed");
+        }
     }
 
     /// A connection has ended.
@@ -249,6 +269,13 @@ impl Worker {
     }
 
     fn tick(&self, sweep: bool) {
+        if sweep {
+            self.is_out_of_descriptors.set(false);
+        }
+        if self.shared.overload.stage() == Stage::Out {
+            let count = self.holds.make_room(tokio::time::Instant::now());
+            tracing::debug!(count, "out of memory: answers are broken off");
+        }
         *self.date.borrow_mut() = Date::now();
         if let Some(log) = &self.log {
             log.flush_tick();

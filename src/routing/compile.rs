@@ -106,6 +106,7 @@ fn compile_listener(
         },
         limits: ListenerLimits {
             connections: limits.max_connections,
+            connections_per_ip: limits.max_connections_per_ip,
             header_fields: limits.max_header_fields.map_or(default.header_fields, usize::from),
             header_bytes: size(limits.max_header_bytes, default.header_bytes),
             target_bytes: size(limits.max_target_bytes, default.target_bytes),

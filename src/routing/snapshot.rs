@@ -64,6 +64,8 @@ pub struct ListenerRules {
 pub struct ListenerLimits {
     /// Open connections; `None`: as many as descriptors allow, at most 10,000.
     pub connections: Option<u32>,
+    /// Open connections of one client address; `None`: no limit.
+    pub connections_per_ip: Option<u32>,
     /// Header fields of a request, cookie crumbs counted one by one.
     pub header_fields: usize,
     /// Bytes of a header block.
@@ -221,6 +223,12 @@ impl Service {
 }
 
 impl ListenerRules {
+    /// True for a peer that speaks for others: its own address says nothing of clients.
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trust.proxies.iter().any(|network| network.contains(&peer))
+    }
+
     /// True for a peer whose connections must begin with a PROXY protocol header.
     pub fn expects_proxy_header(&self, peer: IpAddr) -> bool {
         let networks = self.proxy_protocol.as_deref().unwrap_or_default();
@@ -241,6 +249,7 @@ impl Default for ListenerLimits {
     fn default() -> ListenerLimits {
         ListenerLimits {
             connections: None,
+            connections_per_ip: None,
             header_fields: 100,
             header_bytes: 32 * 1024,
             target_bytes: 8 * 1024,

@@ -61,9 +61,13 @@ impl Story {
 }
 
 fn ask(address: SocketAddr) -> Result<String, std::io::Error> {
+    fetch(address, "/")
+}
+
+fn fetch(address: SocketAddr, path: &str) -> Result<String, std::io::Error> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
@@ -244,6 +248,7 @@ fn the_workers_go_on_when_the_control_thread_breaks_off() {
         snapshot: Arc::new(ArcSwap::from_pointee(prepared.snapshot)),
         registry,
         connections: AtomicUsize::new(0),
+        client_counts: Arc::default(),
         connections_max: 10,
         via: ViaName::random(),
         comparer: Comparer::default(),
@@ -259,4 +264,35 @@ fn the_workers_go_on_when_the_control_thread_breaks_off() {
     });
     assert!(control.join().is_err());
     assert!(ask(bound).unwrap().starts_with("HTTP/1.1 503"));
+}
+
+/// One stream of a connection meets a bug: it is reset and counted, and the others, and those who come later, do not
+/// notice.
+#[test]
+fn a_panic_on_a_stream_costs_that_stream_alone() {
+    let story = Story::begin();
+    let to = story.running.listeners[0].1;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let statuses = runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(to).await.unwrap();
+        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let ask = async |line: &'static str| {
+            let request = http::Request::get("http://shop/").header(line, "1").body(()).unwrap();
+            let mut ready = sender.clone().ready().await.unwrap();
+            let (response, _) = ready.send_request(request, true).unwrap();
+            response.await.map(|response| response.status().as_u16())
+        };
+        let asked = async { (ask("x-a").await, ask("x-panic").await, ask("x-a").await) };
+        let asked = async { tokio::join!(ask("x-a"), ask("x-panic"), asked) };
+        tokio::time::timeout(Duration::from_secs(20), asked).await.expect("answers")
+    });
+    let (first, bug, (second, another_bug, third)) = statuses;
+    assert!(bug.is_err() && another_bug.is_err(), "{bug:?} {another_bug:?}");
+    let statuses = [first, second, third].map(Result::unwrap);
+    // there is no service behind it
+    assert_eq!(statuses, [503; 3]);
+    assert!(ask(to).unwrap().starts_with("HTTP/1.1 503"));
+    let metrics = fetch(story.running.telemetry, "/metrics").unwrap();
+    assert!(metrics.contains("\nringway_panics_total 2\n"), "{metrics}");
 }

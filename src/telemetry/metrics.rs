@@ -153,6 +153,12 @@ const FOLDED: Family = family(
 const DOWNSTREAM: Family = family(Gauge, "ringway_downstream_connections", "Open connections of clients.", &[]);
 const DOWNSTREAM_TOTAL: Family =
     family(Counter, "ringway_downstream_connections_total", "Connections accepted from clients.", &[]);
+const DOWNSTREAM_REFUSED: Family = family(
+    Counter,
+    "ringway_downstream_connections_refused_total",
+    "Connections of clients that were closed as soon as they were accepted, by the reason.",
+    &["reason"],
+);
 const UPSTREAM_TOTAL: Family =
     family(Counter, "ringway_upstream_connections_total", "Connections established to endpoints.", &[]);
 const UNROUTED: Family = family(
@@ -165,7 +171,7 @@ const PANICS: Family = family(Counter, "ringway_panics_total", "Panics that were
 const OVERLOAD: Family = family(
     Gauge,
     "ringway_overload_stage",
-    "How short of memory the process is: 0 not at all, 1 no keep-alive, 2 new requests get 503, 3 long answers are cut.",
+    "How short of memory the process is: 0 not at all, 1 no keep-alive, 2 new requests get 503, 3 answers that hold most are cut.",
     &[],
 );
 const PROCESS_CPU: Family =
@@ -177,7 +183,7 @@ const PROCESS_START: Family =
     family(Gauge, "process_start_time_seconds", "When the process started, in seconds since 1970.", &[]);
 
 /// The families of the recorder.
-const RECORDED: [&Family; 29] = [
+const RECORDED: [&Family; 30] = [
     &REQUESTS,
     &DURATION,
     &IN_FLIGHT,
@@ -203,6 +209,7 @@ const RECORDED: [&Family; 29] = [
     &FOLDED,
     &DOWNSTREAM,
     &DOWNSTREAM_TOTAL,
+    &DOWNSTREAM_REFUSED,
     &UPSTREAM_TOTAL,
     &UNROUTED,
     &PANICS,

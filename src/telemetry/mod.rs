@@ -21,4 +21,4 @@ pub mod recorder;
 pub mod tap;
 pub mod windows;
 
-pub use recorder::{Finished, Judged, Registry, Shard, Slot};
+pub use recorder::{ConnectionRefused, Finished, Judged, Registry, Shard, Slot};

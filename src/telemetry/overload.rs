@@ -13,7 +13,7 @@ pub enum Stage {
     Tight = 1,
     /// New requests are answered with 503.
     Short = 2,
-    /// Long answers are broken off.
+    /// Answers are broken off, those first that hold the most.
     Out = 3,
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
-use super::{Deadline, Tee};
+use super::{Deadline, Pace, Tee};
 
 /// A request's body on its way from the client to an endpoint.
 ///
@@ -58,12 +58,10 @@ pub struct BodyWatch {
     /// Why the body ended early.
     pub failure: Cell<Option<BodyError>>,
     deadline: Rc<Deadline>,
+    pace: Pace,
     idle: Duration,
     answer: Duration,
 }
-
-/// Progress is counted in steps of this many bytes, so that one byte a minute is not progress.
-const PROGRESS_STEP: u64 = 1024;
 
 impl RequestBody {
     /// A body of no bytes.
@@ -81,14 +79,15 @@ impl RequestBody {
         self.tee = Some(tee);
     }
 
-    /// The body of a client's request. While it passes, `deadline` is moved `idle` ahead with each progress, and
-    /// `answer` ahead when it is complete.
+    /// The body of a client's request. While it passes, `deadline` is moved ahead as its pace allows, and `answer`
+    /// ahead when it is complete. `is_messages`: small ones, far between, are no drip.
     pub fn streamed(
         inner: ClientBody,
         max_bytes: Option<u64>,
         deadline: Rc<Deadline>,
         idle: Duration,
         answer: Duration,
+        is_messages: bool,
     ) -> (RequestBody, Rc<BodyWatch>) {
         let watch = Rc::new(BodyWatch {
             bytes: Cell::new(0),
@@ -96,6 +95,7 @@ impl RequestBody {
             waits_for_client: Cell::new(false),
             failure: Cell::new(None),
             deadline,
+            pace: Pace::new(idle, is_messages),
             idle,
             answer,
         });
@@ -150,10 +150,17 @@ impl ClientBody {
 
 impl BodyWatch {
     fn note_bytes(&self, count: u64) {
-        let before = self.bytes.get();
-        self.bytes.set(before + count);
-        if before == 0 || before / PROGRESS_STEP != (before + count) / PROGRESS_STEP {
-            self.deadline.set(Instant::now(), self.idle);
+        let now = Instant::now();
+        self.bytes.set(self.bytes.get() + count);
+        self.pace.moved(count, now);
+        // now the endpoint is waited for
+        self.deadline.set(now, self.idle);
+    }
+
+    fn note_wait(&self) {
+        let now = Instant::now();
+        if let Some(patience) = self.pace.wait(now) {
+            self.deadline.set(now, patience);
         }
     }
 
@@ -179,7 +186,10 @@ impl Body for RequestBody {
         let polled = inner.poll_frame(cx);
         watch.waits_for_client.set(polled.is_pending());
         let frame = match polled {
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => {
+                watch.note_wait();
+                return Poll::Pending;
+            }
             Poll::Ready(None) => {
                 watch.note_complete();
                 body.tee.iter().for_each(|tee| tee.complete());

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::tls::{Alpn, ClientTls};
-use super::{ProxyHeader, Stream};
+use super::{ProxyHeader, Stream, is_of_reserve};
 
 /// Why no connection could be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,9 @@ async fn open(connect: &Connect<'_>) -> Result<Stream, ConnectError> {
         true => ConnectError::Exhausted,
         false => ConnectError::Refused,
     })?;
+    if is_of_reserve(&stream) {
+        return Err(ConnectError::Exhausted);
+    }
     prepare(&stream).map_err(|_| ConnectError::Refused)?;
     if let Some(header) = connect.proxy_header {
         stream.write_all(&header.bytes(connect.address)).await.map_err(|_| ConnectError::Refused)?;

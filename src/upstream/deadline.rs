@@ -30,6 +30,14 @@ impl Deadline {
         self.at.set(None);
     }
 
+    /// The deadline has passed, and whoever waits for it learns it now.
+    pub fn expire(&self, now: Instant) {
+        self.at.set(Some(now));
+        if let Some(timer) = self.timer.borrow_mut().as_mut() {
+            timer.as_mut().reset(now);
+        }
+    }
+
     /// Ready when the deadline has passed; else the task is woken when it does. A deadline that is set later, or
     /// removed, needs no new poll; one that is set earlier does.
     pub fn poll_passed(&self, cx: &mut Context<'_>) -> Poll<()> {
@@ -86,6 +94,17 @@ mod tests {
         deadline.set(start, Duration::from_millis(5));
         deadline.passed().await;
         assert!(start.elapsed() < Duration::from_secs(60));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_learns_that_it_is_over() {
+        let deadline = Deadline::new();
+        deadline.set(Instant::now(), Duration::from_secs(3600));
+        let expire = async {
+            tokio::task::yield_now().await;
+            deadline.expire(Instant::now());
+        };
+        tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(deadline.passed(), expire) }).await.unwrap();
     }
 
     #[tokio::test]

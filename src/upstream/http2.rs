@@ -1,10 +1,13 @@
-use http::request;
+use http::{Method, request};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::replay::Replay;
@@ -14,12 +17,26 @@ use super::{Coalesced, ConnectionPermit, RequestBody, Stream};
 #[derive(Clone)]
 pub(super) struct Http2 {
     sender: SendRequest<Replay>,
+    /// What its endpoint has said.
+    settings: Rc<Settings>,
     /// Ends with the last user of the connection.
     _permit: Rc<ConnectionPermit>,
     /// That of the pool when it was opened.
     pub(super) generation: u32,
 }
 
+/// What an endpoint has said of itself.
+#[derive(Default)]
+struct Settings {
+    has_tunnels: Cell<bool>,
+    /// Of the task that knows: it is not woken by what the endpoint says.
+    task: RefCell<Option<Waker>>,
+}
+
+/// How long an endpoint may take to say that it takes extended CONNECT; it does so as the first thing it says.
+const SETTINGS_WAIT: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has.
+const SETTINGS_LOOK: Duration = Duration::from_millis(2);
 /// Bytes that an answer's header block may have.
 const RESPONSE_HEAD_MAX: u32 = 64 * 1024;
 /// Flow-control window of one answer, in bytes.
@@ -39,11 +56,19 @@ impl Http2 {
             .keep_alive_interval(PING_EVERY)
             .handshake(TokioIo::new(Coalesced::new(stream)))
             .await?;
+        let settings = Rc::<Settings>::default();
+        let told = settings.clone();
         tokio::task::spawn_local(async move {
+            let mut connection = pin!(connection);
             // the requests on it learn of an error by themselves
-            let _ = connection.await;
+            let _ = std::future::poll_fn(|cx| {
+                let polled = connection.as_mut().poll(cx);
+                told.note(connection.is_extended_connect_protocol_enabled(), cx);
+                polled
+            })
+            .await;
         });
-        Ok(Http2 { sender, _permit: Rc::new(permit), generation: 0 })
+        Ok(Http2 { sender, settings, _permit: Rc::new(permit), generation: 0 })
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -59,6 +84,9 @@ impl Http2 {
         if self.sender.ready().await.is_err() {
             return Err(SendError::Unsent(body));
         }
+        if head.method == Method::CONNECT && !self.settings.has_tunnels().await {
+            return Err(SendError::NoTunnels);
+        }
         let (body, kept) = Replay::of(body);
         let request = Request::from_parts(head.clone(), body);
         let answered = self.sender.try_send_request(request).await;
@@ -69,6 +97,27 @@ impl Http2 {
                 None => SendError::Failed(error.into_error()),
             }
         })
+    }
+}
+
+impl Settings {
+    fn note(&self, has_tunnels: bool, cx: &Context<'_>) {
+        self.has_tunnels.set(has_tunnels);
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+    }
+
+    /// True when the endpoint takes extended CONNECT (RFC 8441 §3); none may be sent before it has said so.
+    async fn has_tunnels(&self) -> bool {
+        let look = async {
+            while !self.has_tunnels.get() {
+                self.task.borrow().iter().for_each(Waker::wake_by_ref);
+                tokio::time::sleep(SETTINGS_LOOK).await;
+            }
+        };
+        tokio::time::timeout(SETTINGS_WAIT, look).await.is_ok()
     }
 }
 
@@ -88,6 +137,8 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
 pub(super) enum SendError {
     /// The endpoint has not seen it; here is the body back.
     Unsent(RequestBody),
+    /// The endpoint does not take extended CONNECT, and was not asked.
+    NoTunnels,
     /// Something was, or may have been, sent.
     Failed(hyper::Error),
 }

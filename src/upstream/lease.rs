@@ -1,15 +1,16 @@
 use bytes::Bytes;
-use http::{StatusCode, response};
+use http::{Method, StatusCode, response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::upgrade::OnUpgrade;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::body::sanitize_frame;
-use super::http1::{Failure, Http1, TunnelParts};
+use super::http1::{Failure, Http1, TunnelEnd, TunnelParts};
 use super::http2::{Http2, SendError};
 use super::pool::Pool;
 use super::{BodyError, ConnectionPermit, Endpoint, Fields, Pools, RequestBody, Sendable};
@@ -41,6 +42,8 @@ pub enum ExchangeError {
     Malformed,
     /// The client's body failed.
     Body(BodyError),
+    /// The endpoint takes no tunnels, and was not asked for one.
+    NoTunnels,
 }
 
 /// What an endpoint answered.
@@ -59,6 +62,10 @@ pub struct UpstreamBody {
     source: Option<Incoming>,
     lease: Option<Lease>,
     is_error: bool,
+    /// The answer to a HEAD over HTTP/2: whatever comes behind its head is nobody's.
+    is_unwanted: bool,
+    /// A stream that has left HTTP behind.
+    tunnel: Option<OnUpgrade>,
 }
 
 /// Tells the endpoint of a request what came of it, for as long as answers are looked at.
@@ -111,9 +118,13 @@ impl Lease {
             }
             Some(Borrowed::Http2(connection)) => match Box::pin(connection.send(request.head, body)).await {
                 Ok(answer) => {
-                    let (head, incoming) = answer.into_parts();
+                    let (mut head, incoming) = answer.into_parts();
                     let fields = Fields::of(&head.headers);
-                    let body = UpstreamBody::of(Some(incoming), self, head.status);
+                    let mut body = UpstreamBody::of(Some(incoming), self, head.status);
+                    body.is_unwanted = request.head.method == Method::HEAD;
+                    if request.head.method == Method::CONNECT {
+                        body.tunnel = head.extensions.remove::<OnUpgrade>();
+                    }
                     Ok(Answered { head, fields, body })
                 }
                 Err(error) => {
@@ -161,6 +172,7 @@ impl From<SendError> for ExchangeError {
     fn from(error: SendError) -> ExchangeError {
         let error = match error {
             SendError::Unsent(body) => return ExchangeError::Unsent(body),
+            SendError::NoTunnels => return ExchangeError::NoTunnels,
             SendError::Failed(error) => error,
         };
         let body = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<BodyError>());
@@ -178,7 +190,7 @@ impl UpstreamBody {
         if is_error {
             lease.pool.note(true, Instant::now());
         }
-        UpstreamBody { source, lease: Some(lease), is_error }
+        UpstreamBody { source, lease: Some(lease), is_error, is_unwanted: false, tunnel: None }
     }
 
     /// Reads what has come of an answer that nobody wants, so that its connection can be used again if that is all.
@@ -197,13 +209,21 @@ impl UpstreamBody {
         .await;
     }
 
-    /// Takes the socket out after the endpoint has switched protocols. `None` for HTTP/2.
+    /// True for a stream of HTTP/2 that has become a tunnel.
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel.is_some()
+    }
+
+    /// Takes the endpoint's end out after it has switched protocols. `None` when it has not.
     pub fn into_tunnel(mut self) -> Option<TunnelParts> {
         match self.lease.take()?.connection.take()? {
             Borrowed::Http1(connection, permit) => {
                 Some(TunnelParts { permit: Some(permit), ..connection.into_tunnel() })
             }
-            Borrowed::Http2(_) => None,
+            Borrowed::Http2(connection) => {
+                let end = TunnelEnd::Stream(self.tunnel.take()?);
+                Some(TunnelParts { end, read: Bytes::new(), permit: None, _shared: Some(connection) })
+            }
         }
     }
 
@@ -216,6 +236,7 @@ impl UpstreamBody {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let polled = match (&mut self.source, &mut self.lease) {
+            (Some(incoming), _) if self.is_unwanted => return poll_past(incoming, cx),
             (Some(incoming), _) => Pin::new(incoming).poll_frame(cx).map_err(|_| true),
             (None, Some(Lease { connection: Some(Borrowed::Http1(connection, _)), .. })) => {
                 connection.poll_piece(cx).map_err(|failure| !matches!(failure, Failure::Body(_)))
@@ -238,6 +259,12 @@ impl UpstreamBody {
             lease.give_back();
         }
     }
+}
+
+/// Ready at the end of a body that may not be there, in whichever way it ends (RFC 9110 §9.3.2).
+fn poll_past(unwanted: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    while let Some(Ok(_)) = ready!(Pin::new(&mut *unwanted).poll_frame(cx)) {}
+    Poll::Ready(None)
 }
 
 /// The endpoint, or the client's own body, broke off in the middle of an answer.

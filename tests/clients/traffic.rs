@@ -45,6 +45,7 @@ routes:
   - hostnames: [secure.example.com]
     service: shop
     redirect: { scheme: https, status: 301 }
+    responseHeaders: { set: { x-redirected-by: "${service}" } }
   - hostnames: [round.example.com]
     redirect: { hostname: round.example.com }
 "#;
@@ -153,7 +154,8 @@ fn who_came_by_tls_is_not_sent_to_tls() {
     assert_eq!(proxy.connect_trusted().send(head).response().status, 200);
     assert_eq!(stable.count(), 1);
     // from others it is not believed
-    assert_eq!(proxy.ask(head).status, 301);
+    let answer = proxy.ask(head);
+    assert_eq!((answer.status, answer.header("x-redirected-by")), (301, Some("shop")));
     assert_eq!(stable.count(), 1);
 }
 

@@ -1,7 +1,9 @@
 //! What runs out: descriptors, and room for labels (batteries D22 and D24).
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use crate::binary::Binary;
 use crate::client::Client;
@@ -9,6 +11,14 @@ use crate::service::Service;
 use crate::story::{DOORS, Story, eventually, shop};
 
 const DESCRIPTORS: u64 = 64;
+
+/// A client that has begun to speak and goes on soon.
+fn half_a_request(to: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(to).unwrap();
+    // it may have been closed already
+    let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n");
+    stream
+}
 
 /// More clients than descriptors, then none: the process lives, and serves again.
 #[test]
@@ -21,12 +31,16 @@ fn without_descriptors_it_waits_and_recovers() {
     let limit = Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
     prlimit(Some(Pid::from_raw(binary.id() as i32).unwrap()), Resource::Nofile, limit).unwrap();
     for round in 0..3 {
-        let greedy: Vec<TcpStream> =
-            (0..2 * DESCRIPTORS).map(|_| TcpStream::connect(binary.listener).unwrap()).collect();
-        eventually("a refused accept", || match binary.log_has("cannot accept a connection now") {
-            true => Ok(()),
-            false => Err(binary.log()),
-        });
+        // none of them is silent, so none makes room
+        let greedy: Vec<TcpStream> = (0..2 * DESCRIPTORS).map(|_| half_a_request(binary.listener)).collect();
+        let refused = || {
+            let metrics = binary.metrics();
+            let refused = metrics.sum("ringway_downstream_connections_refused_total", &[("reason", "descriptors")]);
+            if refused > 0.0 { Ok(()) } else { Err(binary.log()) }
+        };
+        // asked through a door, which has descriptors of its own
+        eventually("refused clients", refused);
+        assert!(binary.log_has("no descriptors for more clients"));
         assert!(binary.is_alive(), "round {round}");
         drop(greedy);
         eventually("an answer", || {
@@ -145,7 +159,17 @@ fn short_of_memory_it_does_less_and_recovers() {
     let long: &'static str = Box::leak("x".repeat(32 << 20).into_boxed_str());
     let service = Service::wired(move |wire| {
         while let Some(request) = wire.request() {
-            wire.ok(if request.path == "/long" { long } else { "short" });
+            match request.path.as_str() {
+                "/long" => _ = wire.ok(long),
+                "/steady" => {
+                    wire.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n200000\r\n");
+                    wire.send("y".repeat(0x20_0000));
+                    let pieces = std::iter::repeat_with(|| format!("400\r\n{}\r\n", "z".repeat(1024)).into_bytes());
+                    wire.send("\r\n");
+                    return wire.drip(Duration::from_millis(20), pieces);
+                }
+                _ => _ = wire.ok("short"),
+            }
         }
     });
     let address = service.address.to_string();
@@ -159,6 +183,11 @@ fn short_of_memory_it_does_less_and_recovers() {
     assert!(client.get("/", "").is_ok());
     let mut reader = story.client();
     reader.send(b"GET /long HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+    // more than the other one has got, and all of it was taken
+    let mut steady = story.client();
+    steady.send(b"GET /steady HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+    let mut read = vec![0; 0x20_0000];
+    steady.stream.read_exact(&mut read).unwrap();
 
     use_memory(groups.path(), 86);
     stage(1.0);
@@ -175,6 +204,11 @@ fn short_of_memory_it_does_less_and_recovers() {
     stage(3.0);
     let answer = reader.answer("GET");
     assert!(!answer.is_whole, "a long answer makes room: {} bytes", answer.body.len());
+    story.expect_metric("ringway_http_request_duration_seconds_count", &[("outcome", "internal")], 1.0);
+    // an answer that holds nothing goes on: what is there, and what comes after it
+    read.truncate(256 * 1024);
+    steady.stream.read_exact(&mut read).unwrap();
+    assert!(read.ends_with(b"z"));
 
     use_memory(groups.path(), 50);
     stage(0.0);
@@ -182,4 +216,29 @@ fn short_of_memory_it_does_less_and_recovers() {
     assert!(client.get("/", "").is_ok());
     assert!(client.get("/", "").is_ok(), "connections are kept again");
     story.expect_metric("ringway_unrouted_requests_total", &[("code", "503")], 1.0);
+}
+
+/// Without a control group, or below its limit: a limit of the file, from the next reload on.
+#[test]
+fn a_limit_of_the_file_is_kept_too() {
+    let groups = tempfile::tempdir().unwrap();
+    let service = Service::named("stable");
+    let address = service.address.to_string();
+    let story = Story::with(&shop(&address, &address, 5), 1, |options| ringway::server::Options {
+        control_groups: groups.path().to_owned(),
+        ..options
+    });
+    assert!(story.client().get("/", "").is_ok());
+    let held = vec![1_u8; 40 << 20];
+    story.apply(&format!("{}memory: {{ limit: 32MiB }}\n", shop(&address, &address, 5)));
+    story.expect_metric("ringway_overload_stage", &[], 3.0);
+    assert_eq!(story.client().get("/", "").status, 503);
+    story.apply(&format!("{}memory: {{ limit: 64GiB }}\n", shop(&address, &address, 5)));
+    story.expect_metric("ringway_overload_stage", &[], 0.0);
+    assert!(story.client().get("/", "").is_ok());
+    story.apply(&format!("{}memory: {{ limit: 32MiB }}\n", shop(&address, &address, 6)));
+    story.expect_metric("ringway_overload_stage", &[], 3.0);
+    story.apply(&shop(&address, &address, 5));
+    story.expect_metric("ringway_overload_stage", &[], 0.0);
+    assert!(held.iter().all(|byte| *byte == 1));
 }

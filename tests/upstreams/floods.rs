@@ -32,7 +32,7 @@ const TIME_MAX: Duration = Duration::from_millis(1500);
 const P99_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 4000 } else { 250 });
 const GROWTH_MAX: usize = 128 << 20;
 /// Growth that is nobody's fault: threads, pools and allocators settle.
-const GROWTH_FREE: usize = 16 << 20;
+const GROWTH_FREE: usize = 4 << 20;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
@@ -241,8 +241,10 @@ impl Ordinary {
     fn begin(to: SocketAddr) -> Ordinary {
         let ends = Arc::<AtomicBool>::default();
         let is_over = Arc::clone(&ends);
+        // before the attack: a connection without a request would not be kept for long
+        let (mut kept, mut second) = (Client::connect(to), Client2::connect(to));
+        assert!(kept.get("/", "").is_ok() && second.get("/").is_ok());
         let thread = thread::spawn(move || {
-            let (mut kept, mut second) = (Client::connect(to), Client2::connect(to));
             let (mut times, mut failures) = (Vec::new(), 0);
             for n in 0.. {
                 if is_over.load(SeqCst) && times.len() >= 20 {

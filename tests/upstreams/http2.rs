@@ -85,6 +85,46 @@ fn a_service_that_says_goodbye_loses_no_request() {
     assert_eq!(errors(&story), 0.0);
 }
 
+/// What comes behind the head of an answer to HEAD is nobody's, whether it comes with the head or later, and costs neither
+/// the answer nor the connection.
+#[test]
+fn a_body_in_an_answer_to_head_is_dropped() {
+    let peer = Peer::start();
+    let story = story(&peer, "h2c");
+    let (mut http1, mut http2) = (story.client(), Client2::connect(story.at()));
+    for _ in 0..20 {
+        for path in ["/a", "/spared"] {
+            let answer = http1.ask("HEAD", path, "", "");
+            assert!(answer.is_ok() && answer.header("x-variant") == Some("stable"), "{path}: {answer:?}");
+            let head = Request::head(format!("http://shop{path}")).body(Full::default()).unwrap();
+            let answers = http2.ask_all(vec![head]);
+            assert!(answers[0].is_ok() && answers[0].body.is_empty(), "{path}: {answers:?}");
+        }
+        assert!(http1.get("/next", "").is_ok());
+    }
+    assert_eq!((peer.connections(), errors(&story)), (1, 0.0));
+}
+
+/// A stream that was refused, or is beyond the last one of a GOAWAY, was not looked at: it goes out again, whatever its
+/// method, with its body (RFC 9113 §8.7).
+#[test]
+fn what_a_service_refuses_to_look_at_is_sent_again() {
+    let peer = Peer::start();
+    let story = story(&peer, "h2c");
+    let mut client = Client2::connect(story.at());
+    let post = |path: &str| Request::post(format!("http://shop{path}")).body(Full::from("ten bytes.")).unwrap();
+    for round in 0..10 {
+        let answers = client.ask_all(vec![post("/refuse-first"), post("/goaway"), post("/a"), post("/b")]);
+        for (answer, path) in answers.iter().zip(["/refuse-first", "/goaway", "/a", "/b"]) {
+            assert!(answer.is_ok() && answer.body == format!("peer {path} 10"), "round {round} {path}: {answer:?}");
+        }
+    }
+    // one that was begun, and that its service has broken off, is not
+    let answers = client.ask_all(vec![post("/reset")]);
+    assert_eq!(answers[0].status, 502);
+    assert_eq!(errors(&story), 1.0);
+}
+
 #[test]
 fn a_service_that_is_restarted_is_found_again() {
     let peer = Peer::start();

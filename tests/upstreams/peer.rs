@@ -165,6 +165,10 @@ async fn answer(
     }
     let response = Response::builder().header("x-variant", head.headers["x-ringway-variant"].clone());
     let Ok(mut stream) = respond.send_response(response.body(()).unwrap(), false) else { return };
+    if path == "/spared" {
+        // only then is it clear that the body comes after the head
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     let told = if bytes > 0 { format!("peer {path} {bytes}") } else { format!("peer {path}") };
     let _ = stream.send_data(Bytes::from(told), false);
     if path == "/cut" {

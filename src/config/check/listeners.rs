@@ -14,6 +14,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
+/// Fewer resident bytes than a process without a client has are no limit.
+const MEMORY_MIN: u64 = 32 << 20;
 const TELEMETRY_DEFAULT: &str = "127.0.0.1:9902";
 
 pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
@@ -40,6 +42,11 @@ pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
     check_telemetry(file, problems);
     check_geo(file, problems);
     check_addresses(file, admin, problems);
+    if let Some(memory) = file.memory.filter(|memory| memory.limit.0 < MEMORY_MIN) {
+        let message = format!("{} bytes are fewer than the process needs for itself", memory.limit.0);
+        let place = root.key("memory").key("limit");
+        problems.at(Code::LimitOutOfRange, &place, message).help("write at least 32MiB, such as `limit: 512MiB`");
+    }
     if file.state_dir.as_deref() == Some(Path::new("")) {
         problems.at(Code::EmptyText, &root.key("stateDir"), "the path is empty");
     }
@@ -102,8 +109,9 @@ fn check_listener(listener: &Listener, place: &Place, problems: &mut Problems<'_
 
 fn check_limits(limits: &ListenerLimits, place: &Place, problems: &mut Problems<'_>) {
     let bytes = |size: Option<Size>| size.map(|size| size.0);
-    let rules: [(&str, Option<u64>, u64, u64, &str); 6] = [
+    let rules: [(&str, Option<u64>, u64, u64, &str); 7] = [
         ("maxConnections", limits.max_connections.map(u64::from), 1, 10_000_000, "from 1 to 10000000"),
+        ("maxConnectionsPerIP", limits.max_connections_per_ip.map(u64::from), 1, 1_000_000, "from 1 to 1000000"),
         ("maxHeaderFields", limits.max_header_fields.map(u64::from), 1, 1_000, "from 1 to 1000"),
         ("maxHeaderBytes", bytes(limits.max_header_bytes), 1 << 10, 1 << 20, "from 1KiB to 1MiB"),
         ("maxTargetBytes", bytes(limits.max_target_bytes), 64, 65_534, "from 64B to 65534B"),
@@ -201,7 +209,15 @@ fn check_addresses(file: &File, admin: Option<SocketAddr>, problems: &mut Proble
         let (address, place, word) = &doors[at];
         let others = by_port.entry(address.port()).or_default();
         let clash = others.iter().map(|other| &doors[*other]).find(|other| do_clash(*address, other.0));
-        if let Some((first, first_place, first_word)) = clash.filter(|_| address.port() != 0) {
+        let is_any_port = address.port() == 0;
+        let twin = others.iter().map(|other| &doors[*other]).find(|other| is_any_port && other.0 == *address);
+        // the doors of admin and telemetry, which come last, are told apart by their purpose; listeners by their address
+        if let Some((_, first_place, _)) = twin.filter(|_| at < file.listeners.len()) {
+            let message = format!("a second listener at {address}, and they could not be told apart");
+            let last = problems.at(Code::AnyPortTwice, place, message).also(first_place, "the first one");
+            last.help("write the ports, or another address of this machine, such as 127.0.0.2:0");
+        }
+        if let Some((first, first_place, first_word)) = clash.filter(|_| !is_any_port) {
             let message = format!("{word} at {address} and {first_word} at {first} have the same address");
             let is_default = word.contains("default");
             // A default stands nowhere: what stands in its way is shown alone.

@@ -1,9 +1,9 @@
-//! Rate limits.
+//! Rate limits, and the memory of the process.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::values::Duration;
+use crate::config::values::{Duration, Size};
 
 /// How often requests may come. What is beyond is answered with 429.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -38,4 +38,12 @@ pub enum RateKey {
     UserKey,
     /// All requests together.
     None,
+}
+
+/// How much memory the process may use, beside what its control group says. See docs/operations/overload.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Memory {
+    /// Resident bytes at which nothing is left, at least 32MiB. Less and less is done from 85 % of it on.
+    pub limit: Size,
 }

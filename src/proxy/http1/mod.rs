@@ -23,7 +23,7 @@ use super::connection::{Connection, Drain, More};
 use super::forward::{self, Reply};
 use super::headers;
 use crate::upstream::http1::{BodyForm, SpareMap};
-use crate::upstream::{Fields, Interim};
+use crate::upstream::{Fields, Interim, Pace};
 use answer::push_head;
 use head::{Garbled, Manner};
 
@@ -208,7 +208,9 @@ async fn deliver(connection: &Connection, wire: &Rc<RefCell<Wire>>, reply: Reply
         push_head(wire.pending.front(), &head, fields, form, asked.version, &connection.worker.date.borrow());
     }
     let has_ended = form != BodyForm::Chunked && body.is_end_stream();
-    let mut delivery = Delivery { connection, wire, body, form, has_ended, was_blocked: false };
+    let idle = body.idle().unwrap_or(connection.rules.timeouts.idle);
+    let pace = Pace::new(idle, false);
+    let mut delivery = Delivery { connection, wire, body, form, has_ended, is_blocked: false, pace, idle };
     let is_delivered = std::future::poll_fn(|cx| delivery.poll(cx)).await;
     drop(delivery);
     SpareMap::give_back(head.headers);
@@ -235,7 +237,10 @@ struct Delivery<'d> {
     /// Nothing more is to be asked of the body.
     has_ended: bool,
     /// The client did not take all of what was written last.
-    was_blocked: bool,
+    is_blocked: bool,
+    /// Of the client that takes it.
+    pace: Pace,
+    idle: Duration,
 }
 
 impl Delivery<'_> {
@@ -262,18 +267,36 @@ impl Delivery<'_> {
                 continue;
             }
             match self.wire.borrow_mut().poll_write(cx) {
-                Poll::Ready(Ok(1..)) if self.was_blocked && self.has_ended => {
-                    // before its end, the body itself moves the deadline
-                    self.connection.deadline.set(Instant::now(), self.connection.rules.timeouts.idle);
+                Poll::Ready(Ok(count @ 1..)) => {
+                    if self.is_blocked {
+                        self.unblock(count);
+                    }
                 }
-                Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(false),
                 Poll::Pending => {
-                    self.was_blocked = true;
+                    self.block();
                     return self.connection.deadline.poll_passed(cx).map(|()| false);
                 }
             }
         }
+    }
+
+    /// The client is waited for.
+    fn block(&mut self) {
+        let now = Instant::now();
+        self.is_blocked = true;
+        if let Some(patience) = self.pace.wait(now) {
+            self.connection.deadline.set(now, patience);
+        }
+    }
+
+    /// The client has taken so many bytes.
+    fn unblock(&mut self, count: usize) {
+        let now = Instant::now();
+        self.is_blocked = false;
+        self.pace.moved(count as u64, now);
+        // now the endpoint is waited for, unless the client has to be again
+        self.connection.deadline.set(now, self.idle);
     }
 
     /// Takes a frame of the body to be written; false when the answer cannot be completed.

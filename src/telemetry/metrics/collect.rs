@@ -1,6 +1,6 @@
 use super::super::access_log::LogCounters;
 use super::super::health::Health;
-use super::super::recorder::{CODE_OTHER, OTHER, Registry, Slot, SlotNames, SlotSum, UserCount};
+use super::super::recorder::{CODE_OTHER, ConnectionRefused, OTHER, Registry, Slot, SlotNames, SlotSum, UserCount};
 use super::exposition::{DURATION_BOUNDS, Exposition, OVERHEAD_BOUNDS};
 use super::fold::{Fold, SLOT_SERIES_MAX, is_outcome_shown, slot_series};
 use super::mirror::{MIRRORED, expose_mirror};
@@ -58,6 +58,9 @@ impl RecorderCollector {
         to.histogram(&OVERHEAD, &[], &OVERHEAD_BOUNDS, &totals.overhead);
         to.gauge(&DOWNSTREAM, &[], totals.downstream_opened.saturating_sub(totals.downstream_closed) as f64);
         to.count(&DOWNSTREAM_TOTAL, &[], totals.downstream_opened);
+        for (why, count) in ConnectionRefused::ALL.iter().zip(totals.downstream_refused) {
+            to.count(&DOWNSTREAM_REFUSED, &[why.as_str()], count);
+        }
         to.count(&UPSTREAM_TOTAL, &[], totals.upstream_opened);
         to.count(&PANICS, &[], totals.panics);
         to.gauge(&OVERLOAD, &[], f64::from(self.health.overload().stage() as u8));

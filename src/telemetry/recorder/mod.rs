@@ -18,7 +18,7 @@ mod watched_outcomes;
 pub use histogram::{BucketCounts, HISTOGRAM_BUCKETS, Histogram, bucket_lowest_us, bucket_of};
 pub use in_flight::{IN_FLIGHT_MAX, Tracked};
 pub use registry::{OTHER, RETIRED_SECONDS, Registry, SLOTS_MAX, SlotNames};
-pub use shard::{Finished, Judged, Shard};
+pub use shard::{ConnectionRefused, Finished, Judged, Shard};
 pub use sketch::{REGISTERS, Sketch, UserCount};
 pub use sum::{CODE_NONE, CODE_OTHER, ShardTotals, SlotSum};
 pub use traces::{TRACES, trace_hash};

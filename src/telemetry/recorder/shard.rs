@@ -24,6 +24,7 @@ pub struct Shard {
     pub(super) unrouted: CodeCells,
     pub(super) downstream_opened: AtomicU64,
     pub(super) downstream_closed: AtomicU64,
+    pub(super) downstream_refused: [AtomicU64; ConnectionRefused::ALL.len()],
     pub(super) upstream_opened: AtomicU64,
     pub(super) panics: AtomicU64,
 }
@@ -58,6 +59,32 @@ pub struct Judged {
     pub was_overdue: bool,
 }
 
+/// Why a client's connection was closed as soon as it was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionRefused {
+    /// The listener has as many as it may.
+    Limit,
+    /// The client's address has.
+    ClientLimit,
+    /// The process has no descriptors for it.
+    Descriptors,
+}
+
+impl ConnectionRefused {
+    /// All of them, in order.
+    pub const ALL: [ConnectionRefused; 3] =
+        [ConnectionRefused::Limit, ConnectionRefused::ClientLimit, ConnectionRefused::Descriptors];
+
+    /// The word in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConnectionRefused::Limit => "limit",
+            ConnectionRefused::ClientLimit => "clientLimit",
+            ConnectionRefused::Descriptors => "descriptors",
+        }
+    }
+}
+
 impl Shard {
     /// `born`: when the registry was made, from which requests in flight are timed.
     pub(super) fn new(born: Instant) -> Shard {
@@ -69,6 +96,7 @@ impl Shard {
             unrouted: CodeCells::default(),
             downstream_opened: AtomicU64::new(0),
             downstream_closed: AtomicU64::new(0),
+            downstream_refused: [const { AtomicU64::new(0) }; ConnectionRefused::ALL.len()],
             upstream_opened: AtomicU64::new(0),
             panics: AtomicU64::new(0),
         }
@@ -150,6 +178,11 @@ impl Shard {
     /// A client's connection has ended.
     pub fn downstream_closed(&self) {
         add(&self.downstream_closed, 1);
+    }
+
+    /// A client's connection was closed as soon as it was accepted.
+    pub fn downstream_refused(&self, why: ConnectionRefused) {
+        add(&self.downstream_refused[why as usize], 1);
     }
 
     /// A connection to an endpoint was established.

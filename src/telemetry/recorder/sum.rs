@@ -1,4 +1,4 @@
-use super::{BucketCounts, Registry, Slot, UserCount, WatchRules, Watched, WatchedUsers};
+use super::{BucketCounts, ConnectionRefused, Registry, Slot, UserCount, WatchRules, Watched, WatchedUsers};
 use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +40,8 @@ pub struct ShardTotals {
     pub downstream_opened: u64,
     /// Those of them that have ended.
     pub downstream_closed: u64,
+    /// Connections of clients that were closed as soon as they were accepted, by [`ConnectionRefused`].
+    pub downstream_refused: [u64; ConnectionRefused::ALL.len()],
     /// Connections established to endpoints.
     pub upstream_opened: u64,
     /// Panics that were contained.
@@ -155,6 +157,9 @@ impl Registry {
             }
             totals.downstream_opened += read(&shard.downstream_opened);
             totals.downstream_closed += read(&shard.downstream_closed);
+            for (sum, count) in totals.downstream_refused.iter_mut().zip(&shard.downstream_refused) {
+                *sum += read(count);
+            }
             totals.upstream_opened += read(&shard.upstream_opened);
             totals.panics += read(&shard.panics);
         }

@@ -16,6 +16,7 @@ mod text;
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, request, response};
 use hyper::body::{Body, Frame};
+use hyper::upgrade::OnUpgrade;
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
@@ -65,12 +66,22 @@ pub type Interim = RefCell<Vec<response::Parts>>;
 
 /// What is left of a connection when the endpoint has switched protocols: the socket, and what it sent already.
 pub struct TunnelParts {
-    /// The socket.
-    pub stream: Stream,
+    /// The connection, or a stream of one.
+    pub end: TunnelEnd,
     /// Bytes of the new protocol that came together with the answer.
     pub read: Bytes,
     /// The connection counts for its variant as long as the tunnel is open.
     pub permit: Option<super::ConnectionPermit>,
+    /// The connection that the stream is of.
+    pub(super) _shared: Option<super::http2::Http2>,
+}
+
+/// The endpoint's end of a tunnel.
+pub enum TunnelEnd {
+    /// A connection of its own.
+    Connection(Stream),
+    /// A stream of an HTTP/2 connection.
+    Stream(OnUpgrade),
 }
 
 /// Why an exchange failed.
@@ -171,7 +182,7 @@ impl Http1 {
 
     /// Takes the socket out after the endpoint has switched protocols.
     pub(super) fn into_tunnel(self) -> TunnelParts {
-        TunnelParts { stream: self.stream, read: self.read.freeze(), permit: None }
+        TunnelParts { end: TunnelEnd::Connection(self.stream), read: self.read.freeze(), permit: None, _shared: None }
     }
 
     fn poll_answer(

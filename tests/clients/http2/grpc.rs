@@ -138,6 +138,52 @@ fn http_1_clients_reach_services_of_http_2() {
     });
 }
 
+/// To a client of gRPC a failure is a status in trailers, and trailers are all there is of the answer; to others it is one
+/// of HTTP.
+#[test]
+fn what_fails_here_is_told_in_the_words_of_grpc() {
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let yaml = "listeners: [{ address: 127.0.0.1:0, limits: { maxBodyBytes: 10B } }]\n\
+         services: { shop: { variants: { stable: { endpoints: [$stable], protocol: h2c } } } }\n\
+         routes:\n  - { hostnames: [shop], service: shop, matches: [{ path: { prefix: /shop } }] }\n  \
+         - { hostnames: [shop], service: shop, matches: [{ path: { exact: /once } }], \
+         rateLimit: { requests: 1, per: 1h } }\n";
+    let proxy = Proxy::start(yaml, &[("stable", dead)]);
+    let native = [("content-type", "application/grpc+proto"), ("te", "trailers")];
+    let too_long = [("content-type", "application/grpc"), ("content-length", "11")];
+    run(async {
+        let mut sender = connect(proxy.address()).await;
+        for (path, lines, expected, message) in [
+            ("/shop", &native[..], "14", "no endpoint of the service is reachable"),
+            ("/none", &native, "12", "no route for this request"),
+            ("/once", &native, "14", "no endpoint of the service is reachable"),
+            ("/once", &native, "8", "too many requests"),
+            ("/a%2fb", &native, "13", "ambiguous"),
+            ("/shop", &too_long, "8", "request body too large"),
+        ] {
+            let is_all = lines != too_long;
+            let (response, _stream) = begin(&mut sender, request(Method::POST, path, lines), is_all).await.unwrap();
+            let answer = finish(response.await.unwrap()).await.unwrap();
+            let status = answer.headers["grpc-status"].to_str().unwrap();
+            assert_eq!((answer.status, status), (200, expected), "{path}");
+            assert_eq!(answer.headers["content-type"], "application/grpc");
+            let told = answer.headers["grpc-message"].to_str().unwrap();
+            assert!(message == "ambiguous" || told == message, "{path}: {told}");
+            assert!(
+                answer.body.is_empty() && answer.trailers.is_empty() && !answer.headers.contains_key("content-length")
+            );
+        }
+        // gRPC-Web has its status in the body, and JSON none
+        for kind in ["application/grpc-web", "application/grpc-web+proto", "application/json"] {
+            let answer = ask(&mut sender, request(Method::POST, "/none", &[("content-type", kind)])).await.unwrap();
+            assert_eq!((answer.status, answer.headers.contains_key("grpc-status")), (404, false), "{kind}");
+        }
+    });
+    // what is counted is what went wrong
+    proxy.wait_for_metric("ringway_http_requests_total", &[("code", "503")], 2.0);
+    proxy.wait_for_metric("ringway_unrouted_requests_total", &[("code", "404")], 4.0);
+}
+
 /// Statuses are compared as such.
 trait IntoStatus {
     fn into_status(self) -> http::StatusCode;
@@ -161,7 +207,9 @@ fn a_deadline_of_the_client_is_kept_and_passed_on() {
         let lines = [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", "50m")];
         let began = std::time::Instant::now();
         let answer = ask(&mut sender, request(Method::POST, "/shop.Cart/Get", &lines)).await.unwrap();
-        assert_eq!(answer.status, 504);
+        let status = |name: &str| answer.headers[name].to_str().unwrap().to_owned();
+        assert_eq!((answer.status, status("grpc-status").as_str()), (200, "4"), "DEADLINE_EXCEEDED");
+        assert_eq!(status("grpc-message"), "the service took too long");
         assert!(began.elapsed() >= std::time::Duration::from_millis(50));
     });
     assert_eq!(upstream.last().header("grpc-timeout"), Some("50m"));
