@@ -7,16 +7,14 @@ use axum::response::Response;
 use axum::routing::post;
 use serde_json::json;
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use super::api::answer;
 use super::change::{Change, Plain, Words, read};
 use super::pages::Page;
 use super::problem::Problem;
 use crate::config::schema::Role;
-use crate::control::{Handle, event_of_process};
+use crate::control::{Handle, drained_in_words, event_of_process};
 use crate::rollout::effect::EventKind;
-use crate::upstream::{Endpoint, Upstream};
 
 pub(super) fn pages() -> Vec<Page> {
     const PATH: &str = "/services/{service}/{variant}/endpoints/{address}/{command}";
@@ -50,7 +48,7 @@ async fn change(
         endpoint.ok_or_else(|| absent("the variant has no such endpoint: write IP:PORT, as it is resolved"))?;
 
     let is_changed = endpoint.is_drained() != is_drain;
-    let text = text(upstream, endpoint, is_drain);
+    let text = drained_in_words(upstream, endpoint, is_drain);
     let undo = format!(
         "POST /api/v1/services/{service}/{variant}/endpoints/{address}/{}",
         if is_drain { "ready" } else { "drain" }
@@ -72,21 +70,4 @@ async fn change(
     }
     let schema = "ringway.endpoint-command/v1";
     Ok(answer(StatusCode::OK, &json!({ "schema": schema, "result": result, "text": text, "undo": undo })))
-}
-
-fn text(upstream: &Upstream, endpoint: &Endpoint, is_drain: bool) -> String {
-    let (address, now) = (endpoint.text(), Instant::now());
-    let members = upstream.endpoints();
-    let is_other = |other: &&std::sync::Arc<Endpoint>| other.address() != endpoint.address() && !other.is_drained();
-    let others = members.iter().filter(is_other).count();
-    match is_drain {
-        true if others == 0 => {
-            format!("{address} is drained; it was the last one, so the fallback serves this variant")
-        }
-        true => format!("{address} is drained: what is in flight is finished, new requests go to the other {others}"),
-        false if endpoint.is_paused(now) || endpoint.is_ejected(now) => {
-            format!("{address} is no longer drained, and comes back when its ejection ends")
-        }
-        false => format!("{address} is in use"),
-    }
 }

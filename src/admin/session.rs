@@ -24,7 +24,7 @@ use crate::config::files::tokens::{hash_of, new_token};
 use crate::config::schema::Role;
 
 /// The cookie of a session.
-pub(super) const COOKIE: &str = "ringway_session";
+pub(super) const COOKIE: &str = "ringway-session";
 /// The header that a change needs when a browser proves who asks.
 pub(super) const CSRF_HEADER: HeaderName = HeaderName::from_static("x-ringway-csrf");
 /// How long a link to sign in counts.

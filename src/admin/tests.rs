@@ -172,7 +172,7 @@ async fn what_is_refused_and_what_is_not() {
         ("200", "HEAD /api/v1/status HTTP/1.1", "host: localhost\r\n".into()),
         // a browser must sign in, and whoever a proxy brings is not of this machine
         ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nsec-fetch-site: none\r\n".into()),
-        ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\ncookie: ringway_session=rw_guess\r\n".into()),
+        ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\ncookie: ringway-session=rw_guess\r\n".into()),
         ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nx-forwarded-for: 10.0.0.1\r\n".into()),
         ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nauthorization: Bearer rw_guess\r\n".into()),
         ("401", "GET /api/v1/config HTTP/1.1", "host: localhost\r\nauthorization: Basic YTpi\r\n".into()),

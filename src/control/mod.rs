@@ -57,7 +57,7 @@ pub use rollouts::{
     Ask, BAND_ALPHA, CohortView, GateView, Given, Progress, RolloutView, Rollouts, StepPreview, StepView, Trial,
     judge_rules, previews,
 };
-pub use services::{EndpointView, endpoints};
+pub use services::{EndpointView, drained_in_words, endpoints};
 pub use watch::{Pace, Watch};
 pub use weights::Weights;
 

@@ -1,7 +1,7 @@
 //! The endpoints of variants, as people see them.
 
 use crate::routing::snapshot::Variant;
-use crate::upstream::{EndpointState, Target};
+use crate::upstream::{Endpoint, EndpointState, Target, Upstream};
 use std::time::Instant;
 
 /// One endpoint.
@@ -49,6 +49,24 @@ pub fn endpoints(variant: &Variant, now: Instant) -> Vec<EndpointView> {
         }));
     }
     endpoints
+}
+
+/// What it means for an endpoint that a person takes it out of use or puts it back.
+pub fn drained_in_words(upstream: &Upstream, endpoint: &Endpoint, is_drain: bool) -> String {
+    let (address, now) = (endpoint.text(), Instant::now());
+    let members = upstream.endpoints();
+    let is_other = |other: &&std::sync::Arc<Endpoint>| other.address() != endpoint.address() && !other.is_drained();
+    let others = members.iter().filter(is_other).count();
+    match is_drain {
+        true if others == 0 => {
+            format!("{address} is drained; it was the last one, so the fallback serves this variant")
+        }
+        true => format!("{address} is drained: what is in flight is finished, new requests go to the other {others}"),
+        false if endpoint.is_paused(now) || endpoint.is_ejected(now) => {
+            format!("{address} is no longer drained, and comes back when its ejection ends")
+        }
+        false => format!("{address} is in use"),
+    }
 }
 
 fn ejected_because(failures: u32) -> String {

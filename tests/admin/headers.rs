@@ -27,6 +27,11 @@ fn signed_in(house: &House) -> (String, String) {
     (csrf, cookie)
 }
 
+/// A header line; none without a value.
+fn line(name: &str, value: &str) -> String {
+    if value.is_empty() { String::new() } else { format!("{name}: {value}\r\n") }
+}
+
 #[test]
 fn no_combination_of_headers_lets_another_page_in() {
     let house = House::guarded("");
@@ -63,10 +68,6 @@ fn no_combination_of_headers_lets_another_page_in() {
                 for site in sites {
                     for kind in kinds {
                         for (is_proof, proof) in &proofs {
-                            let line = |name: &str, value: &str| match value {
-                                "" => String::new(),
-                                value => format!("{name}: {value}\r\n"),
-                            };
                             let headers = format!(
                                 "{host}{}{}{}{proof}",
                                 line("origin", &origin),

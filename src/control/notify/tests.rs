@@ -1,3 +1,5 @@
+//! Notes to servers that answer, refuse, and are slow.
+
 #![cfg(test)]
 
 use super::line::WAITING_MAX;

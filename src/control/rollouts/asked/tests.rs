@@ -1,3 +1,5 @@
+//! Gates whose destinations answer in all ways that there are.
+
 #![cfg(test)]
 
 use super::*;

@@ -1,0 +1,117 @@
+//! The folder that outlives the process: taken, awaited from the process before, written, and handed on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::SystemTime;
+
+use super::checkpoint::Checkpoint;
+use super::{Rollouts, unix_ms};
+use crate::config::schema::File;
+use crate::control::events::EVENTS_MAX;
+use crate::control::journal::past::last_events;
+use crate::control::journal::store::{Found, Store, StoreError};
+use crate::control::journal::traffic_file;
+use crate::control::plans::plans;
+use crate::control::reload;
+use crate::rollout::input::Happened;
+use crate::rollout::state::{Phase, State};
+
+impl Rollouts {
+    /// Takes the `stateDir` of a file, and reads where rollouts were. When another process hands over, that comes later:
+    /// it holds the folder until it has.
+    ///
+    /// # Errors
+    /// Another process has it, or it cannot be written. A state that is damaged is told, and no error.
+    pub fn open(file: &File, is_handed_over: bool) -> Result<Rollouts, StoreError> {
+        let mut rollouts = Rollouts { plans: plans(file), ..Rollouts::default() };
+        let has_rollout = rollouts.plans.values().any(|plan| plan.rollout.is_some());
+        match &file.state_dir {
+            None if has_rollout => {
+                tracing::warn!("there is no stateDir: rollouts begin anew, and rollbacks are forgotten, at each start");
+            }
+            None => {}
+            Some(folder) if is_handed_over => rollouts.awaited = Some(folder.clone()),
+            Some(folder) => rollouts.take_folder(folder)?,
+        }
+        Ok(rollouts)
+    }
+
+    fn take_folder(&mut self, folder: &Path) -> Result<(), StoreError> {
+        let opened = Store::open(folder, SystemTime::now())?;
+        opened.problems.iter().for_each(|problem| tracing::error!(problem, "state of rollouts"));
+        self.adopt(opened.found);
+        self.past_events = last_events(folder, EVENTS_MAX);
+        self.store = Some(opened.store);
+        self.checkpoint = Checkpoint::begin(folder);
+        self.notes.known = traffic_file::read(folder);
+        Ok(())
+    }
+
+    /// What was written is what is known, but for what this process took back meanwhile.
+    pub(super) fn adopt(&mut self, found: Found) {
+        let states: BTreeMap<String, State> = match found {
+            Found::Nothing => return,
+            Found::Good(document) => document.services,
+            Found::Older(document) => {
+                let why = "the latest state was damaged; look where the rollout is, then type `resume`";
+                document.services.into_iter().map(|(name, state)| (name, state.stopped(why))).collect()
+            }
+            Found::Lost => {
+                let why = "the state was damaged; type `retry` to begin again";
+                self.plans.iter().map(|(name, plan)| (name.clone(), State::lost(plan, why))).collect()
+            }
+        };
+        for (name, state) in states {
+            if self.states.get(&name).is_none_or(|own| own.phase != Phase::RolledBack) {
+                self.states.insert(name, state);
+            }
+        }
+    }
+
+    /// The process before this one has ended, or still holds the folder: until it goes, nothing rises here.
+    pub(super) fn await_folder(&mut self, hands: &mut reload::State) {
+        let Some(folder) = self.awaited.clone() else { return };
+        match self.take_folder(&folder) {
+            Ok(()) => {
+                self.awaited = None;
+                self.can_persist = true;
+                let unwritten = std::mem::take(&mut self.unwritten);
+                self.restore_past(hands);
+                unwritten.iter().for_each(|event| hands.common.events.push(event, Vec::new()));
+                self.append(unwritten);
+                self.turn(hands, None, &Happened::Started);
+            }
+            Err(StoreError::Locked(_)) => {}
+            Err(error) => tracing::error!(%error, "the state of rollouts was not handed over: nothing rises"),
+        }
+    }
+
+    /// Events go on where those of the audit log ended.
+    pub(super) fn restore_past(&mut self, hands: &reload::State) {
+        let past = std::mem::take(&mut self.past_events);
+        match &self.store {
+            Some(store) => hands.common.events.restore(past, store.head().seq, store.folder()),
+            None => hands.common.events.begin(unix_ms()),
+        }
+    }
+
+    /// Another process goes on with them: the folder is free when this returns, and nothing moves here any more.
+    pub(in crate::control) fn hand_over(&mut self, hands: &mut reload::State) {
+        self.watching.values().for_each(|watching| watching.end(&hands.common.registry));
+        *self = Rollouts { is_over: true, ..Rollouts::default() };
+    }
+
+    /// Writes the state of all services. What cannot be written is told once, and tried again each second.
+    pub(super) fn write(&mut self) {
+        let Some(store) = &self.store else { return };
+        let written = store.save(unix_ms(), &self.states);
+        match &written {
+            Ok(()) if !self.can_persist => tracing::info!("the state of rollouts is written again"),
+            Err(error) if self.can_persist => {
+                tracing::error!(%error, "the state of rollouts cannot be written: nothing rises until it can");
+            }
+            Ok(()) | Err(_) => {}
+        }
+        self.can_persist = written.is_ok();
+    }
+}
