@@ -11,7 +11,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Codes that no single file can give; tests of their own show them.
-const ELSEWHERE: [Code; 8] = [
+const ELSEWHERE: [Code; 10] = [
+    Code::NotSupported,
+    Code::Leftover,
     Code::FileUnreadable,
     Code::FileTooLarge,
     Code::DefinedTwice,

@@ -121,7 +121,7 @@ mod tests {
         let now = Instant::now();
         let all: Vec<_> = (0..80).map(|_| holds.begin(Rc::default(), now)).collect();
         all.iter().for_each(|hold| hold.handed(1000, 200_000, true, now));
-        assert_eq!(all[0].bytes.get(), 129 * 1000 + 72);
+        assert_eq!(all[0].bytes.get(), 1000 + BUFFERED_MAX as usize);
         assert_eq!(holds.make_room(now), 80 / SHARE);
         drop(all);
         for _ in 0..1000 {

@@ -281,7 +281,7 @@ mod tests {
     const ALL: &str = "
 listeners:
   - { address: 127.0.0.1:0 }
-  - { address: 127.0.0.1:0, jwt: { keysFile: DIR/keys.json } }
+  - { address: 127.0.0.2:0, jwt: { keysFile: DIR/keys.json } }
 geo: { table: DIR/geo.csv }
 services:
   shop:
