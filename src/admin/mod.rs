@@ -28,7 +28,6 @@ mod outcomes;
 mod pages;
 mod problem;
 mod progress;
-mod reserve;
 mod rollouts;
 mod room;
 mod sentence;
@@ -51,7 +50,6 @@ use caller::Peer;
 use configs::Bench;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use reserve::Reserve;
 use room::Room;
 use stay::{Stay, Streams};
 use std::future::Future;
@@ -96,12 +94,10 @@ pub async fn serve(door: Door, handle: Handle, terms: Terms, close: impl Future<
     };
     let router = guard::guarded(pages::router(room.clone()), room);
     let mut connections = JoinSet::new();
-    let mut reserve = Reserve::default();
-    reserve.fill();
     loop {
         tokio::select! {
             () = &mut close => break,
-            Some(_) = connections.join_next() => reserve.fill(),
+            Some(_) = connections.join_next() => {}
             accepted = door.accept() => match accepted {
                 Ok(_) if connections.len() >= CONNECTIONS_MAX => {}
                 Ok((socket::Stream::Tcp(stream), peer)) => {
@@ -110,13 +106,9 @@ pub async fn serve(door: Door, handle: Handle, terms: Terms, close: impl Future<
                 Ok((socket::Stream::Unix(stream), peer)) => {
                     connections.spawn(connection(stream, peer, router.clone()));
                 }
-                Err(error) if reserve.give_up_for(&error) => {
-                    tracing::warn!("no descriptor is free: the admin door uses those that it kept back");
-                }
                 Err(error) => {
                     tracing::warn!(%error, "admin door cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
-                    reserve.fill();
                 }
             },
         }

@@ -95,7 +95,7 @@ impl HeaderEdits {
 }
 
 impl Template {
-    /// The value for one request; `None` when it comes out empty.
+    /// The value for one request; `None` when it comes out empty, or needs what is not decided yet.
     pub fn value(&self, values: &Values<'_>) -> Option<HeaderValue> {
         match self {
             Template::Ready(value) => Some(value.clone()),
@@ -103,6 +103,12 @@ impl Template {
                 let mut text = String::new();
                 for piece in pieces {
                     match piece {
+                        // a redirect is answered before they are decided: half a value would mislead
+                        Piece::Variable(Variable::Cohort | Variable::Variant | Variable::Bucket)
+                            if values.bucket.is_none() =>
+                        {
+                            return None;
+                        }
                         Piece::Text(literal) => text.push_str(literal),
                         Piece::Variable(variable) => values.push(*variable, &mut text),
                     }
@@ -156,9 +162,12 @@ mod tests {
             set: [(name("x-b"), template("${variant}")), (name("x-d"), template("${geo.country}"))].into(),
             add: [(name("x-c"), template("2")), (name("x-e"), template("new"))].into(),
         };
-        edits.apply(&mut message, &Values { variant: "canary", ..Values::default() });
+        let mut before = message.clone();
+        edits.apply(&mut message, &Values { variant: "canary", bucket: Some(7), ..Values::default() });
         // what comes out empty is not there
         assert_eq!(lines(&message), ["x-b: canary", "x-c: 1", "x-c: 2", "x-e: new"]);
+        edits.apply(&mut before, &Values::default());
+        assert_eq!(lines(&before), ["x-c: 1", "x-c: 2", "x-e: new"], "nothing is decided yet");
     }
 
     #[test]

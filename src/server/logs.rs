@@ -32,7 +32,9 @@ pub(super) fn start(format: Option<LogFormat>) {
         Err(error) => (EnvFilter::new("info"), Some(error.to_string())),
     };
     let first = filter.to_string();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // a line that cannot be written is lost: telling of it on the same full disk would end the process
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(std::io::stderr);
     let started = match format.unwrap_or(if is_terminal { LogFormat::Text } else { LogFormat::Json }) {
         LogFormat::Json => {
             let lines = lines.json().flatten_event(true).with_filter_reloading();

@@ -45,7 +45,7 @@ routes:
   - hostnames: [secure.example.com]
     service: shop
     redirect: { scheme: https, status: 301 }
-    responseHeaders: { set: { x-redirected-by: "${service}" } }
+    responseHeaders: { set: { x-redirected-by: "${service}", x-served-by: "${service}/${variant}" } }
   - hostnames: [round.example.com]
     redirect: { hostname: round.example.com }
 "#;
@@ -156,6 +156,7 @@ fn who_came_by_tls_is_not_sent_to_tls() {
     // from others it is not believed
     let answer = proxy.ask(head);
     assert_eq!((answer.status, answer.header("x-redirected-by")), (301, Some("shop")));
+    assert_eq!(answer.header("x-served-by"), None, "nobody has served it");
     assert_eq!(stable.count(), 1);
 }
 

@@ -202,9 +202,9 @@ fn short_of_memory_it_does_less_and_recovers() {
 
     use_memory(groups.path(), 98);
     stage(3.0);
+    story.expect_metric("ringway_http_request_duration_seconds_count", &[("outcome", "internal")], 1.0);
     let answer = reader.answer("GET");
     assert!(!answer.is_whole, "a long answer makes room: {} bytes", answer.body.len());
-    story.expect_metric("ringway_http_request_duration_seconds_count", &[("outcome", "internal")], 1.0);
     // an answer that holds nothing goes on: what is there, and what comes after it
     read.truncate(256 * 1024);
     steady.stream.read_exact(&mut read).unwrap();

@@ -24,7 +24,7 @@ pub(super) fn check(file: &File, service: &Service, place: &Place, problems: &mu
             named.insert(&cohort.name, name_place);
         }
         check_condition_given(cohort, &place, index + 1 == service.cohorts.len(), problems);
-        let subject = Subject { file, has_assignment: true, answers_before: false };
+        let subject = Subject { file, has_assignment: true };
         edits::check(cohort.request_headers.as_ref(), cohort.response_headers.as_ref(), subject, &place, problems);
         if let Some(condition) = &cohort.when {
             conditions::check(file, condition, &place.key("when"), problems);

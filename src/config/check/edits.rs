@@ -35,8 +35,6 @@ pub(super) struct Subject<'f> {
     pub(super) file: &'f File,
     /// Every request has a variant where these edits apply.
     pub(super) has_assignment: bool,
-    /// Answers may come before a request has one, though its service is known.
-    pub(super) answers_before: bool,
 }
 
 /// Checks the edits of both directions of a route, a cohort or a variant.
@@ -49,8 +47,7 @@ pub(super) fn check(
 ) {
     for (edits, key) in [(request, "requestHeaders"), (response, "responseHeaders")] {
         if let Some(edits) = edits {
-            let answers_before = subject.answers_before && key == "responseHeaders";
-            check_edits(edits, Subject { answers_before, ..subject }, &place.key(key), problems);
+            check_edits(edits, subject, &place.key(key), problems);
         }
     }
 }
@@ -141,12 +138,6 @@ fn check_value(name: &str, value: &str, subject: Subject<'_>, place: &Place, pro
             let message = format!("`${{{}}}` is not known: a redirect has no cohort and no variant", variable.as_str());
             let last = problems.at(Code::VariableWithoutValue, place, message);
             last.help("remove it, or give the route a `service`");
-        } else if variable.needs_assignment() && subject.answers_before && *variable != Variable::Service {
-            let message = format!("`${{{}}}` is not known when the route redirects", variable.as_str());
-            let last = problems.at(Code::VariableWithoutValue, place, message);
-            last.help(
-                "move the line to the `responseHeaders` of a cohort or a variant: a redirect does not have those",
-            );
         }
         if *variable == Variable::GeoCountry && subject.file.geo.is_none() {
             let last = problems.at(Code::GeoWithoutSource, place, "`${geo.country}` needs a source of places");

@@ -66,7 +66,7 @@ fn check_route(file: &File, route: &Route, place: &Place, problems: &mut Problem
     if let Some(limit) = &route.rate_limit {
         limits::check(limit, true, &place.key("rateLimit"), problems);
     }
-    let subject = Subject { file, has_assignment: route.service.is_some(), answers_before: route.redirect.is_some() };
+    let subject = Subject { file, has_assignment: route.service.is_some() };
     edits::check(route.request_headers.as_ref(), route.response_headers.as_ref(), subject, place, problems);
     for (index, host) in route.hostnames.iter().enumerate() {
         check_host(host, &place.key("hostnames").index(index), problems);

@@ -67,7 +67,7 @@ fn check_variants(file: &File, service: &Service, place: &Place, problems: &mut 
         let place = place.key(name.as_str());
         names::check_key(name, "variant", &place, problems);
         check_variant(variant, &place, problems);
-        let subject = Subject { file, has_assignment: true, answers_before: false };
+        let subject = Subject { file, has_assignment: true };
         edits::check(variant.request_headers.as_ref(), variant.response_headers.as_ref(), subject, &place, problems);
         let mut endpoints: Vec<&String> = variant.endpoints.iter().collect();
         endpoints.sort();
