@@ -1,0 +1,2 @@
+cp config/ringway.yaml .
+ringway run

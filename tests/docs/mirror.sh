@@ -1,0 +1,1 @@
+ringway run -c config/mirror.yaml

@@ -1,0 +1,1 @@
+cp config/ringway.yaml .
