@@ -58,6 +58,7 @@ mod tests {
         assert!(grid.is_empty());
         grid.row(["everyone".into(), "1,234".into()]);
         grid.row(["b\u{1b}[2J".into(), "7".into()]);
-        assert_eq!(grid.text(), "COHORT            N\neveryone      1,234\nb\\u{1b}[2J       7\n");
+        let expected = ["COHORT           N", "everyone     1,234", "b\\u{1b}[2J       7", ""].join("\n");
+        assert_eq!(grid.text(), expected);
     }
 }

@@ -15,6 +15,8 @@ use super::picture::Picture;
 use crate::config::values;
 use crate::control::client::{self, Door};
 use text::Seen;
+
+pub(super) use text::row as figures_of;
 use wait::Awaited;
 
 /// Show what is in force: rollouts with their phase, step and gates, and who gets what.
@@ -119,7 +121,7 @@ impl Args {
             Ok(())
         };
         show(&first)?;
-        let listened = client::listen(&door.address, "/api/v1/stream", FOR_EVER, |mut part| {
+        let listened = client::listen(&door.address, "/api/v1/stream", None, FOR_EVER, |mut part| {
             if part.name != "tick" {
                 return ControlFlow::Continue(());
             }

@@ -127,13 +127,9 @@ fn given(service: &Value, rollout: &Value) -> Vec<String> {
             continue;
         }
         let of_rollout = each(&rollout["cohorts"]).find(|of| of["name"] == cohort["name"]);
-        let in_file = of_rollout.and_then(|of| of["fileShare"].as_f64()).map(|share| share * 100.0);
-        let file = in_file
-            .filter(|_| source != "file")
-            .map_or_else(String::new, |share| format!("; the file says {}", (share * 10_000.0).round() / 10_000.0));
         let users = of_rollout.map_or_else(dash, |of| count(&of["users"]));
         let line = format!(
-            "{}: {} {} ({source}{file}), actual {}, {users} users so far",
+            "{}: {} {} ({source}), actual {}, {users} users so far",
             word(&cohort["name"]),
             word(&variant["name"]),
             weight(&variant["weight"]),
@@ -219,7 +215,7 @@ mod tests {
                 "name": "shop", "phase": "progressing", "why": "", "step": 2, "steps": 4,
                 "cohorts": [{ "name": "beta", "variants": [
                     variant("stable", 90.0, "file", 0.899, 243_720, 170),
-                    variant("canary", 10.0, "rollout step 2/4", 0.101, 27_301, 0),
+                    variant("canary", 10.0, "rollout step 2/4; the file says 0", 0.101, 27_301, 0),
                 ] }],
                 "gates": [{ "name": "errors", "cohort": "beta", "verdict": "pass" }],
             }] }),
@@ -247,7 +243,7 @@ shop   v41 → v42   progressing   step 2/4   rev 3f9c21, ringway.yaml, loaded 1
 
 COHORT   VARIANT    SHARE    RPS    SUCCESS    P50    P95     P99         N   WEIGHT
 beta     stable    89.9 %   91.0    99.93 %   21ms   64ms   118ms   243,720   90 % (file)
-beta     canary    10.1 %   91.0   100.00 %   21ms   64ms   118ms    27,301   10 % (rollout step 2/4)
+beta     canary    10.1 %   91.0   100.00 %   21ms   64ms   118ms    27,301   10 % (rollout step 2/4; the file says 0)
 
 GATE     STABLE   CANARY   DIFFERENCE (95 %)        EVIDENCE OF HARM   VERDICT
 errors   0.07 %   0.09 %   +0.02pp [-0.02, +0.06]   ▏ 1.3 of 20        ✔ pass
@@ -263,7 +259,7 @@ errors   0.07 %   0.09 %   +0.02pp [-0.02, +0.06]   ▏ 1.3 of 20        ✔ pas
             lines,
             [
                 "shop progressing step 2/4 rev 3f9c21",
-                "shop/beta canary 10 % (rollout step 2/4)",
+                "shop/beta canary 10 % (rollout step 2/4; the file says 0)",
                 "shop/beta gate errors: pass"
             ]
         );

@@ -63,7 +63,7 @@ impl Wanted {
     pub(super) fn wait(&self, door: &Found<Door>, patience: Duration) -> anyhow::Result<Exit> {
         // shared with what is told when the time is up
         let last = RefCell::new(String::new());
-        let listened = client::listen(&door.address, "/api/v1/stream", patience, |part| {
+        let listened = client::listen(&door.address, "/api/v1/stream", None, patience, |part| {
             if part.name != "tick" {
                 return ControlFlow::Continue(());
             }

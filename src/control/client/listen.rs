@@ -31,18 +31,18 @@ pub struct Part {
     pub data: Value,
 }
 
-/// Listens until `on_part` has its answer, at most so long. Blocks; not for async code.
+/// Listens until `on_part` has its answer, at most so long, to what came after the event `seen`. Blocks; not for async code.
 ///
 /// A connection that breaks is made again for half a minute, and goes on after the last event that was seen. Fails when
 /// the door is not there at the beginning, refuses, or stays away, and with [`ClientError::TimedOut`] in the end.
 pub fn listen<T>(
     door: &Door,
     path: &str,
+    mut seen: Option<u64>,
     patience: Duration,
     mut on_part: impl FnMut(Part) -> ControlFlow<T>,
 ) -> Result<T, ClientError> {
     within(door.to_string(), patience, async {
-        let mut seen = None;
         let mut away: Option<Instant> = None;
         loop {
             match once(door, path, &mut seen, &mut away, &mut on_part).await {
