@@ -5,6 +5,8 @@
 
 mod support;
 
+#[path = "admin/commands.rs"]
+mod commands;
 #[path = "admin/headers.rs"]
 mod headers;
 #[path = "admin/house.rs"]

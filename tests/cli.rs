@@ -8,11 +8,17 @@ mod support;
 mod audit;
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/complete.rs"]
+mod complete;
 #[path = "cli/diff.rs"]
 mod diff;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/explain.rs"]
 mod explain;
 #[path = "cli/house.rs"]
 mod house;
 #[path = "cli/paper.rs"]
 mod paper;
+#[path = "cli/set_weight.rs"]
+mod set_weight;

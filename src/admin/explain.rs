@@ -30,6 +30,9 @@ pub(super) struct Batch {
     requests: Vec<Imagined>,
     /// A weight to try.
     weights: Option<Weights>,
+    /// Each answer also as people read it, in `text`.
+    #[serde(default)]
+    text: bool,
 }
 
 /// A request that nobody sends: a URL with what belongs to it, or a curl line.
@@ -66,7 +69,7 @@ struct Weights {
 
 /// The answers have the order of the requests; one that cannot be understood has a `problem`.
 pub(super) async fn explain(State(room): State<Room>, body: Bytes) -> Result<Response, Problem> {
-    let Batch { requests, weights } = read(&body)?;
+    let Batch { requests, weights, text: has_text } = read(&body)?;
     if requests.is_empty() || requests.len() > REQUESTS_MAX {
         return Err(bad(format!("a batch has 1 to 1,000 requests, and this one {}", requests.len())));
     }
@@ -76,7 +79,14 @@ pub(super) async fn explain(State(room): State<Room>, body: Bytes) -> Result<Res
         let tried = trial.map(|trial| with_trial(&in_force, &snapshot, &trial).map_err(bad)).transpose()?;
         let (file, snapshot) = (&in_force.loaded.file, tried.as_ref().unwrap_or(&snapshot));
         let one = |imagined: &Imagined| match imagined.request(file) {
-            Ok(request) => explaining::explain(file, snapshot, &request).to_json(),
+            Ok(request) => {
+                let explanation = explaining::explain(file, snapshot, &request);
+                let mut answer = explanation.to_json();
+                if has_text {
+                    answer["text"] = explanation.to_text().into();
+                }
+                answer
+            }
             Err(why) => json!({ "schema": "ringway.explain/v1", "problem": why }),
         };
         Ok::<Vec<Value>, Problem>(requests.iter().map(one).collect())

@@ -10,6 +10,7 @@ use super::progress::rollout;
 use super::room::Room;
 use crate::config::schema::Role;
 use crate::config::values;
+use crate::control::permanent::{self, Wanted};
 use crate::control::{Ask, Handle, RolloutView};
 use crate::model::Weight;
 use crate::rollout::command::{Answer, Command, Refusal};
@@ -81,7 +82,7 @@ async fn command(
     let answered = handle.ask_rollout(ask).map_err(|_| Problem::busy())?;
     let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; see /api/v1/status");
     let told = answered.await.map_err(|_| Problem::busy())?.ok_or_else(absent)?;
-    Ok(answer(StatusCode::OK, &tell(&service, &wanted, &told)?))
+    Ok(answer(StatusCode::OK, &tell(&handle, &service, &wanted, &told)?))
 }
 
 /// What would come of it, by a copy of all that the engine knows.
@@ -95,7 +96,7 @@ fn rehearse(handle: &Handle, ask: &Ask) -> Result<Response, Problem> {
         return Err(moved());
     }
     let would = trial.ask(&ask.actor, &ask.command).ok_or_else(Problem::busy)?;
-    let mut value = tell(&ask.service, &ask.command, &would)?;
+    let mut value = tell(handle, &ask.service, &ask.command, &would)?;
     if value["result"] == "done" {
         value["result"] = "would-do".into();
     }
@@ -170,7 +171,7 @@ fn share(number: &serde_json::Number) -> Result<Weight, String> {
 }
 
 /// The answer of a rollout, with the way back. 409 when it cannot be done in this phase.
-fn tell(service: &str, command: &Command, answer: &Answer) -> Result<Value, Problem> {
+fn tell(handle: &Handle, service: &str, command: &Command, answer: &Answer) -> Result<Value, Problem> {
     let (result, text) = match answer {
         Answer::Done(text) => ("done", text),
         Answer::Unchanged(text) => ("unchanged", text),
@@ -187,7 +188,7 @@ fn tell(service: &str, command: &Command, answer: &Answer) -> Result<Value, Prob
         "result": result,
         "text": text,
         "undo": undo(service, command),
-        "permanent": permanent(service, command),
+        "permanent": permanent(handle, service, command),
     }))
 }
 
@@ -206,8 +207,22 @@ fn undo(service: &str, command: &Command) -> String {
     format!("ringway {word} {service}")
 }
 
-/// What to write into the file so that it stays; only for weights, the rest is not of the file.
-fn permanent(service: &str, command: &Command) -> Option<String> {
-    let Command::SetWeight { cohort, variant, share, .. } = command else { return None };
-    Some(format!("services.{service}: the weights of cohort {cohort}, so that {variant} has {share} of 100"))
+/// What to write into the file so that it stays. Only of weights: the rest is not of the file, or is what it says already.
+fn permanent(handle: &Handle, service: &str, command: &Command) -> Option<String> {
+    let (in_force, snapshot) = (handle.in_force(), handle.snapshot());
+    let served = snapshot.service(service)?;
+    let rollout = in_force.loaded.file.services.get(service)?.rollout.as_ref();
+    let wanted = match command {
+        Command::SetWeight { cohort, variant, share, .. } => Wanted { cohort: Some(cohort), variant, share: *share },
+        Command::Rollback { cohort, .. } => {
+            Wanted { cohort: cohort.as_deref(), variant: &rollout?.to, share: Weight::ZERO }
+        }
+        Command::PromoteFull => {
+            let kept = rollout?.holdback.map_or(0, |kept| kept.0.micros());
+            let share = Weight::from_micros(Weight::HUNDRED.micros().saturating_sub(kept));
+            Wanted { cohort: None, variant: &rollout?.to, share }
+        }
+        _ => return None,
+    };
+    permanent::permanent(&in_force.loaded.file, served, &wanted)
 }

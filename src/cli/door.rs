@@ -35,6 +35,16 @@ pub(super) struct Found<A> {
 }
 
 impl AdminDoor {
+    /// The file.
+    pub(super) fn config(&self) -> &ConfigPath {
+        &self.config
+    }
+
+    /// Somebody said whom to ask.
+    pub(super) fn is_named(&self) -> bool {
+        self.admin.is_some() || self.token_file.is_some()
+    }
+
     /// Where the door is, with the token to show there.
     pub(super) fn find(&self) -> anyhow::Result<Found<Door>> {
         let token = self.token()?;

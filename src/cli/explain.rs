@@ -1,13 +1,16 @@
 use anyhow::{Context, anyhow, bail};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use super::Exit;
+use super::door::AdminDoor;
 use super::out::{Output, print, print_json, say};
-use super::prepared::ConfigPath;
 use crate::config::schema::File;
+use crate::control::client;
 use crate::routing::curl_line::{self, CurlLine};
 use crate::routing::explain::{ImaginedRequest, explain};
 use crate::routing::prepare::Prepared;
@@ -15,14 +18,18 @@ use crate::routing::user_key::KeySource;
 
 /// Tell what a request gets and why.
 ///
-/// Nothing is sent: the answer comes from the file alone, by the code that serves requests. Exit code 1 when the
-/// request would be refused.
+/// Nothing is sent: the answer comes from the file alone, by the code that serves requests. With --live it comes from a
+/// process that runs, with the weights that a rollout or a person gave. Exit code 1 when the request would be refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  ringway explain https://shop.example.com/cart --cookie uid=u-1842\n  \
-    ringway explain -- curl -H 'x-employee: 1' https://shop.example.com/\n  pbpaste | ringway explain -")]
+    ringway explain -- curl -H 'x-employee: 1' https://shop.example.com/\n  pbpaste | ringway explain -\n  \
+    ringway explain --live https://shop.example.com/cart --cookie uid=u-1842")]
 pub(super) struct Args {
     #[command(flatten)]
-    config: ConfigPath,
+    door: AdminDoor,
+    /// Ask the process that runs, not the file; --admin and --token-file mean this too
+    #[arg(long)]
+    live: bool,
     /// A URL or a curl line in quotes, or `-` for one of the two on standard input
     #[arg(value_name = "URL")]
     url: Option<String>,
@@ -39,7 +46,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "IP")]
     client_ip: Option<IpAddr>,
     /// A user key, put where the service reads it first
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["live", "admin", "token_file"])]
     user: Option<String>,
     /// The listener that it comes to, by name or address [default: the one with the URL's port, else the first]
     #[arg(long, value_name = "LISTENER")]
@@ -57,13 +64,20 @@ pub(super) struct Args {
 
 /// The most bytes that are read from standard input.
 const INPUT_BYTES_MAX: u64 = 256 * 1024;
+/// How long a process may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let line = self.line()?;
         line.notes.iter().for_each(|note| say(&format!("note: {note}")));
-        let Some(prepared) = self.config.assemble_or_tell() else { return Ok(Exit::Input) };
-        let mut request = self.request(&prepared.loaded.file, line)?;
+        if self.live || self.door.is_named() {
+            return self.ask(line);
+        }
+        let Some(prepared) = self.door.config().assemble_or_tell() else { return Ok(Exit::Input) };
+        let mut request = self.request(line)?;
+        let file = &prepared.loaded.file;
+        request.listener = self.listener.as_deref().map(|wanted| find_listener(file, wanted)).transpose()?;
         if let Some(user) = &self.user {
             feed(&prepared, &mut request, user)?;
         }
@@ -93,7 +107,8 @@ impl Args {
         parsed.map_err(|message| anyhow!(message))
     }
 
-    fn request(&self, file: &File, line: CurlLine) -> anyhow::Result<ImaginedRequest> {
+    /// The request without its listener, which only the file knows.
+    fn request(&self, line: CurlLine) -> anyhow::Result<ImaginedRequest> {
         let method = self.method.as_deref().unwrap_or(&line.method);
         let mut headers = HeaderMap::new();
         for (name, value) in &line.headers {
@@ -114,8 +129,42 @@ impl Args {
             url: line.url,
             headers,
             peer: self.client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            listener: self.listener.as_deref().map(|wanted| find_listener(file, wanted)).transpose()?,
+            listener: None,
         })
+    }
+
+    /// What the process that runs says.
+    fn ask(&self, line: CurlLine) -> anyhow::Result<Exit> {
+        let request = self.request(line)?;
+        let mut headers = serde_json::Map::new();
+        for (name, value) in &request.headers {
+            let value = value.to_str().with_context(|| format!("header {name} is no plain text"))?;
+            // fields of one name are one list (RFC 9110 5.3)
+            let joined = match headers.get(name.as_str()).and_then(Value::as_str) {
+                Some(before) => format!("{before}, {value}"),
+                None => value.to_owned(),
+            };
+            headers.insert(name.to_string(), joined.into());
+        }
+        let asked = json!({
+            "url": request.url, "method": request.method.as_str(), "headers": headers, "listener": self.listener,
+            "ip": self.client_ip,
+        });
+        let door = self.door.find()?;
+        let body = json!({ "requests": [asked], "text": self.output == Output::Text });
+        let mut batch = match client::ask(&door.address, "/api/v1/explain", &body, ANSWER_WITHIN) {
+            Ok(batch) => batch,
+            Err(error) => return Ok(door.tell(&error)),
+        };
+        let answer = batch["answers"][0].take();
+        if let Some(problem) = answer["problem"].as_str() {
+            bail!("{problem}");
+        }
+        match (self.output, answer["text"].as_str()) {
+            (Output::Text, Some(text)) => print(text)?,
+            _ => print_json(&answer)?,
+        }
+        Ok(if answer["service"].is_string() { Exit::Yes } else { Exit::No })
     }
 }
 

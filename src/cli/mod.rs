@@ -5,18 +5,24 @@
 mod audit;
 mod check;
 mod check_power;
+mod complete;
 mod completions;
 mod dashboard;
 mod demo;
 mod diff;
+mod doctor;
 mod door;
 mod drain;
+mod events;
 mod explain;
+mod grid;
 mod healthcheck;
+mod history;
 mod init;
 mod man;
 mod notify;
 mod out;
+mod picture;
 mod prepared;
 mod progress;
 mod rehearse;
@@ -26,9 +32,12 @@ mod run;
 mod schema;
 mod simulate;
 mod status;
+mod tap;
 mod test;
 mod token;
+mod top;
 mod version;
+mod words;
 
 use crate::model::printable;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -57,7 +66,12 @@ enum Command {
     Diff(diff::Args),
     Rehearse(rehearse::Args),
     Simulate(simulate::Args),
+    Doctor(doctor::Args),
     Status(status::Args),
+    Top(top::Args),
+    Tap(tap::Args),
+    Events(events::Args),
+    History(history::Args),
     Pause(rollouts::Pause),
     Resume(rollouts::Resume),
     Promote(rollouts::Promote),
@@ -75,6 +89,8 @@ enum Command {
     Notify(notify::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
+    #[command(name = "__complete", hide = true)]
+    Complete(complete::Args),
     Man(man::Args),
     Version(version::Args),
 }
@@ -113,6 +129,11 @@ impl Exit {
     }
 }
 
+/// All commands with their options, for the pages of the reference.
+pub fn commands() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     // clap ends the process by itself on usage errors (2), and after --help and --version (0)
@@ -136,7 +157,12 @@ impl Command {
         match self {
             Command::Run(args) => args.run(),
             Command::Demo(args) => args.run(),
+            Command::Doctor(args) => args.run(),
             Command::Status(args) => args.run(),
+            Command::Top(args) => args.run(),
+            Command::Tap(args) => args.run(),
+            Command::Events(args) => args.run(),
+            Command::History(args) => args.run(),
             Command::Pause(args) => args.run(),
             Command::Resume(args) => args.run(),
             Command::Promote(args) => args.run(),
@@ -161,6 +187,7 @@ impl Command {
             Command::Notify(args) => args.run(),
             Command::Healthcheck(args) => args.run(),
             Command::Completions(args) => args.run(Cli::command()),
+            Command::Complete(args) => args.run(&Cli::command()),
             Command::Man(args) => args.run(Cli::command()),
             Command::Version(args) => args.run(),
         }

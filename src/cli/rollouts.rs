@@ -1,13 +1,19 @@
 //! What people ask of a rollout: `pause`, `resume`, `promote`, `rollback`, `retry`, `approve`, `skip`, `set-weight`.
 
+mod weight_in_file;
+
 use serde_json::{Value, json};
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use super::Exit;
 use super::door::AdminDoor;
 use super::out::{print, say};
+use super::words::word;
 use crate::config::values;
 use crate::control::client;
+use crate::model::printable;
+use weight_in_file::WeightInFile;
 
 /// Whose rollout, and who asks.
 #[derive(Debug, clap::Args)]
@@ -21,6 +27,9 @@ struct Common {
     /// Who asks, for the audit log [default: the user of this terminal]
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// Only tell what would be done
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     door: AdminDoor,
     /// How long to wait for the answer
@@ -98,8 +107,10 @@ pub(super) struct Skip {
     yes: bool,
 }
 
-/// Give a variant another share of a cohort, until `resume` or for a while.
+/// Give a variant another share of a cohort, until `resume` or for a while; with --write for good.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  ringway set-weight shop canary 7 --for 1h\n  \
+    ringway set-weight shop canary 7 --cohort beta --write ringway.yaml")]
 pub(super) struct SetWeight {
     #[command(flatten)]
     common: Common,
@@ -108,13 +119,16 @@ pub(super) struct SetWeight {
     variant: String,
     /// Percent of the cohort
     #[arg(value_name = "PERCENT")]
-    weight: f64,
+    weight: values::Percent,
     /// The cohort
     #[arg(long, default_value = "everyone", value_name = "NAME")]
     cohort: String,
     /// For how long
-    #[arg(long = "for", value_name = "DURATION")]
+    #[arg(long = "for", value_name = "DURATION", conflicts_with = "write")]
     lasts: Option<String>,
+    /// Ask nobody who runs: edit the numbers in this file, and leave every other byte of it as it is
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -135,7 +149,7 @@ impl Resume {
 impl Promote {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let what = if self.full { "all steps at once" } else { "the next step now" };
-        match is_sure(self.yes, &format!("promote {}: {what}", self.common.service)) {
+        match is_sure(self.yes || self.common.dry_run, &format!("promote {}: {what}", self.common.service)) {
             true => self.common.ask("promote", json!({ "full": self.full })),
             false => Ok(Exit::Input),
         }
@@ -150,7 +164,10 @@ impl Rollback {
 
 impl Retry {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        match is_sure(self.yes, &format!("begin again what was taken back of {}", self.common.service)) {
+        match is_sure(
+            self.yes || self.common.dry_run,
+            &format!("begin again what was taken back of {}", self.common.service),
+        ) {
             true => self.common.ask("retry", json!({})),
             false => Ok(Exit::Input),
         }
@@ -165,7 +182,7 @@ impl Approve {
 
 impl Skip {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        match is_sure(self.yes, &format!("leave out a step of {}", self.common.service)) {
+        match is_sure(self.yes || self.common.dry_run, &format!("leave out a step of {}", self.common.service)) {
             true => self.common.ask("skip", json!({})),
             false => Ok(Exit::Input),
         }
@@ -174,12 +191,18 @@ impl Skip {
 
 impl SetWeight {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let what = format!("{} gets {} % of {}/{}", self.variant, self.weight, self.common.service, self.cohort);
-        if !is_sure(self.yes, &what) {
+        let share = self.weight.0;
+        let (service, cohort, variant) = (&self.common.service, &self.cohort, &self.variant);
+        let what = format!("{variant} gets {share} % of {service}/{cohort}");
+        if let Some(path) = &self.write {
+            let edit = WeightInFile { path, service, cohort, variant, share };
+            return edit.run(self.common.dry_run, || is_sure(self.yes, &format!("{what} in {}", path.display())));
+        }
+        if !is_sure(self.yes || self.common.dry_run, &what) {
             return Ok(Exit::Input);
         }
         let more = json!({
-            "cohort": self.cohort, "variant": self.variant, "weight": self.weight, "lasts": self.lasts,
+            "cohort": self.cohort, "variant": self.variant, "weight": share.as_f64(), "lasts": self.lasts,
         });
         self.common.ask("set-weight", more)
     }
@@ -192,14 +215,17 @@ impl Common {
         let actor = self.actor.or_else(|| std::env::var("USER").ok()).unwrap_or_default();
         wish["actor"] = actor.into();
         wish["reason"] = self.reason.into();
-        match client::ask_rollout(&door.address, &self.service, command, &wish, self.timeout.0) {
+        let command = if self.dry_run { format!("{command}?dryRun=true") } else { command.to_owned() };
+        match client::ask_rollout(&door.address, &self.service, &command, &wish, self.timeout.0) {
             Ok(answer) => {
-                print(&format!("{}\n", answer["text"].as_str().unwrap_or_default()))?;
-                if answer["result"] == "done" {
-                    say(&format!("to undo it: {}", answer["undo"].as_str().unwrap_or_default()));
+                let would = if answer["result"] == "would-do" { "would be done: " } else { "" };
+                print(&format!("{would}{}\n", word(&answer["text"])))?;
+                if answer["result"] != "unchanged" {
+                    say(&format!("to undo it: {}", word(&answer["undo"])));
                 }
                 if let Some(permanent) = answer["permanent"].as_str() {
-                    say(&format!("to make it permanent, write it into the file: {permanent}"));
+                    say("to make it permanent, write this into the file:\n");
+                    permanent.lines().for_each(|line| say(&printable(line)));
                 }
                 Ok(Exit::Yes)
             }

@@ -1,127 +1,152 @@
+//! `ringway status`: what is in force, once, all the time, or until a rollout is where it should be.
+
+mod gates;
+mod text;
+mod wait;
+
 use serde_json::Value;
+use std::ops::ControlFlow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Exit;
-use super::door::AdminDoor;
+use super::door::{AdminDoor, Found};
 use super::out::{Output, print, print_json, say};
+use super::picture::Picture;
 use crate::config::values;
-use crate::control::client;
+use crate::control::client::{self, Door};
+use text::Seen;
+
+pub(super) use text::row as figures_of;
+use wait::Awaited;
 
 /// Show what is in force: rollouts with their phase, step and gates, and who gets what.
 ///
-/// Exit code 0 it is shown, 1 there is no such service, 3 nobody answers.
+/// Exit code 0 it is shown or has come, 1 there is no such service, or what is waited for cannot come any more, 3 nobody
+/// answers, 4 it has not come in time.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  ringway status shop\n  ringway status --watch\n  \
+    ringway status shop --wait promoted --timeout 2h && ./announce.sh")]
 pub(super) struct Args {
     /// Only this service
     #[arg(value_name = "SERVICE")]
     service: Option<String>,
+    /// Show it again and again; a line for each change where the output is no terminal
+    #[arg(short, long)]
+    watch: bool,
+    /// Wait until the rollout is in this phase
+    #[arg(long, value_enum, value_name = "PHASE")]
+    wait: Option<Awaited>,
+    /// Of the rollout with this id, which may be yet to come
+    #[arg(long, value_name = "ID", requires = "wait")]
+    rollout: Option<String>,
     /// How it is written
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Output,
     #[command(flatten)]
     door: AdminDoor,
-    /// How long to wait for the answer
-    #[arg(long, default_value = "5s", value_name = "DURATION")]
-    timeout: values::Duration,
+    /// How long to wait for the answer, or for the phase [default: 5s, with --wait 30m]
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<values::Duration>,
 }
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const PHASE_WITHIN: Duration = Duration::from_secs(30 * 60);
+/// As good as for ever: a year.
+pub(super) const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let door = self.door.find()?;
-        let mut status = match client::status(&door.address, self.timeout.0) {
-            Ok(status) => status,
+        let patience = self.timeout.map(|timeout| timeout.0);
+        if let Some(phase) = self.wait {
+            let wanted = wait::Wanted { phase, service: self.service, rollout: self.rollout };
+            return wanted.wait(&door, patience.unwrap_or(PHASE_WITHIN));
+        }
+        let first = match self.once(&door.address, patience.unwrap_or(ANSWER_WITHIN)) {
+            Ok(first) => first,
             Err(error) => return Ok(door.tell(&error)),
         };
-        if let (Some(name), Some(services)) = (&self.service, status["services"].as_array_mut()) {
-            services.retain(|service| service["name"] == name.as_str());
-            if services.is_empty() {
-                say(&format!("error: there is no service {name}"));
-                return Ok(Exit::No);
-            }
+        let Some(first) = self.only(first) else { return Ok(Exit::No) };
+        if self.watch {
+            return self.watch(&door, first);
         }
         match self.output {
-            Output::Json => print_json(&status)?,
-            Output::Text => print(&text(&status))?,
+            Output::Json => print_json(&first.status)?,
+            Output::Text => print(&first.text(now()))?,
         }
         Ok(Exit::Yes)
     }
-}
 
-fn text(status: &Value) -> String {
-    let mut text = String::new();
-    if let Some(problem) = status["problem"].as_str() {
-        text.push_str(&format!("the last reload was rejected: {problem}\n"));
+    fn once(&self, door: &Door, patience: Duration) -> Result<Seen, client::ClientError> {
+        let status = client::status(door, patience)?;
+        if self.output == Output::Json {
+            return Ok(Seen { status, ..Seen::default() });
+        }
+        let rollouts = client::page(door, "/api/v1/rollouts", patience)?["rollouts"].take();
+        let files = client::page(door, "/api/v1/config", patience)?["files"].take();
+        Ok(Seen { status, rollouts, files })
     }
-    for service in each(&status["services"]) {
-        text.push_str(&of_service(service, word(&status["rev"])));
-    }
-    text
-}
 
-fn of_service(service: &Value, rev: &str) -> String {
-    let (name, phase) = (word(&service["name"]), word(&service["phase"]));
-    let mut text = match service["step"].as_u64() {
-        Some(step) => format!(
-            "{name}   {} → {}   {phase}   step {step}/{}   rollout {}   rev {rev}\n",
-            word(&service["from"]),
-            word(&service["to"]),
-            service["steps"],
-            word(&service["rollout"])
-        ),
-        None => format!("{name}   {phase}   rev {rev}\n"),
-    };
-    if let Some(why) = service["why"].as_str().filter(|why| !why.is_empty()) {
-        text.push_str(&format!("       {why}\n"));
+    /// Without the other services. `None` after it was told that there is none of this name.
+    fn only(&self, mut seen: Seen) -> Option<Seen> {
+        let Some(name) = &self.service else { return Some(seen) };
+        if let Some(services) = seen.status["services"].as_array_mut() {
+            let known: Vec<String> = services.iter().map(|service| super::words::word(&service["name"])).collect();
+            services.retain(|service| service["name"] == name.as_str());
+            if services.is_empty() {
+                say(&format!("error: there is no service {name}; there is {}", known.join(", ")));
+                return None;
+            }
+        }
+        Some(seen)
     }
-    text.push_str(&format!(
-        "\n{:<12} {:<12} {:>9} {:>9} {:>9} {:>9}  WEIGHT\n",
-        "COHORT", "VARIANT", "SHARE", "USERS", "RPS", "ERRORS"
-    ));
-    for cohort in each(&service["cohorts"]) {
-        for variant in each(&cohort["variants"]) {
-            let users = variant["users"].as_u64().map_or("–".to_owned(), crate::model::grouped);
-            let share = variant["share"].as_f64().map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0));
-            text.push_str(&format!(
-                "{:<12} {:<12} {share:>9} {users:>9} {:>9.1} {:>9}  {} ({})\n",
-                word(&cohort["name"]),
-                word(&variant["name"]),
-                variant["rps"].as_f64().unwrap_or_default(),
-                variant["errors"],
-                variant["weight"],
-                word(&variant["source"]),
-            ));
+
+    /// Until somebody ends it, or the door stays away.
+    fn watch(&self, door: &Found<Door>, first: Seen) -> anyhow::Result<Exit> {
+        let files = first.files.clone();
+        let mut picture = Picture::new();
+        let mut lines = Vec::new();
+        let mut show = |seen: &Seen| -> std::io::Result<()> {
+            if self.output == Output::Json {
+                return print(&format!("{}\n", seen.status));
+            }
+            if picture.is_live() {
+                return picture.draw(&seen.text(now()));
+            }
+            let found = seen.lines();
+            for line in found.iter().filter(|line| !lines.contains(*line)) {
+                print(&format!("{line}\n"))?;
+            }
+            lines = found;
+            Ok(())
+        };
+        show(&first)?;
+        let listened = client::listen(&door.address, "/api/v1/stream", None, FOR_EVER, |mut part| {
+            if part.name != "tick" {
+                return ControlFlow::Continue(());
+            }
+            let (status, rollouts) = (part.data["status"].take(), part.data["rollouts"].take());
+            let Some(seen) = self.only(Seen { status, rollouts, files: files.clone() }) else {
+                return ControlFlow::Break(Ok(Exit::No));
+            };
+            match show(&seen) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(Err(error)),
+            }
+        });
+        match listened {
+            Ok(ended) => Ok(ended?),
+            Err(error) => Ok(door.tell(&error)),
         }
     }
-    let gates: Vec<&Value> = each(&service["gates"]).collect();
-    if !gates.is_empty() {
-        text.push_str(&format!("\n{:<12} {:<12} {:<8} NUMBERS\n", "COHORT", "GATE", "VERDICT"));
-    }
-    for gate in gates {
-        text.push_str(&format!(
-            "{:<12} {:<12} {} {:<8} {}\n",
-            word(&gate["cohort"]),
-            word(&gate["name"]),
-            mark(word(&gate["verdict"])),
-            word(&gate["verdict"]),
-            word(&gate["text"])
-        ));
-    }
-    text.push('\n');
-    text
 }
 
-/// Words always stand beside it.
-fn mark(verdict: &str) -> &'static str {
-    match verdict {
-        "pass" => "✔",
-        "harm" => "✘",
-        _ => "…",
-    }
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn each(list: &Value) -> impl Iterator<Item = &Value> {
-    list.as_array().into_iter().flatten()
-}
-
-fn word(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
+/// The rollout of a service.
+fn rollout_of<'r>(rollouts: &'r Value, service: &Value) -> Option<&'r Value> {
+    super::words::each(rollouts).find(|rollout| rollout["service"] == *service)
 }

@@ -1,5 +1,9 @@
 //! The other end of the doors: what `ringway reload`, `drain` and `healthcheck` do.
 
+mod listen;
+
+pub use listen::{Part, listen};
+
 use super::{AdminAddress, reachable};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -133,6 +137,27 @@ pub fn status(door: &Door, patience: Duration) -> Result<Value, ClientError> {
     within(door.to_string(), patience, show(door, "/api/v1/status"))
 }
 
+/// A page of the API, such as `/api/v1/rollouts`. Blocks; not for async code.
+pub fn page(door: &Door, path: &str, patience: Duration) -> Result<Value, ClientError> {
+    within(door.to_string(), patience, show(door, path))
+}
+
+/// Asks a page of the API something that has a body. Blocks; not for async code.
+pub fn ask(door: &Door, path: &str, body: &Value, patience: Duration) -> Result<Value, ClientError> {
+    within(door.to_string(), patience, exchange(door, Method::POST, path, body.to_string()))
+}
+
+/// A query such as `service=shop&cohort=beta`, with a `?` before it; of values that are there.
+pub fn query<'v>(fields: impl IntoIterator<Item = (&'v str, Option<String>)>) -> String {
+    let mut text = String::new();
+    for (name, value) in fields {
+        let Some(value) = value else { continue };
+        let sign = if text.is_empty() { '?' } else { '&' };
+        text.push_str(&format!("{sign}{name}={}", utf8_percent_encode(&value, NON_ALPHANUMERIC)));
+    }
+    text
+}
+
 /// Whether the process welcomes new requests, as its telemetry door says. Blocks; not for async code.
 pub fn ready(telemetry: SocketAddr, patience: Duration) -> Result<(), ClientError> {
     probe(telemetry, "/readyz?verbose", "not ready", patience)
@@ -210,7 +235,12 @@ async fn exchange(door: &Door, method: Method, path: &str, body: String) -> Resu
             send(stream, request).await.map_err(|error| unreachable(&name, &error))?
         }
     };
-    let Ok(value) = serde_json::from_slice::<Value>(&body) else { return Err(stranger(&name)) };
+    understood(name, status, &body)
+}
+
+/// An answer, or why there is none.
+fn understood(name: String, status: StatusCode, body: &[u8]) -> Result<Value, ClientError> {
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return Err(stranger(&name)) };
     if status.is_success() {
         return Ok(value);
     }

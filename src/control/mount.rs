@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// What to tell the user about files that are mounted by themselves; nothing where there are none.
-pub(super) fn warning(path: &Path) -> Option<String> {
+pub fn warning(path: &Path) -> Option<String> {
     let mounts = std::fs::read("/proc/self/mountinfo").ok()?;
     let path = std::path::absolute(path).ok()?;
     if !path.is_file() || !mount_points(&mounts).contains(&path) {

@@ -82,6 +82,11 @@ impl House {
         House::with(&format!("{SHOP}admin: {{ address: 127.0.0.1:0 }}\n"))
     }
 
+    /// Behind a socket beside its file.
+    pub fn on_a_socket() -> House {
+        House::with(SHOP)
+    }
+
     pub fn with(text: &str) -> House {
         let upstream = Recording::text("hello");
         let (tokens, lines) = Tokens::new();

@@ -2,6 +2,8 @@
 
 #[path = "pages/api.rs"]
 mod api;
+#[path = "pages/cli.rs"]
+mod cli;
 #[path = "pages/config.rs"]
 mod config;
 #[path = "pages/rollout.rs"]
@@ -48,6 +50,12 @@ fn the_page_of_the_file_is_what_the_schema_says() {
 fn the_page_of_the_api_is_what_the_door_shows() {
     let page = api::page(GENERATED, &ringway::admin::openapi());
     compare("docs/reference/api.md", &page);
+}
+
+#[test]
+fn the_page_of_commands_is_what_the_binary_says() {
+    let page = cli::page(GENERATED, &ringway::cli::commands());
+    compare("docs/reference/cli.md", &page);
 }
 
 /// The rest of the page is written by hand; what is between the markers is what the engine does.

@@ -1,0 +1,62 @@
+//! What the judge says, as a table.
+
+use serde_json::Value;
+
+use crate::cli::grid::Grid;
+use crate::cli::words::{dash, each, milliseconds, share, word};
+
+/// Eighths of a cell.
+const EIGHTHS: [&str; 8] = ["▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"];
+
+/// The gates of a rollout; with their cohort where there are several.
+pub(super) fn gates(rollout: &Value) -> Grid {
+    let mut cohorts: Vec<&Value> = each(&rollout["gates"]).map(|gate| &gate["cohort"]).collect();
+    cohorts.dedup();
+    let (from, to) = (word(&rollout["from"]).to_uppercase(), word(&rollout["to"]).to_uppercase());
+    let header = ["GATE", &from, &to, "DIFFERENCE (95 %)", "EVIDENCE OF HARM", "VERDICT"];
+    let mut grid = Grid::new(&header, &[]);
+    for gate in each(&rollout["gates"]) {
+        let name = word(&gate["name"]);
+        let name = if cohorts.len() > 1 { format!("{}/{name}", word(&gate["cohort"])) } else { name };
+        let slow = &gate["slow"];
+        let (stable, canary) = match slow.is_object() {
+            true => (milliseconds(&slow["stableMs"]), milliseconds(&slow["limitMs"])),
+            false => (share(&gate["stable"]["rate"], 2), share(&gate["canary"]["rate"], 2)),
+        };
+        let verdict = word(&gate["verdict"]);
+        grid.row([name, stable, canary, difference(gate), evidence(gate), format!("{} {verdict}", mark(&verdict))]);
+    }
+    grid
+}
+
+/// In percentage points; of requests that are slow where latencies are compared.
+fn difference(gate: &Value) -> String {
+    let of = &gate["difference"];
+    let points = |name: &str| of[name].as_f64().map(|value| value * 100.0);
+    match (points("value"), points("low"), points("high")) {
+        (Some(value), Some(low), Some(high)) => {
+            let what = if gate["slow"].is_object() { " slow" } else { "" };
+            format!("{value:+.2}pp{what} [{low:+.2}, {high:+.2}]")
+        }
+        _ => dash(),
+    }
+}
+
+/// `▌ 1.3 of 20`: a full cell is harm.
+fn evidence(gate: &Value) -> String {
+    let (Some(evidence), Some(needed)) = (gate["evidence"].as_f64(), gate["needed"].as_f64()) else { return dash() };
+    let part = if needed > 0.0 { (evidence / needed).clamp(0.0, 1.0) } else { 0.0 };
+    let eighth = EIGHTHS[((part * 8.0) as usize).min(7)];
+    let evidence = if evidence < 1_000.0 { format!("{evidence:.1}") } else { ">1000".to_owned() };
+    format!("{eighth} {evidence} of {needed:.0}")
+}
+
+/// Words always stand beside it.
+fn mark(verdict: &str) -> &'static str {
+    match verdict {
+        "pass" => "✔",
+        "harm" => "✗",
+        "waiting" => "…",
+        _ => "?",
+    }
+}
