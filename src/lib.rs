@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod migrate;
 pub mod model;
 pub mod proxy;
 pub mod rollout;

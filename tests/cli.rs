@@ -14,5 +14,7 @@ mod diff;
 mod explain;
 #[path = "cli/house.rs"]
 mod house;
+#[path = "cli/migrate.rs"]
+mod migrate;
 #[path = "cli/paper.rs"]
 mod paper;

@@ -14,6 +14,7 @@ mod explain;
 mod healthcheck;
 mod init;
 mod man;
+mod migrate;
 mod out;
 mod prepared;
 mod progress;
@@ -53,6 +54,7 @@ enum Command {
     Test(test::Args),
     Explain(explain::Args),
     Diff(diff::Args),
+    Migrate(migrate::Args),
     Rehearse(rehearse::Args),
     Simulate(simulate::Args),
     Status(status::Args),
@@ -150,6 +152,7 @@ impl Command {
             Command::Test(args) => args.run(),
             Command::Explain(args) => args.run(),
             Command::Diff(args) => args.run(),
+            Command::Migrate(args) => args.run(),
             Command::Rehearse(args) => args.run(),
             Command::Simulate(args) => args.run(),
             Command::Schema(args) => args.run(),
