@@ -16,6 +16,7 @@ pub mod control;
 pub mod demo;
 pub mod migrate;
 pub mod model;
+pub mod ofrep;
 pub mod proxy;
 pub mod rollout;
 pub mod routing;

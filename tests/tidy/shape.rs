@@ -11,7 +11,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Longer files, with their own limit and the reason.
 const LONG_FILES: [(&str, usize, &str); 3] = [
-    ("src/config/schema.rs", 560, "the whole file format on one page, in the order in which it is written"),
+    ("src/config/schema.rs", 580, "the whole file format on one page, in the order in which it is written"),
     ("src/config/decode.rs", 480, "one small reader for each type of value; half of it are tests"),
     ("src/routing/compile.rs", 480, "the whole way from the file to the snapshot, read from top to bottom"),
 ];
