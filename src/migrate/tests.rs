@@ -1,5 +1,7 @@
 //! What people had written, and what must come of it: pairs made by hand from the public documentation.
 
+#![cfg(test)]
+
 use super::*;
 use crate::config::load_texts;
 
@@ -23,9 +25,6 @@ fn the_pairs_are_what_was_written_by_hand() {
             let text = std::fs::read_to_string(&input).unwrap();
             let migrated = migrate(kind, &[Source::new("input", text)]).unwrap();
             let output = input.with_extension("ringway.yaml");
-            if std::env::var_os("SHOW").is_some() {
-                println!("=== {}\n{}", output.display(), migrated.text);
-            }
             let expected = std::fs::read_to_string(&output).unwrap_or_default();
             assert_eq!(migrated.text, expected, "{}", output.display());
             let loaded = load_texts(vec![Source::new("output", migrated.text)]);
