@@ -77,6 +77,8 @@ pub struct Running {
     pub listeners: Vec<(SocketAddr, SocketAddr)>,
     /// Where the telemetry door really is.
     pub telemetry: SocketAddr,
+    /// Where the door for feature flags really is, if the file asks for one.
+    pub ofrep: Option<SocketAddr>,
     /// Where the admin door really is.
     pub admin: AdminAddress,
     /// The threads that serve requests.
@@ -195,9 +197,9 @@ pub fn start(options: &Options) -> Result<Running, StartError> {
     let (patience, is_demo) = (options.patience, options.is_demo);
     let control = Control { state, sockets, requests, doors, patience, is_demo };
     let (started, ended, thread) = control.start()?;
-    let Open { telemetry, admin, sessions, estate } = started;
+    let Open { telemetry, admin, ofrep, sessions, estate } = started;
     let (listeners, thread) = (bound.into_iter().collect(), Some(thread));
-    Ok(Running { listeners, telemetry, admin, workers, handle, sessions, estate, ended, thread })
+    Ok(Running { listeners, telemetry, ofrep, admin, workers, handle, sessions, estate, ended, thread })
 }
 
 impl Options {

@@ -18,6 +18,8 @@ mod doctor;
 mod explain;
 #[path = "cli/house.rs"]
 mod house;
+#[path = "cli/migrate.rs"]
+mod migrate;
 #[path = "cli/paper.rs"]
 mod paper;
 #[path = "cli/set_weight.rs"]

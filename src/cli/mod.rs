@@ -20,6 +20,7 @@ mod healthcheck;
 mod history;
 mod init;
 mod man;
+mod migrate;
 mod notify;
 mod out;
 mod picture;
@@ -64,6 +65,7 @@ enum Command {
     Test(test::Args),
     Explain(explain::Args),
     Diff(diff::Args),
+    Migrate(migrate::Args),
     Rehearse(rehearse::Args),
     Simulate(simulate::Args),
     Doctor(doctor::Args),
@@ -179,6 +181,7 @@ impl Command {
             Command::Test(args) => args.run(),
             Command::Explain(args) => args.run(),
             Command::Diff(args) => args.run(),
+            Command::Migrate(args) => args.run(),
             Command::Rehearse(args) => args.run(),
             Command::Simulate(args) => args.run(),
             Command::Schema(args) => args.run(),

@@ -26,6 +26,7 @@ mod gates;
 mod limits;
 mod mirror;
 mod notifiers;
+mod ofrep;
 mod rollout;
 mod telemetry;
 mod traffic;
@@ -41,6 +42,7 @@ mod window;
 pub use gates::*;
 pub use mirror::{Mirror, MirrorIgnore, MirrorPart};
 pub use notifiers::*;
+pub use ofrep::Ofrep;
 pub use rollout::*;
 pub use test::{Test, TestExpect, TestRequest};
 pub use tls::{
@@ -61,6 +63,8 @@ pub struct File {
     pub admin: Option<Admin>,
     /// The door for scrapers and probes, and the access log.
     pub telemetry: Option<Telemetry>,
+    /// The door at which services ask what a user gets. Default: none.
+    pub ofrep: Option<Ofrep>,
     /// Where the place of a client comes from.
     pub geo: Option<GeoSource>,
     /// How much memory the process may use.

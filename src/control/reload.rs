@@ -412,6 +412,7 @@ fn fixed(loaded: &Loaded) -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("admin.address", admin),
         ("stateDir", file.state_dir.as_ref().map_or("none".to_owned(), |folder| folder.display().to_string())),
+        ("ofrep.address", file.ofrep.as_ref().map_or("none".to_owned(), |ofrep| ofrep.address.to_string())),
         ("telemetry.address", telemetry_address(file).to_string()),
         ("telemetry.accessLog.path", log),
         ("telemetry.maxSeries", max_series),

@@ -20,12 +20,15 @@ use crate::config::schema::File;
 use crate::control::reload::reason;
 use crate::control::supervisor::{self, News};
 use crate::control::{AdminAddress, Handle, telemetry_address};
+use crate::ofrep;
 use crate::telemetry::door;
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// What is known of the doors before the control thread runs.
 pub(super) struct Doors {
     telemetry: (SocketAddr, TcpListener),
     admin: (AdminAddress, Option<OwnedFd>),
+    ofrep: Option<TcpListener>,
     upgrade: (Option<PathBuf>, Option<OwnedFd>),
     inheritance: Option<Inheritance>,
 }
@@ -36,6 +39,8 @@ pub(super) struct Open {
     pub(super) telemetry: SocketAddr,
     /// Where the admin door really is.
     pub(super) admin: AdminAddress,
+    /// Where the door for feature flags really is, if the file asks for one.
+    pub(super) ofrep: Option<SocketAddr>,
     /// Links to sign in there.
     pub(super) sessions: admin::Sessions,
     /// All that can be handed over.
@@ -49,6 +54,7 @@ pub(super) struct Tasks {
     may_answer: watch::Sender<bool>,
     close: oneshot::Sender<()>,
     telling: JoinHandle<()>,
+    flags: JoinHandle<()>,
     admin: JoinHandle<()>,
     offering: JoinHandle<()>,
 }
@@ -69,8 +75,9 @@ impl Doors {
             Some(socket) => socket,
             None => bind_tcp(telemetry)?,
         };
+        let ofrep = file.ofrep.as_ref().map(|ofrep| bind_shared(ofrep.address)).transpose()?;
         let (admin, upgrade) = ((admin, old_admin), (upgrade, old_upgrade));
-        Ok(Doors { telemetry: (telemetry, socket), admin, upgrade, inheritance })
+        Ok(Doors { telemetry: (telemetry, socket), admin, ofrep, upgrade, inheritance })
     }
 
     /// Starts the tasks behind the doors. Must be called within a Tokio runtime.
@@ -114,13 +121,17 @@ impl Doors {
             };
             door::serve(telemetry, telling, end).await;
         }));
+        let until_given = Box::pin(wait(Arc::clone(&given)));
+        let flags = self.ofrep.map(tokio::net::TcpListener::from_std).transpose().map_err(system)?;
+        let ofrep = flags.as_ref().and_then(|listener| listener.local_addr().ok());
+        let flags = tokio::spawn(after(allowed.clone(), answer_flags(flags, handle.clone(), until_given)));
         let until_given = Box::pin(wait(given));
         let sessions = admin::Sessions::default();
         let terms = admin::Terms { sessions: sessions.clone(), is_demo };
         let admin = tokio::spawn(after(allowed.clone(), admin::serve(admin, handle, terms, until_given)));
         let offering = tokio::spawn(after(allowed, upgrade::offer(upgrade, Arc::clone(&estate))));
-        let open = Cell::new(Some(Open { telemetry: telemetry_at, admin: admin_at, sessions, estate }));
-        Ok(Tasks { inheritance: Cell::new(self.inheritance), open, may_answer, close, telling, admin, offering })
+        let open = Cell::new(Some(Open { telemetry: telemetry_at, admin: admin_at, ofrep, sessions, estate }));
+        Ok(Tasks { inheritance: Cell::new(self.inheritance), open, may_answer, close, telling, flags, admin, offering })
     }
 }
 
@@ -145,10 +156,12 @@ impl Tasks {
     /// Closes the doors, and waits until what is being told is told.
     pub(super) async fn close(self) {
         self.admin.abort();
+        self.flags.abort();
         self.offering.abort();
         let _ = self.close.send(());
         // they end within a second; a panic of theirs is in the log already
         let _ = self.admin.await;
+        let _ = self.flags.await;
         let _ = self.telling.await;
         let _ = self.offering.await;
     }
@@ -169,6 +182,27 @@ async fn after(mut allowed: watch::Receiver<bool>, task: impl Future<Output = ()
 
 fn wait(given: Arc<Notify>) -> impl Future<Output = ()> {
     given.notified_owned()
+}
+
+async fn answer_flags(listener: Option<tokio::net::TcpListener>, handle: Handle, end: impl Future<Output = ()>) {
+    if let Some(listener) = listener {
+        ofrep::serve(listener, handle, end).await;
+    }
+}
+
+/// Binds an address that the process before this one may have too: it is not handed over.
+fn bind_shared(address: SocketAddr) -> Result<TcpListener, StartError> {
+    const BACKLOG: i32 = 128;
+    let bound = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    };
+    bound().map_err(|error| StartError::Bind { address: address.to_string(), reason: reason(&error) })
 }
 
 fn bind_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {

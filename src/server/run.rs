@@ -42,6 +42,9 @@ fn tell_doors(running: &Running) {
         tracing::info!(address = %bound, name, "listening");
     }
     tracing::info!(address = %running.telemetry, "telemetry door: /metrics, /livez, /readyz, /startupz");
+    if let Some(address) = running.ofrep {
+        tracing::info!(%address, "door for feature flags: /ofrep/v1/evaluate/flags");
+    }
     tracing::info!(address = %running.admin, "admin door: this machine only");
     if let Some(url) = running.sign_in_url() {
         let minutes = crate::admin::LINK_TIME_MAX.as_secs() / 60;

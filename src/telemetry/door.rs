@@ -22,8 +22,10 @@ use tokio::task::JoinSet;
 
 /// Open connections; further ones are closed at once, as scrapers and probes are few.
 const CONNECTIONS_MAX: usize = 64;
-/// The most that a connection may take, from accepting it to closing it.
+/// How old a connection gets: it is closed after the answer that is under way then.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
+/// What that last answer may take.
+const LAST_ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// From the first byte of a connection, or from the last response, to the end of the next request's headers.
 const HEADERS_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long requests may go on after the shutdown.
@@ -62,7 +64,16 @@ impl Door {
 ///
 /// The listener must be of the running Tokio runtime (`TcpListener::from_std` for one that was bound before).
 pub async fn serve(listener: TcpListener, door: Door, shutdown: impl Future<Output = ()>) {
-    let router = router(door);
+    serve_router(listener, router(door), "telemetry", shutdown).await;
+}
+
+/// Serves the pages of a door called `name`, with the limits of this one, until `shutdown` completes.
+pub async fn serve_router(
+    listener: TcpListener,
+    router: Router,
+    name: &'static str,
+    shutdown: impl Future<Output = ()>,
+) {
     let (closing, is_closing) = watch::channel(false);
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
@@ -76,7 +87,7 @@ pub async fn serve(listener: TcpListener, door: Door, shutdown: impl Future<Outp
                 }
                 Ok((refused, _)) => drop(refused),
                 Err(error) => {
-                    tracing::warn!(%error, "telemetry door cannot accept a connection");
+                    tracing::warn!(%error, door = name, "the door cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -101,6 +112,7 @@ async fn connection(stream: TcpStream, router: Router, mut is_closing: watch::Re
         tokio::select! {
             result = connection.as_mut() => return result,
             _ = is_closing.wait_for(|closing| *closing) => {}
+            () = tokio::time::sleep(CONNECTION_TIME_MAX) => {}
         }
         // who has come just now gets an answer
         tokio::select! {
@@ -110,7 +122,7 @@ async fn connection(stream: TcpStream, router: Router, mut is_closing: watch::Re
         connection.await
     };
     // A scraper that breaks off or takes too long is its own affair: there is nothing to tell anyone.
-    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, served).await;
+    let _ = tokio::time::timeout(CONNECTION_TIME_MAX + LAST_ANSWER_TIME_MAX, served).await;
 }
 
 fn router(door: Door) -> Router {

@@ -8,16 +8,20 @@ import time
 
 
 class Proxy:
-    """A proxy; `port` is its listener's. `protocol` is what the service at `to` speaks."""
+    """A proxy; `port` is its listener's, `flags` that for feature flags. `protocol` is what the service at `to` speaks,
+    unless a `file` has the services."""
 
-    def __init__(self, program, to, protocol):
+    def __init__(self, program, to=None, protocol="http1", file=None):
         self.folder = tempfile.TemporaryDirectory()
         folder = pathlib.Path(self.folder.name)
-        (folder / "ringway.yaml").write_text(
-            "listeners: [{ address: 127.0.0.1:0 }]\n"
-            'admin: { address: "unix:admin.sock" }\ntelemetry: { address: 127.0.0.1:0 }\n'
+        self.file = folder / "ringway.yaml"
+        services = (
             "services: { shop: { variants: { stable: "
             f'{{ endpoints: ["127.0.0.1:{to}"], protocol: {protocol} }} }} }} }}\n'
+        )
+        self.file.write_text(
+            "listeners: [{ address: 127.0.0.1:0 }]\n"
+            'admin: { address: "unix:admin.sock" }\ntelemetry: { address: 127.0.0.1:0 }\n' + (file or services)
         )
         log = folder / "log"
         self.process = subprocess.Popen(
@@ -28,8 +32,8 @@ class Proxy:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(log.read_text())
             time.sleep(0.01)
-        line = next(json.loads(line) for line in log.read_text().splitlines() if '"listening"' in line)
-        self.port = int(line.get("fields", line)["address"].rsplit(":", 1)[1])
+        self.port = port_of(log, '"listening"')
+        self.flags = port_of(log, "door for feature flags")
 
     def __enter__(self):
         return self
@@ -38,3 +42,9 @@ class Proxy:
         self.process.kill()
         self.process.wait()
         self.folder.cleanup()
+
+
+def port_of(log, words):
+    """Of the line of the log with these words; `None` without one."""
+    lines = (json.loads(line) for line in log.read_text().splitlines() if words in line)
+    return next((int(line.get("fields", line)["address"].rsplit(":", 1)[1]) for line in lines), None)

@@ -102,3 +102,11 @@ fn websockets_of_python_talk_through() {
     let (done, text) = output(python.arg(script).arg(env!("CARGO_BIN_EXE_ringway")));
     assert!(done.status.success() && text.contains("200 messages"), "{text}");
 }
+
+#[test]
+fn the_sdk_of_openfeature_asks_for_flags() {
+    let Some(mut python) = python("openfeature.contrib.provider.ofrep") else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/edge/flags_talk.py");
+    let (done, text) = output(python.arg(script).arg(env!("CARGO_BIN_EXE_ringway")));
+    assert!(done.status.success() && text.contains("4 ways of asking"), "{text}");
+}

@@ -6,7 +6,7 @@ use crate::source::{code_of, rust, without_tests};
 /// A layer, and what it may import beside itself. What is not in the table may import anything.
 ///
 /// With the control plane gone the data plane goes on serving its last snapshot, because it cannot even name it.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("config", &["model"]),
     ("upstream", &["model"]),
@@ -16,6 +16,8 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("proxy", &["config", "model", "upstream", "telemetry", "routing"]),
     ("control", &["config", "model", "upstream", "telemetry", "rollout", "routing"]),
     ("simulate", &["config", "model", "upstream", "telemetry", "rollout", "routing", "control"]),
+    ("ofrep", &["config", "model", "telemetry", "routing", "control"]),
+    ("migrate", &["config", "model"]),
     ("admin", &["config", "model", "telemetry", "rollout", "routing", "control", "simulate"]),
 ];
 

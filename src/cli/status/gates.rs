@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::cli::grid::Grid;
 use crate::cli::words::{dash, each, milliseconds, share, word};
+use crate::model::grouped;
 
 /// Eighths of a cell.
 const EIGHTHS: [&str; 8] = ["▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"];
@@ -21,12 +22,17 @@ pub(super) fn gates(rollout: &Value) -> Grid {
         let slow = &gate["slow"];
         let (stable, canary) = match slow.is_object() {
             true => (milliseconds(&slow["stableMs"]), milliseconds(&slow["limitMs"])),
-            false => (share(&gate["stable"]["rate"], 2), share(&gate["canary"]["rate"], 2)),
+            false => (rate(&gate["stable"]), rate(&gate["canary"])),
         };
         let verdict = word(&gate["verdict"]);
         grid.row([name, stable, canary, difference(gate), evidence(gate), format!("{} {verdict}", mark(&verdict))]);
     }
     grid
+}
+
+/// The part of what was counted that is bad; a dash when nothing was.
+fn rate(tally: &Value) -> String {
+    if tally["of"] == 0 { dash() } else { share(&tally["rate"], 2) }
 }
 
 /// In percentage points; of requests that are slow where latencies are compared.
@@ -48,7 +54,7 @@ fn evidence(gate: &Value) -> String {
     let part = if needed > 0.0 { (evidence / needed).clamp(0.0, 1.0) } else { 0.0 };
     let eighth = EIGHTHS[((part * 8.0) as usize).min(7)];
     let evidence = if evidence < 1_000.0 { format!("{evidence:.1}") } else { ">1000".to_owned() };
-    format!("{eighth} {evidence} of {needed:.0}")
+    format!("{eighth} {evidence} of {}", grouped(needed.round() as u64))
 }
 
 /// Words always stand beside it.

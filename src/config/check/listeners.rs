@@ -204,6 +204,9 @@ fn check_addresses(file: &File, admin: Option<SocketAddr>, problems: &mut Proble
         let word = if file.admin.is_some() { "admin" } else { "admin (its default)" };
         doors.push((address, root.key("admin").key("address"), word.to_owned()));
     }
+    if let Some(ofrep) = &file.ofrep {
+        doors.push((ofrep.address, root.key("ofrep").key("address"), "ofrep".to_owned()));
+    }
     let mut by_port: HashMap<u16, Vec<usize>> = HashMap::new();
     for at in 0..doors.len() {
         let (address, place, word) = &doors[at];

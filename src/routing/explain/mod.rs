@@ -22,7 +22,7 @@ use super::snapshot::ListenerRules;
 use super::view::{RequestView, Trust};
 use crate::config::schema::File;
 pub use answer::{Answer, Share, UserKeyFacts};
-pub use place::{Placed, place};
+pub use place::{Placed, place, place_at};
 pub use trace::{Step, clean, quoted};
 
 /// A request that nobody sent.

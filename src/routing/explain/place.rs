@@ -3,7 +3,8 @@
 use super::{ImaginedRequest, Refusal, Snapshot, clean, listener, read, strip, traffic};
 use crate::config::schema::File;
 use crate::model::{Bucket, Reason};
-use crate::routing::client::client_ip;
+use crate::routing::assign::Assignment;
+use crate::routing::client::{ClientAddr, client_ip};
 use crate::routing::snapshot::ListenerRules;
 use crate::routing::view::RequestView;
 
@@ -22,6 +23,8 @@ pub struct Placed {
     pub bucket: Bucket,
     /// The request brought a user key.
     pub has_key: bool,
+    /// The position of the source where it was read.
+    pub key_source: Option<usize>,
 }
 
 /// Places a request by the look-ups that [`explain`](super::explain) tells of.
@@ -45,13 +48,42 @@ pub fn place(file: &File, snapshot: &Snapshot, request: &ImaginedRequest) -> Res
     let found = snapshot.routes.find(&view).ok_or_else(nowhere)?;
     traffic::redirect(found, &read, request, &view, &mut unread)?;
     let service = found.route.service.ok_or_else(nowhere)?;
-    let assignment = snapshot.services[service].assign(&view);
-    Ok(Placed {
-        service,
-        cohort: assignment.cohort,
-        variant: assignment.variant,
-        reason: assignment.reason,
-        bucket: assignment.bucket,
-        has_key: assignment.user.as_ref().is_some_and(|user| user.issued().is_none()),
-    })
+    Ok(Placed::of(service, &snapshot.services[service].assign(&view)))
+}
+
+/// Places a request at the service of this position, wherever the routes would lead it. What it says about the user is
+/// believed, and its address is that of the user: it comes from somebody who asks on the user's behalf.
+///
+/// # Errors
+/// No client could send it.
+pub fn place_at(
+    file: &File,
+    snapshot: &Snapshot,
+    service: usize,
+    request: &ImaginedRequest,
+) -> Result<Placed, Refusal> {
+    let mut unread = Vec::new();
+    let default = ListenerRules::untrusting();
+    let rules = listener(file, snapshot, request, &mut unread).unwrap_or(&default);
+    let read = read::read(request, &rules.limits)?;
+    let client = ClientAddr { ip: request.peer.to_canonical(), peer_trusted: true };
+    let headers = strip(snapshot, &read.headers, client.peer_trusted, &mut unread);
+    let (host, path, query) = (read.destination.host(), read.path(), read.query());
+    let geo = snapshot.geo.as_deref();
+    let view = RequestView::new(&request.method, host, path, query, &headers, client, &rules.trust, geo);
+    Ok(Placed::of(service, &snapshot.services[service].assign(&view)))
+}
+
+impl Placed {
+    fn of(service: usize, assignment: &Assignment<'_>) -> Placed {
+        Placed {
+            service,
+            cohort: assignment.cohort,
+            variant: assignment.variant,
+            reason: assignment.reason,
+            bucket: assignment.bucket,
+            has_key: assignment.user.as_ref().is_some_and(|user| user.issued().is_none()),
+            key_source: assignment.user.as_ref().map(|user| user.source()),
+        }
+    }
 }
