@@ -63,7 +63,7 @@ type Body = Result<Bytes, BytesRejection>;
 async fn one(State(room): State<Room>, Path(service): Path<String>, headers: HeaderMap, body: Body) -> Response {
     let context = match context(&headers, body) {
         Ok(context) => context,
-        Err(refused) => return refused,
+        Err((status, told)) => return answer(status, &told),
     };
     match evaluate(&room.handle.in_force().loaded.file, &room.handle.snapshot(), &service, &context) {
         Ok(flag) => answer(StatusCode::OK, &flag),
@@ -74,7 +74,7 @@ async fn one(State(room): State<Room>, Path(service): Path<String>, headers: Hea
 async fn all(State(room): State<Room>, headers: HeaderMap, body: Body) -> Response {
     let context = match context(&headers, body) {
         Ok(context) => context,
-        Err(refused) => return refused,
+        Err((status, told)) => return answer(status, &told),
     };
     let shutting_down = || answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "errorDetails": "shutting down" }));
     let Ok(place) = Arc::clone(&room.bulks).acquire_owned().await else { return shutting_down() };
@@ -105,19 +105,19 @@ async fn all(State(room): State<Room>, headers: HeaderMap, body: Body) -> Respon
 
 /// What is asked, or the answer to who cannot be understood. A web page cannot ask: the type of its body would need
 /// leave that nobody gives.
-fn context(headers: &HeaderMap, body: Body) -> Result<Context, Response> {
+fn context(headers: &HeaderMap, body: Body) -> Result<Context, (StatusCode, Value)> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         let detail = json!({ "errorDetails": "the body must be application/json" });
-        return Err(answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, &detail));
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let body = body.map_err(|refused| {
-        answer(refused.status(), &json!({ "errorDetails": format!("a context has at most {BODY_BYTES_MAX} bytes") }))
+        (refused.status(), json!({ "errorDetails": format!("a context has at most {BODY_BYTES_MAX} bytes") }))
     })?;
     Context::read(&body).map_err(|failure: Failure| {
         let mut told = failure.to_json("");
         told.as_object_mut().map(|told| told.shift_remove("key"));
-        answer(failure.status(), &told)
+        (failure.status(), told)
     })
 }
 

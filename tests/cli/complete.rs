@@ -27,7 +27,8 @@ fn commands_options_and_names_are_offered() {
     ] {
         let mut found = offers(&desk, words);
         let mut expected: Vec<&str> = expected.to_vec();
-        (found.sort(), expected.sort_unstable());
+        found.sort();
+        expected.sort_unstable();
         assert_eq!(found, expected, "{words:?}");
     }
     assert!(!offers(&desk, &[""]).iter().any(|offer| offer.starts_with("__")));
