@@ -181,7 +181,8 @@ integration_tests() {
         fi
         arguments+=(--test "$name")
     done
-    cargo test --locked "${arguments[@]}"
+    # all of them, so that one run tells all that is wrong
+    cargo test --locked --no-fail-fast "${arguments[@]}"
 }
 
 # Through the program, as people do: a JSON report that says "valid" for each example.

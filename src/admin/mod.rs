@@ -34,6 +34,7 @@ mod sentence;
 mod series;
 mod services;
 mod session;
+mod simulate;
 mod socket;
 mod status;
 mod stay;

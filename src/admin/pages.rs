@@ -179,6 +179,7 @@ pub(super) fn pages() -> Vec<Page> {
         super::data::pages(),
         super::drill::pages(),
         super::outcomes::pages(),
+        super::simulate::pages(),
         super::openapi::pages(),
     ];
     all.into_iter().flatten().collect()

@@ -23,7 +23,7 @@ fn what_cannot_be_read_ends_with_2() {
     let desk = Desk::new();
     desk.write("route.yaml", ROUTE);
     for (kind, file, told) in [
-        ("nginx", "route.yaml", "ends within a directive"),
+        ("nginx", "route.yaml", "is missing before"),
         ("argo-rollouts", "route.yaml", "no Rollout"),
         ("nginx", "gone", "cannot read gone"),
     ] {

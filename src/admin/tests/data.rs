@@ -359,3 +359,23 @@ fn cpu_seconds() -> f64 {
     let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
+
+#[tokio::test]
+async fn a_small_log_is_sent_through_the_file() {
+    let story = rollout().await;
+    let line = |user: u32| {
+        format!("10.0.0.{user} - - [21/Nov/2026:08:26:00 +0000] \"GET / HTTP/1.1\" 200 17 \"-\" \"curl/8\"\n")
+    };
+    let log: String = (1..100).map(line).collect();
+    let value = body(&story.ask("/api/v1/simulate", &json!({ "log": log })).await);
+    assert_eq!(value["schema"], "ringway.simulate/v1", "{value}");
+    assert!(value.to_string().contains("99"), "{value}");
+    for wrong in [
+        json!({ "log": log, "inject": ["canary: error=2%"] }),
+        json!({ "log": log, "service": "shop", "inject": ["canary: luck"] }),
+        json!({ "log": log, "service": "nobody" }),
+        json!({}),
+    ] {
+        assert_eq!(status(&story.ask("/api/v1/simulate", &wrong).await), "400", "{wrong}");
+    }
+}
