@@ -19,20 +19,24 @@ pub(super) fn gates(rollout: &Value) -> Grid {
     for gate in each(&rollout["gates"]) {
         let name = word(&gate["name"]);
         let name = if cohorts.len() > 1 { format!("{}/{name}", word(&gate["cohort"])) } else { name };
-        let slow = &gate["slow"];
-        let (stable, canary) = match slow.is_object() {
-            true => (milliseconds(&slow["stableMs"]), milliseconds(&slow["limitMs"])),
-            false => (rate(&gate["stable"]), rate(&gate["canary"])),
-        };
+        let (stable, canary) = (rate(gate, "stable"), rate(gate, "canary"));
         let verdict = word(&gate["verdict"]);
         grid.row([name, stable, canary, difference(gate), evidence(gate), format!("{} {verdict}", mark(&verdict))]);
     }
     grid
 }
 
-/// The part of what was counted that is bad; a dash when nothing was.
-fn rate(tally: &Value) -> String {
-    if tally["of"] == 0 { dash() } else { share(&tally["rate"], 2) }
+/// The part of what was counted that is bad, or slow; a dash when nothing was.
+fn rate(gate: &Value, side: &str) -> String {
+    let (tally, slow) = (&gate[side], &gate["slow"]);
+    match tally["of"] == 0 {
+        true => dash(),
+        false if slow.is_object() => {
+            let than = if side == "stable" { "stableMs" } else { "limitMs" };
+            format!("{} >{}", share(&tally["rate"], 2), milliseconds(&slow[than]))
+        }
+        false => share(&tally["rate"], 2),
+    }
 }
 
 /// In percentage points; of requests that are slow where latencies are compared.
