@@ -232,7 +232,7 @@ def fleet():
             lines("Requests", "Finished requests a second.", "reqps", query(rate("ringway_http_requests_total", by, FLEET), "{{instance}}"), stack=True),
             lines("Answered without a service", "Requests that were refused, or had no route, by status.", "reqps", query(rate("ringway_unrouted_requests_total", "code", FLEET), "{{code}}")),
             lines("Own time", "From the first byte of a request until it was handed upstream.", "s", query(quantile(0.5, by, "ringway_proxy_overhead_seconds", FLEET), "{{instance}} p50"), query(quantile(0.99, by, "ringway_proxy_overhead_seconds", FLEET), "{{instance}} p99")),
-            lines("Connections of clients", "Open ones, and new ones a second.", "short", query(f"sum by ({by}) (ringway_downstream_connections{{{FLEET}}})", "{{instance}} open"), query(rate("ringway_downstream_connections_total", by, FLEET), "{{instance}} new a second")),
+            lines("Connections of clients", "Open ones, and new ones a second.", "short", query(f"sum by ({by}) (ringway_downstream_connections{{{FLEET}}})", "{{instance}} open"), query(rate("ringway_downstream_connections_total", by, FLEET), "{{instance}} new a second"), query(rate("ringway_downstream_connections_refused_total", "reason", FLEET), "refused a second: {{reason}}")),
             row("Endpoints"),
             lines("By state", "Endpoints by their state, summed over instances.", "short", query(f"sum by (service, variant, state) (ringway_upstream_endpoints{{{FLEET}}})", "{{service}} / {{variant}}: {{state}}"), stack=True, width=8),
             lines("Ejections and failed checks", "Endpoints that were left alone, by cause; health checks by result.", "short", query(rate("ringway_upstream_ejections_total", "service, variant, cause", FLEET), "{{service}} / {{variant}}: {{cause}}"), query(rate("ringway_upstream_health_checks_total", "service, variant, result", FLEET), "{{service}} / {{variant}} checks: {{result}}"), width=8),
@@ -245,6 +245,9 @@ def fleet():
             lines("Overload stage", "0 not at all short of memory, 3 long answers are cut.", "short", query(f"ringway_overload_stage{{{FLEET}}}", "{{instance}}"), width=6, defaults={"max": 3, "decimals": 0}),
             lines("Lost lines of the access log", "A second.", "short", query(rate("ringway_access_log_dropped_total", by, FLEET), "{{instance}}"), width=6),
             lines("Folded names", "Services, cohorts and variants beyond telemetry.maxSeries.", "short", query(f"ringway_series_folded_total{{{FLEET}}}", "{{instance}}"), width=6),
+            lines("Notes to people", "A second, by what became of them; 0 where nobody is to be told.", "short", query(rate("ringway_notifications_total", "notifier, result", FLEET) + " or vector(0)", "{{notifier}}: {{result}}"), width=6),
+            lines("Probes", "A second, by result; 0 where there are none.", "short", query(rate("ringway_probes_total", "service, cohort, variant, result", FLEET) + " or vector(0)", "{{service}}/{{cohort}} {{variant}}: {{result}}"), width=6),
+            lines("Left over", "Of releases that are over; `ringway check` names it.", "short", query(f"sum by (service, kind) (ringway_leftovers{{{FLEET}}})", "{{service}}: {{kind}}"), width=6),
             lines("Certificates expire in", "The soonest of each name.", "s", query(f"min by (listener, name) (ringway_tls_certificate_expiry_seconds{{{FLEET}}}) - time()", "{{listener}} / {{name}}"), width=6),
         ],
     )
