@@ -36,7 +36,7 @@ pub struct Paper {
     elapsed_s: u64,
     began_unix_ms: u64,
     windows: Vec<String>,
-    /// What happened, the first [`EVENTS_MAX`].
+    /// What happened, the first `EVENTS_MAX`.
     pub events: Vec<Event>,
 }
 
