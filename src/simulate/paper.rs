@@ -11,10 +11,9 @@ use crate::control::judge_rules;
 use crate::rollout::command::{Actor, Command};
 use crate::rollout::effect::{Effect, Event};
 use crate::rollout::engine::step;
-use crate::rollout::input::{CohortReading, Happened, Input, Moment, Verdict};
+use crate::rollout::input::{CohortReading, Happened, Input, Moment};
 use crate::rollout::judge::{
-    Decision, Gate, History, Judge, JudgeRules, LatencyRules, OnHarm, QUANTILES, Reading, StepStart, Tally, Thresholds,
-    Tick, difference_band, sentence,
+    History, Judge, JudgeRules, LatencyRules, QUANTILES, Reading, StepStart, Tally, Thresholds, Tick, sentence,
 };
 use crate::rollout::plan::{Action, Plan, Rollout};
 use crate::rollout::split::Split;
@@ -22,9 +21,6 @@ use crate::rollout::state::{Phase, State};
 
 /// Events that are kept, the first ones; a rollout that goes on for days says the same again and again.
 const EVENTS_MAX: usize = 1_000;
-
-/// How surely harm is excluded by `until: safe`, as in real rollouts.
-const SAFE_ALPHA: f64 = 0.05;
 
 /// A rollout on paper.
 pub struct Paper {
@@ -279,13 +275,8 @@ impl Watched {
         Some(CohortReading {
             cohort: cohort.to_owned(),
             serial: self.serial,
-            verdict: match reading.decision {
-                Decision::Harm(OnHarm::Rollback) => Verdict::Harm,
-                Decision::Harm(OnHarm::Pause) => Verdict::PausingHarm,
-                Decision::Frozen => Verdict::Frozen,
-                Decision::Clear => Verdict::Clear,
-            },
-            is_safe: is_safe(reading, rules),
+            verdict: reading.decision.verdict(),
+            is_safe: reading.is_safe(rules),
             is_starved: reading.is_silent,
             requests: self.requests,
             users: self.users.most,
@@ -305,15 +296,6 @@ impl SeenUsers {
         self.of_epoch += more;
         self.most = self.most.max(self.of_epoch);
     }
-}
-
-/// Errors beyond what is allowed can be excluded.
-fn is_safe(reading: &Reading, rules: &JudgeRules) -> bool {
-    let Some(errors) = &rules.errors else { return true };
-    let Some(gate) = reading.gates.iter().find(|gate| gate.gate == Gate::Errors) else { return true };
-    let rate = gate.stable.rate();
-    let allowed = ((errors.ratio - 1.0) * rate).max(errors.floor - rate);
-    difference_band(gate.canary, gate.stable, SAFE_ALPHA).high <= allowed
 }
 
 fn is_gone(state: &State, cohort: &str) -> bool {

@@ -7,16 +7,13 @@ use super::rules::WatchPlan;
 use crate::control::journal::judge_file::Kept;
 use crate::control::posted::Placed;
 use crate::model::Outcome;
-use crate::rollout::input::{CohortReading, Verdict};
+use crate::rollout::input::CohortReading;
 use crate::rollout::judge::{
-    Counted, Decision, Gate, GateReading, GroupSet, History, Judge, Met, OnHarm, QUANTILES, Reading, Side, StepStart,
-    Tally, Thresholds, Tick, difference_band, sentence,
+    Counted, Gate, GateReading, GroupSet, History, Judge, Met, QUANTILES, Reading, Side, StepStart, Tally, Thresholds,
+    Tick, sentence,
 };
 use crate::telemetry::recorder::{WatchRules, Watched, bucket_lowest_us};
 use crate::telemetry::{Registry, Slot};
-
-/// How surely harm beyond what is allowed is excluded by `until: safe`.
-const SAFE_ALPHA: f64 = 0.05;
 
 /// A clock that stands beyond was not ours: 100 years.
 const CLOCK_MAX_S: u64 = 100 * 365 * 86_400;
@@ -156,18 +153,12 @@ impl Watching {
     pub(super) fn cohort_reading(&self, cohort: &str) -> Option<CohortReading> {
         let reading = self.reading.as_ref()?;
         let loudest = reading.loudest();
-        let verdict = match reading.decision {
-            Decision::Harm(OnHarm::Rollback) => Verdict::Harm,
-            Decision::Harm(OnHarm::Pause) => Verdict::PausingHarm,
-            Decision::Frozen => Verdict::Frozen,
-            Decision::Clear => Verdict::Clear,
-        };
         let sentence = loudest.map_or_else(String::new, |gate| self.sentence(gate));
         Some(CohortReading {
             cohort: cohort.to_owned(),
             serial: self.serial,
-            verdict,
-            is_safe: self.is_safe(reading),
+            verdict: reading.decision.verdict(),
+            is_safe: reading.is_safe(&self.plan.rules),
             is_starved: reading.is_silent,
             requests: self.requests,
             users: self.users.len(),
@@ -269,21 +260,11 @@ impl Watching {
         (self.users.len(), self.requests)
     }
 
-    /// Errors beyond what is allowed can be excluded.
-    fn is_safe(&self, reading: &Reading) -> bool {
-        let Some(gate) = reading.gates.iter().find(|gate| gate.gate == Gate::Errors) else { return true };
-        let Some(allowed) = self.limit(gate) else { return true };
-        difference_band(gate.canary, gate.stable, SAFE_ALPHA).high <= allowed
-    }
-
     /// How much larger the canary's rate may be than stable's. As large as stable's for latency: what may be slower is in
     /// the threshold. `None` where no difference decides.
     pub(super) fn limit(&self, gate: &GateReading) -> Option<f64> {
         match gate.gate {
-            Gate::Errors => {
-                let (rules, rate) = (self.plan.rules.errors.as_ref()?, gate.stable.rate());
-                Some(((rules.ratio - 1.0) * rate).max(rules.floor - rate))
-            }
+            Gate::Errors => Some(self.plan.rules.errors.as_ref()?.limit(gate.stable.rate())),
             Gate::Latency => Some(0.0),
             Gate::Outcome(_) | Gate::SampleRatio | Gate::Burn | Gate::Collateral => None,
         }

@@ -1,7 +1,13 @@
 //! What the judge says.
 
-use super::rules::OnHarm;
+use super::bands::difference_band;
+use super::rules::{JudgeRules, OnHarm};
 use super::tick::Tally;
+
+use crate::rollout::input;
+
+/// How surely harm beyond what is allowed is excluded by `until: safe`.
+const SAFE_ALPHA: f64 = 0.05;
 
 /// The judge's word on a cohort after a tick.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,7 +152,26 @@ impl GateReading {
     }
 }
 
+impl Decision {
+    /// The same for the engine.
+    pub fn verdict(self) -> input::Verdict {
+        match self {
+            Decision::Harm(OnHarm::Rollback) => input::Verdict::Harm,
+            Decision::Harm(OnHarm::Pause) => input::Verdict::PausingHarm,
+            Decision::Frozen => input::Verdict::Frozen,
+            Decision::Clear => input::Verdict::Clear,
+        }
+    }
+}
+
 impl Reading {
+    /// Errors beyond what is allowed can be excluded.
+    pub fn is_safe(&self, rules: &JudgeRules) -> bool {
+        let Some(rules) = &rules.errors else { return true };
+        let Some(gate) = self.gates.iter().find(|gate| gate.gate == Gate::Errors) else { return true };
+        difference_band(gate.canary, gate.stable, SAFE_ALPHA).high <= rules.limit(gate.stable.rate())
+    }
+
     /// The gate that speaks the loudest among those whose verdict is harm, or among all.
     pub fn loudest(&self) -> Option<&GateReading> {
         let margin = |gate: &GateReading| gate.ln_evidence - gate.ln_needed;

@@ -63,6 +63,13 @@ pub struct ErrorRules {
     pub floor: f64,
 }
 
+impl ErrorRules {
+    /// How much larger than stable's rate the canary's may be.
+    pub fn limit(&self, stable_rate: f64) -> f64 {
+        ((self.ratio - 1.0) * stable_rate).max(self.floor - stable_rate)
+    }
+}
+
 /// What is tolerated of latency: `ratio · stable + plus`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LatencyRules {
