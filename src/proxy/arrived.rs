@@ -1,7 +1,5 @@
-use http::{Method, Request, request};
-use hyper::body::Incoming;
+use http::{Request, request};
 
-use super::extended;
 use crate::upstream::{ClientBody, Fields};
 
 /// A request as it came from a client, whatever protocol the client speaks.
@@ -19,16 +17,5 @@ impl Arrived {
     pub(super) fn nothing() -> Arrived {
         let (head, ()) = Request::new(()).into_parts();
         Arrived { head, fields: Fields::default(), body: ClientBody::Empty }
-    }
-
-    /// A request on an HTTP/2 stream.
-    pub(super) fn of_http2(request: Request<Incoming>) -> Arrived {
-        let (mut head, body) = request.into_parts();
-        if head.method == Method::CONNECT {
-            extended::to_handshake(&mut head);
-        }
-        let fields = Fields::of(&head.headers);
-        let body = if hyper::body::Body::is_end_stream(&body) { ClientBody::Empty } else { ClientBody::Http2(body) };
-        Arrived { head, fields, body }
     }
 }

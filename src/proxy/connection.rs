@@ -3,36 +3,28 @@
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 
-use super::arrived::Arrived;
 use super::error::ProxyError;
-use super::forward;
-use super::h2_guard::{self, Guarded, Tally};
+use super::exchange::Exchange;
 use super::handshake::{self, Agreed};
 use super::http1::{self, After, Wire};
+use super::http2::{self, Tally};
 use super::idle::Silence;
-use super::socket::Socket;
-use super::tunnel::{self, Tunnel};
+use super::tunnel;
 use super::worker::Worker;
 use crate::routing::snapshot::ListenerRules;
 use crate::telemetry::overload::Stage;
-use crate::upstream::{Alpn, Coalesced, Deadline, Interim, Wanted};
+use crate::upstream::{Alpn, Deadline, Wanted};
 
 /// A client's connection, as its requests see it.
 pub(super) struct Connection {
@@ -48,16 +40,12 @@ pub(super) struct Connection {
     pub(super) origin: Origin,
     /// What was agreed upon in the TLS handshake; `None` for plain connections.
     pub(super) tls: Option<Agreed>,
-    /// Set by a request whose answer switches protocols: what to do once that answer is out.
-    pub(super) tunnel: RefCell<Option<Tunnel>>,
+    /// The request at hand of an HTTP/1.1 connection; those of HTTP/2 have their own.
+    pub(super) exchange: Exchange,
     /// What an HTTP/2 connection has been good for.
     pub(super) tally: Tally,
-    /// Answers before the answer, for the request at hand of an HTTP/1.1 connection.
-    pub(super) interim: Interim,
     /// Its place among the silent ones.
     silence: Rc<Silence>,
-    /// Set by a request of an HTTP/1.1 connection that is to end without an answer, and the connection with it.
-    pub(super) is_cut: Cell<bool>,
     requests: Cell<u32>,
     in_flight: Cell<u32>,
     /// When the last request ended.
@@ -111,22 +99,20 @@ pub(super) async fn serve(
     let _closed = OnClose(worker.clone());
     let opened = handshake::open(&worker, &rules, listener, stream, peer, origin).await;
     let Some(handshake::Opened { stream, peer, tls, counted: _counted }) = opened else { return };
-    let now = Instant::now();
+    let (now, deadline) = (Instant::now(), Rc::new(Deadline::new()));
     let connection = Rc::new(Connection {
         worker: worker.clone(),
         listener,
         rules,
         peer,
         peer_text: address_value(peer),
-        deadline: Rc::new(Deadline::new()),
+        exchange: Exchange::new(deadline.clone()),
+        deadline,
         is_http2: Cell::new(false),
         origin,
         tls,
-        tunnel: RefCell::new(None),
         tally: Tally::default(),
         silence: Rc::default(),
-        interim: Interim::default(),
-        is_cut: Cell::new(false),
         requests: Cell::new(0),
         in_flight: Cell::new(0),
         silent_since: Cell::new(now),
@@ -148,7 +134,7 @@ pub(super) async fn serve(
                 Some(true) => {
                     let Some(wire) = Rc::into_inner(wire) else { return };
                     let (stream, before) = wire.into_inner().into_parts();
-                    return Box::pin(connection.clone().serve_http2(Socket::new(stream, before))).await;
+                    return Box::pin(http2::serve(connection.clone(), stream, before)).await;
                 }
             }
         }
@@ -159,7 +145,7 @@ pub(super) async fn serve(
             connection.deadline.set(connection.silent_since.get().into(), timeouts.keep_alive);
             continue;
         }
-        let tunnel = connection.tunnel.take();
+        let tunnel = connection.exchange.tunnel.take();
         if after == After::Linger {
             linger(&wire).await;
         }
@@ -273,95 +259,14 @@ impl Connection {
         came
     }
 
-    async fn serve_http2(self: Rc<Self>, socket: Socket) {
-        self.is_http2.set(true);
-        let requests = self.clone();
-        let next = Rc::<Cell<Option<Rc<Deadline>>>>::default();
-        let executor = StreamExecutor { next: next.clone(), connection: self.clone() };
-        let fields_max = self.rules.limits.header_fields;
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            requests.tally.request();
-            h2_guard::bound_fields(request.headers_mut(), fields_max);
-            let deadline = Rc::new(Deadline::new());
-            next.set(Some(deadline.clone()));
-            let connection = requests.clone();
-            // boxed: hyper and the runtime move a stream's future from place to place
-            Box::pin(async move {
-                let mut arrived = Arrived::of_http2(request);
-                let reply = forward::handle(&connection, &mut arrived, &deadline).await;
-                Ok::<_, Infallible>(reply.response)
-            })
-        });
-        let limits = &self.rules.limits;
-        let mut builder = http2::Builder::new(executor);
-        builder
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.concurrent_streams)
-            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-            .initial_stream_window_size(256 * 1024)
-            .initial_connection_window_size(1024 * 1024)
-            .max_send_buf_size(128 * 1024)
-            .max_pending_accept_reset_streams(20)
-            .max_local_error_reset_streams(128)
-            .enable_connect_protocol()
-            .keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(20));
-        let socket = TokioIo::new(Guarded::new(Coalesced::new(socket), self.clone()));
-        let mut http = pin!(builder.serve_connection(socket, service));
-        self.deadline.set(tokio::time::Instant::now(), self.rules.timeouts.request_headers);
-        let mut drain = pin!(self.worker.drain.notified());
-        let mut is_closing = self.worker.is_draining.get();
-        if is_closing {
-            http.as_mut().graceful_shutdown();
-        }
-        let mut goodbye = None;
-        std::future::poll_fn(|cx: &mut Context<'_>| {
-            if http.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            if self.tally.is_cut() {
-                let patience = goodbye.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
-                return patience.as_mut().poll(cx);
-            }
-            let has_served_enough = self.requests.get() >= limits.requests_per_connection;
-            if !is_closing && (has_served_enough || drain.as_mut().poll(cx).is_ready()) {
-                is_closing = true;
-                http.as_mut().graceful_shutdown();
-                if http.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(());
-                }
-            }
-            if self.in_flight.get() > 0 {
-                return Poll::Pending;
-            }
-            self.deadline.poll_passed(cx)
-        })
-        .await;
+    /// It should not be given any more requests.
+    pub(super) fn has_served_enough(&self) -> bool {
+        self.requests.get() >= self.rules.limits.requests_per_connection
     }
-}
 
-/// Runs the streams of an HTTP/2 connection, each until its deadline.
-///
-/// When a client takes no more of an answer, hyper waits for the client and asks the body for nothing, so the body
-/// cannot see that its time is up. Dropping the stream resets it.
-#[derive(Clone)]
-struct StreamExecutor {
-    /// The deadline of the request that hyper has just handed over; it spawns its stream next.
-    next: Rc<Cell<Option<Rc<Deadline>>>>,
-    connection: Rc<Connection>,
-}
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for StreamExecutor {
-    fn execute(&self, stream: F) {
-        let deadline = self.next.take().unwrap_or_default();
-        let connection = self.connection.clone();
-        tokio::task::spawn_local(async move {
-            tokio::select! {
-                biased;
-                _ = stream => {}
-                () = deadline.passed() => connection.tally.reset_by_us(),
-            }
-        });
+    /// Requests are being answered.
+    pub(super) fn is_busy(&self) -> bool {
+        self.in_flight.get() > 0
     }
 }
 

@@ -4,25 +4,22 @@ use std::future::{Future, pending};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::error::ProxyError;
+use super::exchange::Exchange;
 use super::forward::Decision;
 use super::record::Record;
 use crate::model::{Failure, InjectedKind};
 use crate::routing::fault::{Abort, draw};
 use crate::upstream::Deadline;
 
-/// How soon a stream that is to break off does so: as soon as its deadline is looked at.
-const AT_ONCE: Duration = Duration::from_millis(1);
-
 /// Does to a request what the faults of its service say. To be called only where there are some.
 pub(super) async fn inject(
     connection: &Connection,
     decision: &Decision<'_>,
     record: &mut Record,
-    deadline: &Deadline,
+    exchange: &Exchange,
 ) -> Result<(), ProxyError> {
     let service = decision.service;
     let injected = draw(&service.faults, decision.cohort, decision.variant, decision.user);
@@ -31,7 +28,7 @@ pub(super) async fn inject(
     if !injected.delay.is_zero() {
         shard.fault_injected(slot, InjectedKind::Delay);
         record.flag("DI");
-        wait(injected.delay, deadline).await?;
+        wait(injected.delay, &exchange.deadline).await?;
     }
     match injected.abort {
         None => Ok(()),
@@ -43,9 +40,8 @@ pub(super) async fn inject(
             shard.fault_injected(slot, InjectedKind::Reset);
             let flags = if injected.delay.is_zero() { "FI" } else { "DI,FI" };
             record.break_off(Failure::Reset, flags);
-            // whoever drives this connection, or this stream when its deadline has passed, drops the record with it
-            connection.is_cut.set(true);
-            deadline.set(Instant::now(), AT_ONCE);
+            // whoever drives this connection, or this stream, drops the record with it
+            exchange.is_cut.set(true);
             pending().await
         }
     }

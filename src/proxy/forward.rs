@@ -3,7 +3,6 @@
 
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode, Version, request};
-use hyper::upgrade::OnUpgrade;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use super::cache;
 use super::connection::Connection;
 use super::edit::{self, Told};
 use super::error::ProxyError;
+use super::exchange::Exchange;
 use super::extended;
 use super::fault;
 use super::grpc;
@@ -47,10 +47,10 @@ pub(super) struct Reply {
 }
 
 /// Answers a request, whatever happens. The deadline is moved as the request goes.
-pub(super) async fn handle(connection: &Rc<Connection>, arrived: &mut Arrived, deadline: &Rc<Deadline>) -> Reply {
+pub(super) async fn handle(connection: &Rc<Connection>, arrived: &mut Arrived, exchange: &Exchange) -> Reply {
     #[cfg(test)]
     assert!(!arrived.head.headers.contains_key("x-panic"), "a bug, as a test wants");
-    let started = Instant::now();
+    let (started, deadline) = (Instant::now(), &exchange.deadline);
     connection.worker.pools.set_now(started);
     let stays_open = connection.request_begun();
     // a request that is being worked on has its own deadlines, set as it goes
@@ -60,7 +60,7 @@ pub(super) async fn handle(connection: &Rc<Connection>, arrived: &mut Arrived, d
     let mut record = Record::begin(connection.clone(), started);
     record.describe(&arrived.head);
     let answered = match connection.check_room() {
-        Ok(()) => forward(connection, arrived, &mut record, deadline, started).await,
+        Ok(()) => forward(connection, arrived, &mut record, exchange, started).await,
         Err(error) => Err(error),
     };
     match answered {
@@ -133,9 +133,10 @@ async fn forward(
     connection: &Rc<Connection>,
     arrived: &mut Arrived,
     record: &mut Record,
-    deadline: &Rc<Deadline>,
+    exchange: &Exchange,
     started: Instant,
 ) -> Result<Answer, ProxyError> {
+    let deadline = &exchange.deadline;
     let current = connection.worker.current();
     let snapshot = &current.snapshot;
     let rules = current.rules(&connection.listener).unwrap_or(&connection.rules);
@@ -189,15 +190,17 @@ async fn forward(
     let (mut body, watch) = stream(body, rules.limits.body_bytes, deadline, started, (idle, wait), is_grpc);
     record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
     if !service.faults.is_empty() && !decision.is_probe {
-        Box::pin(fault::inject(connection, &decision, record, deadline)).await?;
+        Box::pin(fault::inject(connection, &decision, record, exchange)).await?;
     }
-    let (websocket_key, client_end) = websocket(head, asked);
+    let (websocket_key, was_connect) = websocket(head, asked);
     let destination = rewritten.as_ref().unwrap_or(&destination);
+    // HTTP/1.0 knows of none (RFC 9110 §15.2)
+    let interim = (head.version != Version::HTTP_10).then_some(&exchange.interim);
     let outgoing = Outgoing { head, fields, additions, destination, body, watch, asked };
-    let sending = Sending { connection, decision: &decision, deadline, started };
+    let sending = Sending { connection, decision: &decision, deadline, interim, started };
     let (answered, variant) = send(&sending, outgoing, record).await?;
-    let sent = Sent { variant, websocket_key, client_end, idle };
-    finish(answered, sent, connection, &decision, record)
+    let sent = Sent { variant, websocket_key, was_connect, idle };
+    finish(answered, sent, exchange, &decision, record)
 }
 
 /// How long to wait for the head of an answer: what the route says, and not longer than a client of gRPC does. Says as well
@@ -236,8 +239,8 @@ fn stream(
 struct Sent {
     variant: usize,
     websocket_key: Option<HeaderValue>,
-    /// Of an extended CONNECT.
-    client_end: Option<OnUpgrade>,
+    /// It was an extended CONNECT.
+    was_connect: bool,
     idle: Duration,
 }
 
@@ -289,7 +292,7 @@ impl<'s> Decision<'s> {
 fn finish(
     mut answered: Answered,
     sent: Sent,
-    connection: &Rc<Connection>,
+    exchange: &Exchange,
     decision: &Decision<'_>,
     record: &mut Record,
 ) -> Result<Answer, ProxyError> {
@@ -299,13 +302,13 @@ fn finish(
         answered.fields = Fields::of(&head.headers);
     }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return switch_protocols(answered, sent, connection, record);
+        return switch_protocols(answered, &sent, exchange, record);
     }
     if head.version == Version::HTTP_2 && answered.fields.has(Fields::TRANSFER_ENCODING) {
         // it has no meaning there (RFC 9113 §8.2.2), and two to whoever reads it further on
         return Err(ProxyError::BadAnswer);
     }
-    if sent.client_end.is_some() && head.status.is_success() {
+    if sent.was_connect && head.status.is_success() {
         // to the client of an extended CONNECT that would be a tunnel (RFC 8441 §5)
         return Err(ProxyError::BadAnswer);
     }
@@ -337,8 +340,8 @@ fn finish(
 /// Becomes a tunnel once the answer is out, when the answer is one to a WebSocket that was asked for.
 fn switch_protocols(
     answered: Answered,
-    sent: Sent,
-    connection: &Rc<Connection>,
+    sent: &Sent,
+    exchange: &Exchange,
     record: &mut Record,
 ) -> Result<Answer, ProxyError> {
     let Answered { mut head, fields, body } = answered;
@@ -346,16 +349,15 @@ fn switch_protocols(
     let upstream = body.into_tunnel().filter(|_| is_valid).ok_or(ProxyError::BadAnswer)?;
     record.answer(head.status.as_u16());
     headers::strip_answer(&mut head.headers, fields);
-    if let Some(client) = sent.client_end {
+    *exchange.tunnel.borrow_mut() = Some(Tunnel { upstream });
+    if sent.was_connect {
         head.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
         head.status = StatusCode::OK;
-        extended::start(connection, client, Tunnel { upstream });
         return Ok(Answer::Local(Response::from_parts(head, ())));
     }
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     head.version = Version::HTTP_11;
-    *connection.tunnel.borrow_mut() = Some(Tunnel { upstream });
     Ok(Answer::Local(Response::from_parts(head, ())))
 }
 
@@ -401,12 +403,12 @@ fn prepare<'r>(
     })
 }
 
-/// What the answer to a handshake is checked by and, for an extended CONNECT, the client's end of the tunnel.
-fn websocket(head: &mut request::Parts, asked: HopByHop) -> (Option<HeaderValue>, Option<OnUpgrade>) {
+/// What the answer to a handshake is checked by, and whether it was an extended CONNECT.
+fn websocket(head: &mut request::Parts, asked: HopByHop) -> (Option<HeaderValue>, bool) {
     if !asked.wants_websocket {
-        return (None, None);
+        return (None, false);
     }
-    (head.headers.get(header::SEC_WEBSOCKET_KEY).cloned(), extended::client_end(head))
+    (head.headers.get(header::SEC_WEBSOCKET_KEY).cloned(), extended::was_connect(head))
 }
 
 /// A handshake of RFC 6455 is a GET of HTTP/1.1 with a key.

@@ -22,8 +22,8 @@ use super::retry;
 use crate::model::{Failure, FallbackCause, Reason};
 use crate::routing::request::{Destination, Refused};
 use crate::upstream::{
-    Alpn, Answered, Balance, BodyWatch, Deadline, ExchangeError, Fields, Lease, PickError, RequestBody, Sendable,
-    Standard, Upstream, Want,
+    Alpn, Answered, Balance, BodyWatch, Deadline, ExchangeError, Fields, Interim, Lease, PickError, RequestBody,
+    Sendable, Standard, Upstream, Want,
 };
 
 /// A request that is ready to be sent, but for what depends on the variant and on the endpoint's protocol.
@@ -42,6 +42,8 @@ pub(super) struct Sending<'r> {
     pub(super) connection: &'r Rc<Connection>,
     pub(super) decision: &'r Decision<'r>,
     pub(super) deadline: &'r Deadline,
+    /// Where answers before the answer go, if the client takes any.
+    pub(super) interim: Option<&'r Interim>,
     pub(super) started: Instant,
 }
 
@@ -211,8 +213,6 @@ impl Attempt {
         let mut body = std::mem::replace(&mut outgoing.body, RequestBody::empty());
         let Outgoing { head, fields, additions, destination, watch, asked, .. } = outgoing;
         let (fields, asked) = (*fields, *asked);
-        // hyper's server has no way to send them on a stream
-        let interim = (head.version == Version::HTTP_11).then_some(&sending.connection.interim);
         if self.made_for != Some(self.variant) {
             if is_http2 {
                 address_http2(head, destination, asked, upstream.spec().scheme())?;
@@ -232,7 +232,7 @@ impl Attempt {
             let (was_reused, witness) = (lease.is_reused(), lease.witness());
             self.avoid = Some(lease.endpoint().id());
             let sent: &request::Parts = connect.as_ref().unwrap_or(head);
-            let request = Sendable { head: sent, fields, added: &added, interim };
+            let request = Sendable { head: sent, fields, added: &added, interim: sending.interim };
             let answer = lease.exchange(&request, body);
             let answered = within(answer, self.timeout, sending.deadline, watch.as_deref()).await;
             if matches!(answered, Err(ProxyError::AnswerTimeout)) {

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use super::client_counts::ClientCounts;
 use super::date::Date;
 use super::headers::ViaName;
+use super::http2::Seats;
 use super::idle::{IdleQueue, Silence};
 use super::listener::{self, Listening};
 use super::mirror::{Comparer, Lanes};
@@ -70,6 +71,8 @@ pub struct Worker {
     pub(super) log: Option<LogShard>,
     pub(super) pools: Rc<Pools>,
     pub(super) mirrors: Lanes,
+    /// Where requests of HTTP/2 are answered.
+    pub(super) seats: Rc<Seats>,
     /// Woken when the worker drains.
     pub(super) drain: Notify,
     pub(super) is_draining: Cell<bool>,
@@ -188,6 +191,7 @@ impl Worker {
             log,
             pools: Rc::default(),
             mirrors: Lanes::default(),
+            seats: Rc::default(),
             drain: Notify::new(),
             is_draining: Cell::new(false),
             is_out_of_descriptors: Cell::new(false),

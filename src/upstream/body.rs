@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use http::HeaderMap;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -28,10 +28,8 @@ pub struct RequestBody {
 pub enum ClientBody {
     /// There is none.
     Empty,
-    /// Of HTTP/1.1; read from the connection as it is asked for.
-    Http1(Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>),
-    /// Of an HTTP/2 stream.
-    Http2(Incoming),
+    /// Read from the connection, or from its stream, as it is asked for.
+    Streamed(Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>),
     /// One that is there as a whole.
     Whole(Bytes),
 }
@@ -121,8 +119,7 @@ impl ClientBody {
     pub fn is_end_stream(&self) -> bool {
         match self {
             ClientBody::Empty => true,
-            ClientBody::Http1(body) => body.is_end_stream(),
-            ClientBody::Http2(body) => body.is_end_stream(),
+            ClientBody::Streamed(body) => body.is_end_stream(),
             ClientBody::Whole(bytes) => bytes.is_empty(),
         }
     }
@@ -131,8 +128,7 @@ impl ClientBody {
     pub fn size_hint(&self) -> SizeHint {
         match self {
             ClientBody::Empty => SizeHint::with_exact(0),
-            ClientBody::Http1(body) => body.size_hint(),
-            ClientBody::Http2(body) => body.size_hint(),
+            ClientBody::Streamed(body) => body.size_hint(),
             ClientBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
@@ -140,8 +136,7 @@ impl ClientBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
             ClientBody::Empty => Poll::Ready(None),
-            ClientBody::Http1(body) => body.as_mut().poll_frame(cx),
-            ClientBody::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|_| BodyError::Broken),
+            ClientBody::Streamed(body) => body.as_mut().poll_frame(cx),
             ClientBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             ClientBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         }

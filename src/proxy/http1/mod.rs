@@ -90,17 +90,17 @@ async fn exchange(connection: &Rc<Connection>, wire: &Rc<RefCell<Wire>>, arrived
     let expects_continue = fields.has(Fields::EXPECT) && version == Version::HTTP_11;
     *body = Wire::take_up(wire, manner.framing, expects_continue);
     let asked = Asked { is_head, version, keeps_alive: manner.keeps_alive };
-    connection.interim.borrow_mut().clear();
-    let mut answering = pin!(forward::handle(connection, arrived, &connection.deadline));
+    connection.exchange.interim.borrow_mut().clear();
+    let mut answering = pin!(forward::handle(connection, arrived, &connection.exchange));
     let reply = std::future::poll_fn(|cx| {
         let polled = answering.as_mut().poll(cx);
         let wire = &mut *wire.borrow_mut();
-        if !connection.interim.borrow().is_empty() {
-            pass_on(&connection.interim, wire);
+        if !connection.exchange.interim.borrow().is_empty() {
+            pass_on(&connection.exchange.interim, wire);
         }
         match polled {
             Poll::Ready(reply) => Poll::Ready(Some(reply)),
-            Poll::Pending if connection.is_cut.get() => Poll::Ready(None),
+            Poll::Pending if connection.exchange.is_cut.get() => Poll::Ready(None),
             Poll::Pending => {
                 // who is gone is noticed by reading
                 let _ = wire.poll_flush(cx);

@@ -61,7 +61,7 @@ impl Wire {
         if framing.is_done() {
             return ClientBody::Empty;
         }
-        ClientBody::Http1(Box::pin(WireBody { wire: this.clone(), turn: wire.turn }))
+        ClientBody::Streamed(Box::pin(WireBody { wire: this.clone(), turn: wire.turn }))
     }
 
     /// Reads what there is; `Ok(0)` is the end.

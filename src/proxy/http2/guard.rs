@@ -5,8 +5,7 @@
 //! spread out. So the heads of incoming frames are counted on their way to it, against what the connection has been
 //! good for: nine bytes are looked at for each frame, nothing is kept, nothing is copied.
 //!
-//! A connection that is over its allowance is ended through the library: after a whole frame it is given one that
-//! cannot be (DATA on stream 0), so that the client is told GOAWAY and all streams end as after any other violation.
+//! Of a connection that is over its allowance nothing more is read; whoever drives it tells the client to calm down.
 
 use http::{HeaderMap, HeaderValue, header};
 use std::cell::Cell;
@@ -16,7 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::Connection;
+use crate::proxy::connection::Connection;
 
 /// Bytes of frames that every connection may send for nothing, of header blocks and of others each.
 const FREE_BYTES: u64 = 1 << 20;
@@ -40,7 +39,7 @@ const HEADS_AHEAD: i32 = 4;
 
 /// What a connection has been good for so far.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(in crate::proxy) struct Tally {
     /// Requests that came so far as to be looked at.
     requests: Cell<u32>,
     /// Bytes of bodies, in both directions.
@@ -51,7 +50,7 @@ pub(super) struct Tally {
 }
 
 /// A client's HTTP/2 connection, whose frames are counted as they are read.
-pub(super) struct Guarded<S> {
+pub(in crate::proxy) struct Guarded<S> {
     inner: S,
     connection: Rc<Connection>,
     frames: Frames,
@@ -81,12 +80,10 @@ struct Frames {
 
 const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
-/// DATA on stream 0: a connection error of type PROTOCOL_ERROR (RFC 9113 §6.1).
-const IMPOSSIBLE: [u8; HEAD_BYTES] = [0; HEAD_BYTES];
 
 /// Lets go of the fields of a request that has too many, before the next one is read: a few bytes become many fields
 /// by HPACK, and a hundred requests are read at once. What is left is refused like the whole.
-pub(super) fn bound_fields(fields: &mut HeaderMap, most: usize) {
+pub(in crate::proxy) fn bound_fields(fields: &mut HeaderMap, most: usize) {
     if fields.len() > most {
         let mut few = HeaderMap::new();
         for _ in 0..=most {
@@ -98,27 +95,27 @@ pub(super) fn bound_fields(fields: &mut HeaderMap, most: usize) {
 
 impl Tally {
     /// A request has come.
-    pub(super) fn request(&self) {
+    pub(in crate::proxy) fn request(&self) {
         self.requests.set(self.requests.get().saturating_add(1));
     }
 
     /// Bytes of a body have passed.
-    pub(super) fn moved(&self, bytes: usize) {
+    pub(in crate::proxy) fn moved(&self, bytes: usize) {
         self.moved.set(self.moved.get().wrapping_add(bytes as u64));
     }
 
     /// A request was taken back before there was an answer.
-    pub(super) fn taken_back(&self) {
+    pub(in crate::proxy) fn taken_back(&self) {
         self.taken_back.set(self.taken_back.get().saturating_add(1));
     }
 
     /// A stream was reset, as its time was up.
-    pub(super) fn reset_by_us(&self) {
+    pub(in crate::proxy) fn reset_by_us(&self) {
         self.reset_by_us.set(self.reset_by_us.get().saturating_add(1));
     }
 
     /// The connection is over its allowance, and is ending.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(in crate::proxy) fn is_cut(&self) -> bool {
         self.is_cut.get()
     }
 
@@ -196,7 +193,7 @@ impl Frames {
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(inner: S, connection: Rc<Connection>) -> Guarded<S> {
+    pub(in crate::proxy) fn new(inner: S, connection: Rc<Connection>) -> Guarded<S> {
         Guarded { inner, connection, frames: Frames::default(), owes_turn: false, put_off_at: None }
     }
 }
@@ -241,9 +238,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             let peer = guarded.connection.peer;
             tracing::debug!(%peer, "an http/2 connection is ended: too many frames, or resets, for what it asks");
             tally.is_cut.set(true);
-            if buffer.remaining() >= IMPOSSIBLE.len() {
-                buffer.put_slice(&IMPOSSIBLE);
-            }
         }
         guarded.owes_turn = guarded.frames.count.wrapping_sub(frames) > FRAMES_A_TURN;
         Poll::Ready(Ok(()))

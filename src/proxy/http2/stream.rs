@@ -1,0 +1,265 @@
+//! One request of HTTP/2 on its stream, from its head to the end of its answer. Dropping the parts of a stream resets
+//! it, so whatever ends early here tells the client so.
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, Method, Response, StatusCode, header};
+use hyper::body::{Body, Frame, SizeHint};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use super::client_end::ClientEnd;
+use super::guard;
+use super::seats::Given;
+use crate::proxy::answer::AnswerBody;
+use crate::proxy::arrived::Arrived;
+use crate::proxy::connection::Connection;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::forward::{self, Reply};
+use crate::proxy::{extended, headers, tunnel};
+use crate::upstream::http1::SpareMap;
+use crate::upstream::{BodyError, ClientBody, Fields};
+
+/// Answers a request, or resets its stream when its time is up.
+///
+/// When a client takes no more of an answer, the body is asked for nothing, so it cannot see that its time is up.
+pub(super) async fn answer(given: Given, exchange: &Exchange) {
+    let Given { connection, request, mut respond } = given;
+    let (head, body) = request.into_parts();
+    let mut answering = pin!(serve(&connection, exchange, head, body, &mut respond));
+    std::future::poll_fn(|cx| {
+        if answering.as_mut().poll(cx).is_ready() || exchange.is_cut.get() {
+            return Poll::Ready(());
+        }
+        exchange.deadline.poll_passed(cx).map(|()| connection.tally.reset_by_us())
+    })
+    .await;
+}
+
+async fn serve(
+    connection: &Rc<Connection>,
+    exchange: &Exchange,
+    mut head: http::request::Parts,
+    body: RecvStream,
+    respond: &mut SendResponse<Bytes>,
+) {
+    guard::bound_fields(&mut head.headers, connection.rules.limits.header_fields);
+    let is_tunnel = head.method == Method::CONNECT && extended::to_handshake(&mut head);
+    let fields = Fields::of(&head.headers);
+    // the client's end of a tunnel is no body
+    let (body, client_end) =
+        if is_tunnel { (ClientBody::Empty, Some(body)) } else { (take_up(body, &head.headers, fields), None) };
+    let mut arrived = Arrived { head, fields, body };
+    let reply = {
+        let mut handling = pin!(forward::handle(connection, &mut arrived, exchange));
+        std::future::poll_fn(|cx| {
+            let polled = handling.as_mut().poll(cx);
+            pass_on(exchange, respond);
+            match polled {
+                Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                // a client that takes its request back takes it along: dropping it tells the endpoint
+                Poll::Pending => respond.poll_reset(cx).map(|_| None),
+            }
+        })
+        .await
+    };
+    SpareMap::give_back(std::mem::take(&mut arrived.head.headers));
+    drop(arrived);
+    let Some(reply) = reply else { return };
+    match (exchange.tunnel.take(), client_end) {
+        (Some(tunnel), Some(end)) => switch(connection, reply, end, tunnel, respond).await,
+        _ => deliver(connection, reply, respond).await,
+    }
+}
+
+/// The body of a request that has begun to come.
+fn take_up(stream: RecvStream, headers: &HeaderMap, fields: Fields) -> ClientBody {
+    if stream.is_end_stream() {
+        return ClientBody::Empty;
+    }
+    // the library holds it to what follows
+    let length = headers.get(header::CONTENT_LENGTH).filter(|_| fields.has(Fields::CONTENT_LENGTH));
+    let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    ClientBody::Streamed(Box::pin(StreamBody { stream, rest: length }))
+}
+
+/// Passes answers on that come before the answer.
+fn pass_on(exchange: &Exchange, respond: &mut SendResponse<Bytes>) {
+    if exchange.interim.borrow().is_empty() {
+        return;
+    }
+    for mut head in exchange.interim.take() {
+        let fields = Fields::of(&head.headers);
+        headers::strip_answer(&mut head.headers, fields);
+        // a stream that has ended needs none
+        let _ = respond.send_informational(Response::from_parts(head, ()));
+    }
+}
+
+/// Sends an answer. An answer that breaks off, or that nobody wants any more, resets the stream.
+async fn deliver(connection: &Connection, reply: Reply, respond: &mut SendResponse<Bytes>) {
+    let Reply { response, fields, .. } = reply;
+    let (mut head, body) = response.into_parts();
+    // a message without a date gets that of its arrival (RFC 9110 §6.6.1)
+    if !fields.has(Fields::DATE) {
+        head.headers.insert(header::DATE, connection.worker.date.borrow().value());
+    }
+    let has_body = !body.is_end_stream();
+    let Ok(stream) = respond.send_response(Response::from_parts(head, ()), !has_body) else { return };
+    if has_body {
+        let mut delivery = Delivery { body, stream, waiting: None };
+        std::future::poll_fn(|cx| delivery.poll(cx)).await;
+    }
+}
+
+/// Makes the stream a tunnel, which ends like a request.
+async fn switch(
+    connection: &Rc<Connection>,
+    reply: Reply,
+    client: RecvStream,
+    tunnel: tunnel::Tunnel,
+    respond: &mut SendResponse<Bytes>,
+) {
+    let (mut head, body) = reply.response.into_parts();
+    drop(body);
+    debug_assert_eq!(head.status, StatusCode::OK);
+    head.headers.remove(header::CONTENT_LENGTH);
+    if let Ok(stream) = respond.send_response(Response::from_parts(head, ()), false) {
+        let open = Open::begin(connection);
+        tunnel::run(connection, ClientEnd::new(client, stream), Bytes::new(), tunnel).await;
+        drop(open);
+    }
+}
+
+/// A connection with a tunnel is not idle.
+struct Open<'c>(&'c Connection);
+
+impl Open<'_> {
+    fn begin(connection: &Connection) -> Open<'_> {
+        connection.tunnel_begun();
+        Open(connection)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.request_ended(Instant::now());
+    }
+}
+
+/// The body of a request, as it comes on its stream.
+struct StreamBody {
+    stream: RecvStream,
+    /// How much is still to come, where the client has said so.
+    rest: Option<u64>,
+}
+
+impl Body for StreamBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let body = &mut *self;
+        match ready!(body.stream.poll_data(cx)) {
+            Some(Ok(data)) => {
+                // the next piece may come when somebody has taken this one
+                let _ = body.stream.flow_control().release_capacity(data.len());
+                body.rest = body.rest.map(|rest| rest.saturating_sub(data.len() as u64));
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Some(Err(_)) => Poll::Ready(Some(Err(BodyError::Broken))),
+            None => match ready!(body.stream.poll_trailers(cx)) {
+                Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
+                Err(_) => Poll::Ready(Some(Err(BodyError::Broken))),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.rest.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// An answer's body on its way to the client.
+struct Delivery {
+    body: AnswerBody,
+    stream: SendStream<Bytes>,
+    /// A piece that the client has no room for yet, and whether it is the last one.
+    waiting: Option<(Bytes, bool)>,
+}
+
+impl Delivery {
+    /// Ready when all was handed over, or nothing more can be.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some((_, is_last)) = self.waiting {
+                ready!(self.poll_room(cx));
+                let Some((data, _)) = self.waiting.take() else { return Poll::Ready(()) };
+                if self.stream.send_data(data, is_last).is_err() || is_last {
+                    return Poll::Ready(());
+                }
+            }
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                // who is gone is noticed by asking
+                Poll::Pending => return self.stream.poll_reset(cx).map(|_| ()),
+            };
+            if self.take_frame(frame) {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// Waits until the windows of the stream and of the connection are open, or the stream has ended.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.stream.capacity() == 0 {
+            if !matches!(ready!(self.stream.poll_capacity(cx)), Some(Ok(_))) {
+                self.waiting = None;
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Takes a frame of the body. True when it was the last one.
+    fn take_frame<E>(&mut self, frame: Option<Result<Frame<Bytes>, E>>) -> bool {
+        match frame.map(|frame| frame.map(Frame::into_data)) {
+            None => {
+                // a stream that has ended needs no end
+                let _ = self.stream.send_data(Bytes::new(), true);
+                true
+            }
+            Some(Err(_)) => {
+                self.stream.send_reset(Reason::INTERNAL_ERROR);
+                true
+            }
+            Some(Ok(Ok(data))) => {
+                let is_last = self.body.is_end_stream();
+                if data.is_empty() && !is_last {
+                    return false;
+                }
+                if data.is_empty() {
+                    let _ = self.stream.send_data(data, true);
+                    return true;
+                }
+                // a claim, which sending raises to the whole piece: streams that only wait must not share the window
+                self.stream.reserve_capacity(1);
+                self.waiting = Some((data, is_last));
+                false
+            }
+            Some(Ok(Err(frame))) => {
+                let Ok(trailers) = frame.into_trailers() else { return false };
+                let _ = self.stream.send_trailers(trailers);
+                true
+            }
+        }
+    }
+}
