@@ -27,5 +27,6 @@ impl Exchange {
         self.interim.borrow_mut().clear();
         self.tunnel.borrow_mut().take();
         self.is_cut.set(false);
+        self.deadline.clear();
     }
 }

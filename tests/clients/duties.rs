@@ -85,7 +85,7 @@ fn r4_what_may_have_been_done_is_not_done_again() {
     assert_eq!((posts, upstream.connections()), (1, 1));
 }
 
-/// RFC 9110 §15.2, to clients of HTTP/1.1; those of 1.0 do not know them.
+/// RFC 9110 §15.2, to clients of HTTP/1.1; those of 1.0 do not know them. HTTP/2: `http2::ordinary`.
 #[test]
 fn r6_informational_answers_are_passed_on() {
     let upstream = Recording::start(|exchange| {

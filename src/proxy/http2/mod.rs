@@ -113,8 +113,10 @@ async fn drive(connection: &Rc<Connection>, streams: &mut Http2) {
 fn poll_requests(connection: &Rc<Connection>, streams: &mut Http2, cx: &mut Context<'_>) -> Poll<()> {
     loop {
         match ready!(streams.poll_accept(cx)) {
-            Some(Ok((request, respond))) => {
+            Some(Ok((mut request, respond))) => {
                 connection.tally.request();
+                // now, and not when its task has its turn: many are read at once
+                guard::bound_fields(request.headers_mut(), connection.rules.limits.header_fields);
                 connection.worker.seats.give(Given { connection: connection.clone(), request, respond });
             }
             Some(Err(_)) | None => return Poll::Ready(()),

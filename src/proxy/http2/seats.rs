@@ -9,7 +9,6 @@ use std::task::{Poll, Waker};
 use super::stream;
 use crate::proxy::connection::Connection;
 use crate::proxy::exchange::Exchange;
-use crate::upstream::Deadline;
 
 /// Tasks of a worker that answer requests of HTTP/2, one after the other.
 ///
@@ -79,15 +78,14 @@ impl Seat {
 }
 
 async fn sit(seats: Rc<Seats>, seat: Rc<Seat>) {
-    let mut exchange = Exchange::new(Rc::default());
+    let mut exchange = Rc::new(Exchange::new(Rc::default()));
     loop {
         stream::answer(seat.next().await, &exchange).await;
-        if Rc::strong_count(&exchange.deadline) > 1 {
-            // somebody still holds the deadline of what is over
-            exchange = Exchange::new(Rc::<Deadline>::default());
+        if Rc::strong_count(&exchange) > 1 || Rc::strong_count(&exchange.deadline) > 1 {
+            // somebody still holds what is over
+            exchange = Rc::new(Exchange::new(Rc::default()));
         }
         exchange.clear();
-        exchange.deadline.clear();
         if !seats.take_back(&seat) {
             return;
         }

@@ -13,7 +13,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::client_end::ClientEnd;
-use super::guard;
 use super::seats::Given;
 use crate::proxy::answer::AnswerBody;
 use crate::proxy::arrived::Arrived;
@@ -27,7 +26,7 @@ use crate::upstream::{BodyError, ClientBody, Fields};
 /// Answers a request, or resets its stream when its time is up.
 ///
 /// When a client takes no more of an answer, the body is asked for nothing, so it cannot see that its time is up.
-pub(super) async fn answer(given: Given, exchange: &Exchange) {
+pub(super) async fn answer(given: Given, exchange: &Rc<Exchange>) {
     let Given { connection, request, mut respond } = given;
     let (head, body) = request.into_parts();
     let mut answering = pin!(serve(&connection, exchange, head, body, &mut respond));
@@ -42,17 +41,17 @@ pub(super) async fn answer(given: Given, exchange: &Exchange) {
 
 async fn serve(
     connection: &Rc<Connection>,
-    exchange: &Exchange,
+    exchange: &Rc<Exchange>,
     mut head: http::request::Parts,
     body: RecvStream,
     respond: &mut SendResponse<Bytes>,
 ) {
-    guard::bound_fields(&mut head.headers, connection.rules.limits.header_fields);
     let is_tunnel = head.method == Method::CONNECT && extended::to_handshake(&mut head);
     let fields = Fields::of(&head.headers);
-    // the client's end of a tunnel is no body
-    let (body, client_end) =
-        if is_tunnel { (ClientBody::Empty, Some(body)) } else { (take_up(body, &head.headers, fields), None) };
+    let (body, client_end) = match is_tunnel {
+        true => (ClientBody::Empty, Some(body)),
+        false => (take_up(body, &head.headers, fields, exchange), None),
+    };
     let mut arrived = Arrived { head, fields, body };
     let reply = {
         let mut handling = pin!(forward::handle(connection, &mut arrived, exchange));
@@ -77,14 +76,15 @@ async fn serve(
 }
 
 /// The body of a request that has begun to come.
-fn take_up(stream: RecvStream, headers: &HeaderMap, fields: Fields) -> ClientBody {
+fn take_up(stream: RecvStream, headers: &HeaderMap, fields: Fields, exchange: &Rc<Exchange>) -> ClientBody {
     if stream.is_end_stream() {
         return ClientBody::Empty;
     }
     // the library holds it to what follows
     let length = headers.get(header::CONTENT_LENGTH).filter(|_| fields.has(Fields::CONTENT_LENGTH));
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
-    ClientBody::Streamed(Box::pin(StreamBody { stream, rest: length }))
+    let expects_continue = fields.has(Fields::EXPECT).then(|| exchange.clone());
+    ClientBody::Streamed(Box::pin(StreamBody { stream, rest: length, expects_continue }))
 }
 
 /// Passes answers on that come before the answer.
@@ -156,6 +156,8 @@ struct StreamBody {
     stream: RecvStream,
     /// How much is still to come, where the client has said so.
     rest: Option<u64>,
+    /// The client waits to be told that its body is wanted (RFC 9110 §10.1.1), and this is where.
+    expects_continue: Option<Rc<Exchange>>,
 }
 
 impl Body for StreamBody {
@@ -164,6 +166,11 @@ impl Body for StreamBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let body = &mut *self;
+        if let Some(exchange) = body.expects_continue.take() {
+            let (mut head, ()) = Response::new(()).into_parts();
+            head.status = StatusCode::CONTINUE;
+            exchange.interim.borrow_mut().push(head);
+        }
         match ready!(body.stream.poll_data(cx)) {
             Some(Ok(data)) => {
                 // the next piece may come when somebody has taken this one

@@ -1,6 +1,7 @@
 //! Ordinary exchanges over HTTP/2, and how they end early.
 
 use super::client::{ask, ask_with, begin, connect, connect_with, finish, get, request, run, until};
+use super::frames::{Frames, GOAWAY, SETTINGS, frame};
 use crate::support::raw::eventually;
 use crate::support::recording::Recording;
 use crate::support::server::Proxy;
@@ -63,6 +64,75 @@ fn answers_without_a_body_and_local_ones() {
         assert_eq!((local.status, local.text().as_str()), (400, "400 the path has an encoded slash\n"));
         assert!(!local.headers.contains_key("connection"));
     });
+}
+
+/// RFC 9113 §8.1. Early hints are of use only when they come before the answer does.
+#[test]
+fn informational_answers_come_before_the_answer() {
+    let (go, waits) = std::sync::mpsc::channel::<()>();
+    let waits = std::sync::Mutex::new(waits);
+    let upstream = Recording::start(move |exchange| {
+        let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\nconnection: x\r\nx: y\r\n\r\n";
+        exchange.send(format!("HTTP/1.1 100 Continue\r\n\r\n{hints}"));
+        waits.lock().unwrap().recv().unwrap();
+        exchange.send("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    });
+    let proxy = Proxy::before(&upstream);
+    run(async {
+        let mut sender = connect(proxy.address()).await;
+        let (mut response, _) = begin(&mut sender, get("/", &[]), true).await.unwrap();
+        let hints = std::future::poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
+        assert_eq!(
+            (hints.status().as_u16(), &hints.headers()["link"], hints.headers().len()),
+            (103, &"</a.css>".parse().unwrap(), 1)
+        );
+        go.send(()).unwrap();
+        let next = std::future::poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
+        assert_eq!(next.status().as_u16(), 102);
+        let answer = finish(response.await.unwrap()).await.unwrap();
+        assert_eq!((answer.status, answer.text().as_str(), answer.headers.get("link")), (200, "ok", None));
+    });
+}
+
+/// RFC 9110 §10.1.1: who waits to be told that its body is wanted is told so, and then sends it.
+#[test]
+fn an_expectation_is_met_on_a_stream() {
+    let upstream = Recording::echo();
+    let proxy = Proxy::before(&upstream);
+    run(async {
+        let mut sender = connect(proxy.address()).await;
+        let asked = request(Method::POST, "/", &[("expect", "100-continue")]);
+        let (mut response, mut body) = begin(&mut sender, asked, false).await.unwrap();
+        let told = std::future::poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
+        assert_eq!(told.status().as_u16(), 100);
+        body.send_data(Bytes::from("wanted"), true).unwrap();
+        assert_eq!(finish(response.await.unwrap()).await.unwrap().text(), "wanted");
+        // refused before anybody wants its body
+        let asked = request(Method::POST, "/%2f", &[("expect", "100-continue")]);
+        let (response, _body) = begin(&mut sender, asked, false).await.unwrap();
+        assert_eq!(response.await.unwrap().status().as_u16(), 400);
+    });
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+/// RFC 9113 §10.5: it is told why, not taken for a client that makes mistakes.
+#[test]
+fn who_asks_too_much_for_nothing_is_told_to_calm_down() {
+    let upstream = Recording::echo();
+    let proxy = Proxy::before(&upstream);
+    let mut client = Frames::connect(proxy.address());
+    // settings that change nothing, more than a connection may send for nothing
+    let many = frame(SETTINGS, 0, 0, &[]).repeat(64);
+    let goodbye = loop {
+        client.send(&many);
+        let told = std::iter::from_fn(|| client.next()).take(64).find(|frame| frame.kind == GOAWAY);
+        if told.is_some() {
+            break told;
+        }
+    };
+    let calm = u32::from(h2::Reason::ENHANCE_YOUR_CALM).to_be_bytes();
+    assert_eq!(goodbye.unwrap().payload[4..8], calm);
+    assert_eq!(proxy.get("/", "").status, 200);
 }
 
 /// A stream that nobody reads holds up its own request, and no other one on the connection.
