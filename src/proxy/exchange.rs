@@ -1,3 +1,4 @@
+use http::Version;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -20,6 +21,11 @@ impl Exchange {
     /// One with this deadline.
     pub(super) fn new(deadline: Rc<Deadline>) -> Exchange {
         Exchange { deadline, interim: Interim::default(), tunnel: RefCell::new(None), is_cut: Cell::new(false) }
+    }
+
+    /// Where answers before the answer go; `None` for a client that knows of none (RFC 9110 §15.2).
+    pub(super) fn interim_for(&self, version: Version) -> Option<&Interim> {
+        (version != Version::HTTP_10).then_some(&self.interim)
     }
 
     /// Makes it ready for the next request.

@@ -136,8 +136,7 @@ async fn forward(
     exchange: &Exchange,
     started: Instant,
 ) -> Result<Answer, ProxyError> {
-    let deadline = &exchange.deadline;
-    let current = connection.worker.current();
+    let (deadline, current) = (&exchange.deadline, connection.worker.current());
     let snapshot = &current.snapshot;
     let rules = current.rules(&connection.listener).unwrap_or(&connection.rules);
     let &mut Arrived { ref mut head, fields, ref mut body } = arrived;
@@ -194,8 +193,7 @@ async fn forward(
     }
     let (websocket_key, was_connect) = websocket(head, asked);
     let destination = rewritten.as_ref().unwrap_or(&destination);
-    // HTTP/1.0 knows of none (RFC 9110 §15.2)
-    let interim = (head.version != Version::HTTP_10).then_some(&exchange.interim);
+    let interim = exchange.interim_for(head.version);
     let outgoing = Outgoing { head, fields, additions, destination, body, watch, asked };
     let sending = Sending { connection, decision: &decision, deadline, interim, started };
     let (answered, variant) = send(&sending, outgoing, record).await?;

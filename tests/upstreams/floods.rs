@@ -31,8 +31,9 @@ const TIME_MAX: Duration = Duration::from_millis(1500);
 /// A debug build shares the machine with all other tests.
 const P99_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 4000 } else { 250 });
 const GROWTH_MAX: usize = 128 << 20;
-/// Growth that is nobody's fault: threads, pools and allocators settle.
-const GROWTH_FREE: usize = 8 << 20;
+/// Growth that is nobody's fault: threads, pools and allocators settle, and what 300 requests within all limits may hold at
+/// once while a busy machine has not answered them, 32 KiB of header each.
+const GROWTH_FREE: usize = 12 << 20;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();

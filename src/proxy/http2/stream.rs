@@ -20,18 +20,22 @@ use crate::proxy::connection::Connection;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::forward::{self, Reply};
 use crate::proxy::{extended, headers, tunnel};
-use crate::upstream::http1::SpareMap;
 use crate::upstream::{BodyError, ClientBody, Fields};
 
-/// Answers a request, or resets its stream when its time is up.
-///
-/// When a client takes no more of an answer, the body is asked for nothing, so it cannot see that its time is up.
+/// Answers a request, or resets its stream when its time is up. An answer that takes its time goes on by itself.
 pub(super) async fn answer(given: Given, exchange: &Rc<Exchange>) {
     let Given { connection, request, mut respond } = given;
     let (head, body) = request.into_parts();
-    let mut answering = pin!(serve(&connection, exchange, head, body, &mut respond));
+    in_time(&connection, exchange, serve(&connection, exchange, head, body, &mut respond)).await;
+}
+
+/// Does something for as long as a stream has time.
+///
+/// When a client takes no more of an answer, the body is asked for nothing, so it cannot see that its time is up.
+async fn in_time(connection: &Connection, exchange: &Exchange, part: impl Future<Output = ()>) {
+    let mut part = pin!(part);
     std::future::poll_fn(|cx| {
-        if answering.as_mut().poll(cx).is_ready() || exchange.is_cut.get() {
+        if part.as_mut().poll(cx).is_ready() || exchange.is_cut.get() {
             return Poll::Ready(());
         }
         exchange.deadline.poll_passed(cx).map(|()| connection.tally.reset_by_us())
@@ -66,12 +70,11 @@ async fn serve(
         })
         .await
     };
-    SpareMap::give_back(std::mem::take(&mut arrived.head.headers));
     drop(arrived);
     let Some(reply) = reply else { return };
     match (exchange.tunnel.take(), client_end) {
         (Some(tunnel), Some(end)) => switch(connection, reply, end, tunnel, respond).await,
-        _ => deliver(connection, reply, respond).await,
+        _ => deliver(connection, exchange, reply, respond).await,
     }
 }
 
@@ -101,7 +104,14 @@ fn pass_on(exchange: &Exchange, respond: &mut SendResponse<Bytes>) {
 }
 
 /// Sends an answer. An answer that breaks off, or that nobody wants any more, resets the stream.
-async fn deliver(connection: &Connection, reply: Reply, respond: &mut SendResponse<Bytes>) {
+///
+/// What is not there yet, or not taken, is left to a task of its own, which is small: answers may take hours.
+async fn deliver(
+    connection: &Rc<Connection>,
+    exchange: &Rc<Exchange>,
+    reply: Reply,
+    respond: &mut SendResponse<Bytes>,
+) {
     let Reply { response, fields, .. } = reply;
     let (mut head, body) = response.into_parts();
     // a message without a date gets that of its arrival (RFC 9110 §6.6.1)
@@ -110,9 +120,15 @@ async fn deliver(connection: &Connection, reply: Reply, respond: &mut SendRespon
     }
     let has_body = !body.is_end_stream();
     let Ok(stream) = respond.send_response(Response::from_parts(head, ()), !has_body) else { return };
-    if has_body {
-        let mut delivery = Delivery { body, stream, waiting: None };
-        std::future::poll_fn(|cx| delivery.poll(cx)).await;
+    if !has_body {
+        return;
+    }
+    let mut delivery = Delivery { body, stream, waiting: None };
+    if std::future::poll_fn(|cx| Poll::Ready(delivery.poll(cx))).await.is_pending() {
+        let (connection, exchange) = (connection.clone(), exchange.clone());
+        tokio::task::spawn_local(async move {
+            in_time(&connection, &exchange, std::future::poll_fn(|cx| delivery.poll(cx))).await;
+        });
     }
 }
 
