@@ -197,8 +197,7 @@ async fn forward(
     let outgoing = Outgoing { head, fields, additions, destination, body, watch, asked };
     let sending = Sending { connection, decision: &decision, deadline, interim, started };
     let (answered, variant) = send(&sending, outgoing, record).await?;
-    let sent = Sent { variant, websocket_key, was_connect, idle };
-    finish(answered, sent, exchange, &decision, record)
+    finish(answered, Sent { variant, websocket_key, was_connect, idle }, exchange, &decision, record)
 }
 
 /// How long to wait for the head of an answer: what the route says, and not longer than a client of gRPC does. Says as well
