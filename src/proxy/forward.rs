@@ -377,9 +377,6 @@ fn prepare<'r>(
     if fields.has(Fields::TRAILER) {
         headers::sanitize_trailer_names(lines);
     }
-    if is_http2 && fields.has(Fields::COOKIE) {
-        headers::join_cookies(lines);
-    }
     if fields.has(Fields::EXPECT) {
         lines.remove(header::EXPECT);
     }

@@ -16,7 +16,7 @@ use super::edit;
 use super::error::ProxyError;
 use super::extended;
 use super::forward::Decision;
-use super::headers::HopByHop;
+use super::headers::{HopByHop, join_cookies};
 use super::record::Record;
 use super::retry;
 use crate::model::{Failure, FallbackCause, Reason};
@@ -312,6 +312,7 @@ pub(super) fn over_http2(
     scheme: &str,
 ) -> Option<Uri> {
     headers.remove(header::HOST);
+    join_cookies(headers);
     let authority = authority.map_or(&b"localhost"[..], HeaderValue::as_bytes);
     Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build().ok()
 }
