@@ -10,9 +10,10 @@
 use http::{HeaderMap, HeaderValue, header};
 use std::cell::Cell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::connection::Connection;
@@ -78,6 +79,10 @@ struct Frames {
     is_over: bool,
 }
 
+/// Bytes that are read at a time where requests may come: some thirty usual ones.
+const HEADS_READ: usize = 2048;
+/// The type of a frame of a body.
+const DATA: u8 = 0;
 const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
 
@@ -167,7 +172,6 @@ impl Frames {
 
     /// The head of a frame is complete.
     fn begin(&mut self, tally: &Tally) {
-        const DATA: u8 = 0;
         const HEADERS: u8 = 1;
         const PUSH_PROMISE: u8 = 5;
         const CONTINUATION: u8 = 9;
@@ -185,6 +189,11 @@ impl Frames {
             _ => self.other_bytes += bytes,
         }
         self.is_over |= !tally.allows(self.head_bytes, self.other_bytes);
+    }
+
+    /// What comes next belongs to a body.
+    fn is_within_body(&self) -> bool {
+        self.rest > 0 && self.head[3] == DATA
     }
 
     fn is_between_frames(&self) -> bool {
@@ -216,6 +225,21 @@ impl<S> Guarded<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Guarded<S> {
+    /// Reads what there is of a body, and little of what may be requests: the library decodes all that it is given before
+    /// anybody gets to see the first of them.
+    fn poll_some(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.frames.is_within_body() || buffer.remaining() <= HEADS_READ {
+            return Pin::new(&mut self.inner).poll_read(cx, buffer);
+        }
+        let mut scratch = [MaybeUninit::uninit(); HEADS_READ];
+        let mut few = ReadBuf::uninit(&mut scratch);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut few))?;
+        buffer.put_slice(few.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let guarded = &mut *self;
@@ -227,11 +251,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let tally = &guarded.connection.tally;
         let (before, frames) = (buffer.filled().len(), guarded.frames.count);
-        if Pin::new(&mut guarded.inner).poll_read(cx, buffer)?.is_pending() {
-            return Poll::Pending;
-        }
+        ready!(guarded.poll_some(cx, buffer))?;
+        let tally = &guarded.connection.tally;
         if let Some(end) = guarded.frames.scan(&buffer.filled()[before..], tally) {
             debug_assert!(guarded.frames.is_between_frames());
             buffer.set_filled(before + end);
