@@ -49,18 +49,24 @@ fn least_request_spares_the_slow_one() {
         }
     });
     let story = three("leastRequest", &[&fast[0], &slow, &fast[1]]);
-    let until = Instant::now() + Duration::from_secs(2);
+    let counts = || (fast[0].requests(), fast[1].requests(), slow.requests());
+    // a machine that is busy with other things makes the fast ones slow for a while; turns would be even for ever
+    let is_shown = || {
+        let (a, b, slow) = counts();
+        a.min(b) > 200 && slow > 0 && 3 * slow < a.min(b)
+    };
+    let until = Instant::now() + Duration::from_secs(20);
     std::thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {
                 let mut client = story.client();
-                while Instant::now() < until {
+                while Instant::now() < until && !is_shown() {
                     assert!(client.get("/", "").is_whole);
                 }
             });
         }
     });
-    let (a, b, slow) = (fast[0].requests(), fast[1].requests(), slow.requests());
+    let (a, b, slow) = counts();
     println!("least request: {a} and {b} by the fast ones, {slow} by the slow one");
     assert!(slow > 0 && 3 * slow < a.min(b), "{a}, {b}, slow {slow}");
 }
