@@ -30,6 +30,10 @@ const BYTES_MAX: usize = 8 << 20;
 const TIME_MAX: Duration = Duration::from_millis(1500);
 /// A debug build shares the machine with all other tests.
 const P99_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 4000 } else { 250 });
+/// What an attack may cost us for what it costs the attacker.
+const CPU_RATIO_MAX: u32 = if cfg!(debug_assertions) { 200 } else { 20 };
+/// What ordinary requests cost meanwhile, and the end of some hundred streams.
+const CPU_FREE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 2000 } else { 200 });
 const GROWTH_MAX: usize = 128 << 20;
 /// Growth that is nobody's fault: threads, pools and allocators settle, and what 300 requests within all limits may hold at
 /// once while a busy machine has not answered them, 32 KiB of header each.
@@ -275,6 +279,18 @@ impl Ordinary {
     }
 }
 
+/// The time that threads have run, as the scheduler says it (`schedstat`).
+fn ran(threads: impl Iterator<Item = std::path::PathBuf>) -> Duration {
+    // a thread may end while it is looked at
+    let texts = threads.filter_map(|thread| std::fs::read_to_string(thread.join("schedstat")).ok());
+    Duration::from_nanos(texts.map(|text| text.split(' ').next().unwrap().parse::<u64>().unwrap()).sum())
+}
+
+/// The time that a process has run.
+fn process_ran(process: u32) -> Duration {
+    ran(std::fs::read_dir(format!("/proc/{process}/task")).unwrap().map(|entry| entry.unwrap().path()))
+}
+
 fn resident_bytes(process: u32) -> usize {
     let statm = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
@@ -303,24 +319,31 @@ fn floods_hurt_nobody_else() {
     );
     let mut binary = Binary::start(&text, &["--workers", "2"]);
     let mut violations = Vec::new();
-    println!("attack | sent | cut after | memory | ordinary requests | failed | p99");
+    println!("attack | sent | cut after | memory | their CPU | our CPU | ordinary requests | failed | p99");
     for attack in [frames_for_nothing(), resets(), bombs(), slow()].into_iter().flatten() {
         let before = resident_bytes(binary.id());
         let ordinary = Ordinary::begin(binary.listener);
+        let this_thread = || ran(std::iter::once("/proc/thread-self".into()));
+        let (theirs, ours) = (this_thread(), process_ran(binary.id()));
         let Outcome { sent, cut } = attack.run(binary.listener);
+        let (theirs, ours) = (this_thread() - theirs, process_ran(binary.id()) - ours);
         let grown = resident_bytes(binary.id()).saturating_sub(before);
         let (requests, p99, failed) = ordinary.end();
         let cut_text = cut.map_or("not".to_owned(), |cut| format!("{} ms", cut.as_millis()));
         let row = format!(
-            "{} | {} KiB | {cut_text} | +{} KiB | {requests} | {failed} | {} ms",
+            "{} | {} KiB | {cut_text} | +{} KiB | {} ms | {} ms | {requests} | {failed} | {} ms",
             attack.name,
             sent >> 10,
             grown >> 10,
+            theirs.as_millis(),
+            ours.as_millis(),
             p99.as_millis()
         );
         println!("{row}");
         let is_lean = grown < GROWTH_MAX && grown < (sent * 20).max(GROWTH_FREE);
-        let is_good = failed * 100 <= requests && p99 < P99_MAX && is_lean && (cut.is_some() || !attack.is_cut);
+        let is_cheap = ours < theirs * CPU_RATIO_MAX + CPU_FREE;
+        let is_good =
+            is_cheap && failed * 100 <= requests && p99 < P99_MAX && is_lean && (cut.is_some() || !attack.is_cut);
         if !is_good || !binary.is_alive() {
             violations.push(row);
         }
