@@ -108,7 +108,7 @@ install_tools() {
 }
 
 # Clients from PyPI, for tests/edge: in an environment of their own, below the target folder.
-PYTHON_CLIENTS="grpcio==1.85.1 websockets==17.4 sslyze==6.3.1 openfeature-sdk==0.10.0 openfeature-provider-ofrep==0.3.0"
+PYTHON_CLIENTS="grpcio==1.85.1 websockets==17.4 sslyze==6.3.1 tlslite-ng==0.8.2 openfeature-sdk==0.10.0 openfeature-provider-ofrep==0.3.0"
 
 install_python_clients() {
     local folder="${CARGO_TARGET_DIR:-target}/clients"

@@ -34,6 +34,7 @@ mod send;
 mod socket;
 mod stall;
 mod tunnel;
+mod upload;
 mod worker;
 
 pub use client_counts::ClientCounts;
