@@ -46,6 +46,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 use std::{io, thread};
 use tokio::sync::oneshot;
 use workers::Workers;
@@ -130,7 +131,7 @@ const WORKERS_MAX: usize = 1024;
 /// Threads for look-ups of names and for scrapes; they are made when needed. See [`control::run`].
 const BLOCKING_THREADS_MAX: usize = 64;
 /// How long they stay when they have nothing to do: files are looked at far more often.
-const BLOCKING_THREADS_KEPT: Duration = Duration::from_hours(24);
+const BLOCKING_THREADS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Starts everything, and returns when all listeners accept connections.
 pub fn start(options: &Options) -> Result<Running, StartError> {

@@ -81,7 +81,7 @@ find_cargo() {
 # --- tools -----------------------------------------------------------------------------------------------------------
 
 # command and Debian package
-TOOLS="cc:build-essential curl:curl openssl:openssl python3:python3 prometheus:prometheus promtool:prometheus nghttp:nghttp2-client h2load:nghttp2-client chromium:chromium node:nodejs npm:npm systemd-analyze:systemd go:golang-go dpkg-shlibdeps:dpkg-dev strip:binutils man:man-db"
+TOOLS="cc:build-essential curl:curl openssl:openssl python3:python3 prometheus:prometheus promtool:prometheus nghttp:nghttp2-client h2load:nghttp2-client wrk:wrk chromium:chromium node:nodejs npm:npm systemd-analyze:systemd go:golang-go dpkg-shlibdeps:dpkg-dev strip:binutils man:man-db"
 # folder and Debian package
 LIBRARIES="/usr/share/gocode/src/github.com/Masterminds/sprig:golang-github-masterminds-sprig-dev /usr/share/gocode/src/gopkg.in/yaml.v3:golang-gopkg-yaml.v3-dev"
 

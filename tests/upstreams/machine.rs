@@ -27,9 +27,10 @@ fn without_threads_it_serves_and_recovers() {
     let (stable, canary) = (Service::named("stable"), Service::named("canary"));
     let text = |weight| shop(&stable.address.to_string(), &canary.address.to_string(), weight);
     let mut binary = Binary::start_as(NOBODY, &text(0));
+    let pid = Pid::from_raw(binary.id() as i32);
     let limit = |most| {
         let limit = Rlimit { current: Some(most), maximum: Some(10_000) };
-        prlimit(Some(Pid::from_raw(binary.id() as i32).unwrap()), Resource::Nproc, limit).unwrap();
+        prlimit(pid, Resource::Nproc, limit).unwrap();
     };
     limit(1);
     let mut client = binary.client();
