@@ -1,3 +1,5 @@
+//! One copy: sent, answered, and handed to the comparison. Nothing of it concerns the user whose request it is a copy of.
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use std::rc::Rc;
