@@ -129,7 +129,8 @@ impl Lane {
     /// The copy whose turn it is, if one more may be under way. It is from here on.
     fn next(&self) -> Option<Box<Job>> {
         let mut waiting = self.waiting.borrow_mut();
-        let job = waiting.pop_front_if(|job| self.in_flight.get() < job.mirror.in_flight_max)?;
+        waiting.front().filter(|job| self.in_flight.get() < job.mirror.in_flight_max)?;
+        let job = waiting.pop_front()?;
         self.in_flight.set(self.in_flight.get() + 1);
         Some(job)
     }
