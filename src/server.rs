@@ -46,6 +46,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 use std::{io, thread};
 use tokio::sync::oneshot;
 use workers::Workers;
@@ -129,6 +130,8 @@ const SERIES_DEFAULT: u32 = 10_000;
 const WORKERS_MAX: usize = 1024;
 /// Threads for look-ups of names and for scrapes; they are made when needed. See [`control::run`].
 const BLOCKING_THREADS_MAX: usize = 64;
+/// How long they stay when they have nothing to do: files are looked at far more often.
+const BLOCKING_THREADS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Starts everything, and returns when all listeners accept connections.
 pub fn start(options: &Options) -> Result<Running, StartError> {
@@ -330,10 +333,13 @@ impl Control {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .thread_keep_alive(BLOCKING_THREADS_KEPT)
             .thread_name("control-blocking")
             .build();
         let result = match runtime {
             Ok(runtime) => {
+                // one is always there: without any, a machine that gives no more threads would end the control thread
+                drop(runtime.spawn_blocking(|| ()));
                 let result = runtime.block_on(self.serve(started));
                 // a look-up that nobody answers must not hold up the end
                 runtime.shutdown_background();

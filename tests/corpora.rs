@@ -7,9 +7,12 @@ mod targets;
 
 use std::panic::catch_unwind;
 use std::path::Path;
+use std::time::Instant;
 
 /// Fewer inputs are no corpus: a folder that was not checked out would pass.
 const INPUTS_MIN: usize = 20;
+/// Neighbours of a corpus that are tried where nobody says for how long.
+const TRIES: u64 = 300;
 
 #[test]
 fn no_input_of_any_corpus_breaks_its_target() {
@@ -25,6 +28,52 @@ fn no_input_of_any_corpus_breaks_its_target() {
         }
     }
     assert!(broken.is_empty(), "{broken:?}");
+}
+
+/// Without the fuzzer: inputs of the corpora, changed at random and put together. `RINGWAY_TEST_FUZZ` says for how many
+/// seconds on each target; the seed is told with the input that breaks it.
+#[test]
+fn no_neighbour_of_any_corpus_breaks_its_target() {
+    let seconds = std::env::var("RINGWAY_TEST_FUZZ").ok().map(|seconds| seconds.parse::<u64>().unwrap());
+    for (name, target) in targets::TARGETS {
+        let inputs: Vec<Vec<u8>> = corpus(name).into_iter().map(|(_, bytes)| bytes).collect();
+        let (begun, mut tried) = (Instant::now(), 0);
+        while seconds.map_or(tried < TRIES, |seconds| begun.elapsed().as_secs() < seconds) {
+            let seed = if seconds.is_some() { fastrand::u64(..) } else { tried };
+            let input = neighbour(&inputs, seed);
+            if catch_unwind(|| target(&input)).is_err() {
+                panic!("{name} breaks on {:?} (seed {seed})", String::from_utf8_lossy(&input));
+            }
+            tried += 1;
+        }
+        println!("{name}: {tried} inputs in {:.0?}", begun.elapsed());
+    }
+}
+
+/// An input that is close to one of these: bytes flipped, cut, repeated, from another one.
+fn neighbour(inputs: &[Vec<u8>], seed: u64) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut input = inputs[random.usize(..inputs.len())].clone();
+    for _ in 0..random.usize(1..6) {
+        let at = random.usize(..=input.len());
+        let end = at + random.usize(..=(input.len() - at).min(16));
+        match random.u8(..6) {
+            0 if at < input.len() => input[at] ^= 1 << random.u8(..8),
+            1 => input.insert(at, b"\0\r\n\t :;,=&%/.\\\"{}[]-09aZ\x7f\x80\xff"[random.usize(..27)]),
+            2 => drop(input.drain(at..end)),
+            3 => {
+                let piece = input[at..end].to_vec();
+                input.splice(at..at, piece);
+            }
+            4 => input.truncate(at),
+            _ => {
+                let other = &inputs[random.usize(..inputs.len())];
+                let from = random.usize(..=other.len());
+                input.splice(at..end, other[from..].iter().copied().take(64));
+            }
+        }
+    }
+    input
 }
 
 /// Every target is in the fuzzer's manifest, and its program calls it.

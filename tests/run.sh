@@ -81,7 +81,7 @@ find_cargo() {
 # --- tools -----------------------------------------------------------------------------------------------------------
 
 # command and Debian package
-TOOLS="cc:build-essential curl:curl openssl:openssl python3:python3 prometheus:prometheus promtool:prometheus nghttp:nghttp2-client h2load:nghttp2-client chromium:chromium node:nodejs npm:npm systemd-analyze:systemd go:golang-go dpkg-shlibdeps:dpkg-dev strip:binutils man:man-db"
+TOOLS="cc:build-essential curl:curl openssl:openssl python3:python3 prometheus:prometheus promtool:prometheus nghttp:nghttp2-client h2load:nghttp2-client wrk:wrk chromium:chromium node:nodejs npm:npm systemd-analyze:systemd go:golang-go dpkg-shlibdeps:dpkg-dev strip:binutils man:man-db"
 # folder and Debian package
 LIBRARIES="/usr/share/gocode/src/github.com/Masterminds/sprig:golang-github-masterminds-sprig-dev /usr/share/gocode/src/gopkg.in/yaml.v3:golang-gopkg-yaml.v3-dev"
 
@@ -108,7 +108,7 @@ install_tools() {
 }
 
 # Clients from PyPI, for tests/edge: in an environment of their own, below the target folder.
-PYTHON_CLIENTS="grpcio==1.85.1 websockets==17.4 sslyze==6.3.1 openfeature-sdk==0.10.0 openfeature-provider-ofrep==0.3.0"
+PYTHON_CLIENTS="grpcio==1.85.1 websockets==17.4 sslyze==6.3.1 tlslite-ng==0.8.2 openfeature-sdk==0.10.0 openfeature-provider-ofrep==0.3.0"
 
 install_python_clients() {
     local folder="${CARGO_TARGET_DIR:-target}/clients"

@@ -33,6 +33,8 @@ mod hostile;
 mod http2;
 #[path = "upstreams/lifecycle.rs"]
 mod lifecycle;
+#[path = "upstreams/machine.rs"]
+mod machine;
 #[path = "upstreams/mirror.rs"]
 mod mirror;
 #[path = "upstreams/peer.rs"]

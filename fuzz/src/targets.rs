@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use ringway::config::files::{Choice, Secret, override_token as tokens};
 use ringway::config::render::{Format, Report};
 use ringway::config::{Source, load_texts};
+use ringway::control::journal::{audit, state_file};
 use ringway::model::Reason;
 use ringway::proxy::parse_proxy_header;
 use ringway::routing::snapshot::ListenerLimits;
@@ -19,7 +20,7 @@ use std::net::{IpAddr, Ipv4Addr};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     ("request", request),
     ("config", config),
     ("cookie", cookie),
@@ -30,7 +31,51 @@ pub const TARGETS: [Target; 10] = [
     ("query", query),
     ("access_log", access_log),
     ("proxy_header", proxy_header),
+    ("state_file", state_file),
+    ("audit_log", audit_log),
 ];
+
+/// The state of rollouts on the disk, as it is and with a good checksum around it: refused, or the same when it is written
+/// again, and never good for anything but itself.
+pub fn state_file(data: &[u8]) {
+    let framed = std::str::from_utf8(data).map(state_file::framed).unwrap_or_default();
+    for bytes in [data, &framed] {
+        let Ok(document) = state_file::decode(bytes) else { continue };
+        assert_eq!(
+            state_file::decode(&state_file::encode(&document)),
+            Ok(document),
+            "a state that changes when it is written"
+        );
+        for at in 0..bytes.len() {
+            assert!(state_file::decode(&bytes[..at]).is_err(), "a state that was cut off at {at} is believed");
+        }
+        let mut damaged = bytes.to_vec();
+        let at = bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>() % bytes.len();
+        damaged[at] ^= 1 << (at % 8);
+        assert!(state_file::decode(&damaged).is_err(), "a state is believed with byte {at} changed");
+    }
+}
+
+/// The audit log, as it is and with a good hash at each line: what is believed is believed up to each of its lines, and
+/// nothing else is.
+pub fn audit_log(data: &[u8]) {
+    let lines = std::str::from_utf8(data).unwrap_or_default().lines();
+    let sealed: String = lines.map(|body| audit::sealed(body.strip_suffix('}').unwrap_or(body)).0).collect();
+    for bytes in [data, sealed.as_bytes()] {
+        let Ok(found) = audit::verify(bytes, None) else { continue };
+        let ends = (0..bytes.len()).filter(|at| bytes[*at] == b'\n');
+        for (count, end) in (0u64..).zip(ends) {
+            let before = audit::verify(&bytes[..=end], None);
+            assert_eq!(before.map(|before| before.head.seq), Ok(found.first.saturating_add(count)), "line {count}");
+        }
+        if !bytes.is_empty() {
+            let at = bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>() % bytes.len();
+            let mut damaged = bytes.to_vec();
+            damaged[at] ^= 1 << (at % 8);
+            assert_ne!(audit::verify(&damaged, None), Ok(found), "a log is believed with byte {at} changed");
+        }
+    }
+}
 
 /// What a load balancer writes before everything else: no header, one that tells nothing, or an address that is the same
 /// when it is passed on.

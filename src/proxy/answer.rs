@@ -11,11 +11,11 @@ use super::error::ProxyError;
 use super::grpc;
 use super::limit;
 use super::record::Record;
-use super::room::{HOLDS_FROM, Hold};
+use super::room::{BUFFERED_MAX, HOLDS_FROM};
 use super::stall::Stall;
 use crate::model::{Failure, Outcome};
 use crate::routing::request::Refused;
-use crate::upstream::{Deadline, UpstreamBody};
+use crate::upstream::{Deadline, Hold, UpstreamBody};
 
 /// The body of an answer on its way to the client. It carries the record of its request, which ends with it.
 pub(super) struct AnswerBody {
@@ -110,12 +110,14 @@ impl AnswerBody {
             return;
         }
         let hold = self.hold.get_or_insert_with(|| self.record.holds().begin(self.deadline.clone(), now));
-        hold.handed(piece, self.record.bytes_out, self.stall.is_some(), now);
+        let is_buffered = self.stall.is_some();
+        let before = if is_buffered { (self.record.bytes_out - piece as u64).min(BUFFERED_MAX) as usize } else { 0 };
+        hold.handed(before + piece, now);
     }
 
-    /// The process is out of memory, and this answer holds more of it than others.
+    /// The process is out of memory, and this request holds more of it than others.
     fn makes_room(&self) -> bool {
-        self.hold.as_ref().is_some_and(|hold| hold.is_cut())
+        self.deadline.is_expired()
     }
 
     /// A wait that is not longer than any other.

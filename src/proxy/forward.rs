@@ -1,7 +1,7 @@
 //! A request's way, in one line: understand → believe → route → assign → pick → send → answer. [`handle`] alone turns
 //! errors into answers; [`forward`] returns them.
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Version, request};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -26,13 +26,14 @@ use super::record::Record;
 use super::redirect::{self, Asked};
 use super::send::{Outgoing, Sending, send};
 use super::tunnel::{self, Tunnel};
+use super::upload::{self, Upload};
 use crate::model::Reason;
 use crate::routing::request::{self as incoming, Destination};
 use crate::routing::routes::Route;
 use crate::routing::snapshot::Service;
 use crate::routing::user_key::{KeySource, UserKey};
 use crate::routing::{Assignment, RequestView, forged};
-use crate::upstream::{Answered, BodyWatch, ClientBody, Deadline, Fields, RequestBody, mix};
+use crate::upstream::{Answered, ClientBody, Deadline, Fields, mix};
 
 /// The longest wait for an answer's head where the route names none.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -143,7 +144,7 @@ async fn forward(
 
     let destination = incoming::validate(&head.method, &head.uri, head.version, &head.headers, fields, &rules.limits)?;
     connection.check_authority(destination.host())?;
-    check_length(body, rules.limits.body_bytes)?;
+    upload::check_length(body, rules.limits.body_bytes)?;
     let (client, probed) = probe::whose(connection, rules, &head.headers);
     record.client(client.ip);
     forged::strip_forged(&mut head.headers, fields, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
@@ -180,13 +181,15 @@ async fn forward(
     decision.begin_record(head, record);
     limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 
-    let additions = prepare(head, fields, &destination, connection, client.peer_trusted, &decision)?;
+    let relied_on = &snapshot.relied_on;
+    let additions = prepare(head, (fields, relied_on), &destination, connection, client.peer_trusted, &decision)?;
     decision.told = Told::of(route, service, snapshot, client, &head.headers, &additions);
     let rewritten = redirect::rewrite(found, head, &destination);
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
     let (wait, is_grpc) = longest_wait(route.timeouts.request, head, fields, asked);
     let body = std::mem::replace(body, ClientBody::Empty);
-    let (mut body, watch) = stream(body, rules.limits.body_bytes, deadline, started, (idle, wait), is_grpc);
+    let upload = Upload { most: rules.limits.body_bytes, deadline, started, idle, wait, is_grpc, relied_on };
+    let (mut body, watch) = upload.stream(body, &connection.worker.holds);
     record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);
     if !service.faults.is_empty() && !decision.is_probe {
         Box::pin(fault::inject(connection, &decision, record, exchange)).await?;
@@ -212,24 +215,6 @@ fn longest_wait(
     let is_streaming = asked.wants_websocket || is_grpc;
     let wait = of_route.unwrap_or(if is_streaming { Duration::ZERO } else { ANSWER_WAIT });
     (if is_streaming { grpc::bounded(wait, &head.headers) } else { wait }, is_grpc)
-}
-
-/// A request's body on its way to the endpoint, with the deadline that it moves.
-fn stream(
-    body: ClientBody,
-    most: Option<u64>,
-    deadline: &Rc<Deadline>,
-    started: Instant,
-    (idle, wait): (Duration, Duration),
-    is_grpc: bool,
-) -> (RequestBody, Option<Rc<BodyWatch>>) {
-    if body.is_end_stream() {
-        deadline.set(started.into(), wait);
-        return (RequestBody::empty(), None);
-    }
-    deadline.set(started.into(), idle);
-    let (body, watch) = RequestBody::streamed(body, most, deadline.clone(), idle, wait, is_grpc);
-    (body, Some(watch))
 }
 
 /// What was sent, as far as its answer has to know.
@@ -362,7 +347,7 @@ fn switch_protocols(
 /// decided about it.
 fn prepare<'r>(
     head: &mut request::Parts,
-    fields: Fields,
+    (fields, relied_on): (Fields, &[HeaderName]),
     destination: &'r Destination,
     connection: &'r Connection,
     peer_trusted: bool,
@@ -375,7 +360,7 @@ fn prepare<'r>(
     let is_told = |name| may_tell && lines.contains_key(name);
     let (has_scheme, has_host) = (is_told(headers::X_FORWARDED_PROTO), is_told(headers::X_FORWARDED_HOST));
     if fields.has(Fields::TRAILER) {
-        headers::sanitize_trailer_names(lines);
+        headers::sanitize_trailer_names(lines, relied_on);
     }
     if fields.has(Fields::EXPECT) {
         lines.remove(header::EXPECT);
@@ -411,11 +396,6 @@ fn may_be_websocket(head: &request::Parts) -> bool {
     let is_get = head.method == Method::GET
         && (head.version == Version::HTTP_11 || head.extensions.get::<hyper::ext::Protocol>().is_some());
     is_get && head.headers.contains_key(header::SEC_WEBSOCKET_KEY)
-}
-
-/// Refuses a body that says itself that it is too long, before anybody is asked for it.
-fn check_length(body: &ClientBody, most: Option<u64>) -> Result<(), ProxyError> {
-    if most.is_some_and(|most| body.size_hint().lower() > most) { Err(ProxyError::BodyTooLarge) } else { Ok(()) }
 }
 
 /// Answers `OPTIONS` where this is its last hop (RFC 9110 §7.6.2), or where it asks about the server as a whole.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::error::ProxyError;
 use crate::routing::forged::{KEPT_FROM_CONNECTION, is_ours};
-use crate::upstream::Fields;
+use crate::upstream::{Fields, is_forbidden_trailer};
 
 /// `x-ringway-service`, `x-ringway-cohort` and `x-ringway-variant`: what was decided.
 pub const X_RINGWAY_SERVICE: HeaderName = HeaderName::from_static("x-ringway-service");
@@ -102,12 +102,13 @@ fn is_kept_from_connection(name: &HeaderName, relied_on: &[HeaderName]) -> bool 
 }
 
 /// Keeps the names in `Trailer` that may be trailers, or removes the field.
-pub fn sanitize_trailer_names(headers: &mut HeaderMap) {
+pub fn sanitize_trailer_names(headers: &mut HeaderMap, relied_on: &[HeaderName]) {
     let mut kept: Vec<String> = Vec::new();
     for line in headers.get_all(header::TRAILER) {
         let names = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
-        kept.extend(names.filter(|name| !crate::upstream::is_forbidden_trailer(name)).map(|name| name.to_string()));
+        let names = names.filter(|name| !is_forbidden_trailer(name, relied_on));
+        kept.extend(names.map(|name| name.to_string()));
     }
     headers.remove(header::TRAILER);
     if let Ok(value) = HeaderValue::from_str(&kept.join(", "))

@@ -11,8 +11,11 @@
 mod compare;
 mod comparer;
 mod copied;
+mod exchange;
 mod json;
 mod lane;
+mod outgoing;
+mod runner;
 
 pub use comparer::Comparer;
 pub(super) use copied::{Copied, copy};

@@ -34,6 +34,7 @@ mod room;
 mod send;
 mod stall;
 mod tunnel;
+mod upload;
 mod worker;
 
 pub use client_counts::ClientCounts;

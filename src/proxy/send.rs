@@ -276,6 +276,9 @@ pub(super) async fn within<T>(
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(Ok(answer));
         }
+        if deadline.is_expired() {
+            return Poll::Ready(Err(ProxyError::Overloaded));
+        }
         if timer.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready()) {
             return Poll::Ready(Err(ProxyError::AnswerTimeout));
         }

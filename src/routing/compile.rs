@@ -71,7 +71,7 @@ pub fn compile(file: &schema::File, rev: &str, on: &Foundation<'_>) -> Result<Sn
     Ok(Snapshot {
         rev: rev.into(),
         routes: compile_routes(file, &services, on)?,
-        relied_on: relied_on::relied_on(file),
+        relied_on: relied_on::relied_on(file).into(),
         services,
         listeners,
         geo: on.references.geo().cloned(),

@@ -37,7 +37,7 @@ pub struct Snapshot {
     /// Where the place of a client comes from.
     pub geo: Option<Arc<Geo>>,
     /// Lower-case header names that rules rely on: other spellings of them are removed from requests.
-    pub relied_on: Vec<HeaderName>,
+    pub relied_on: Arc<[HeaderName]>,
 }
 
 /// What a listener believes and allows.

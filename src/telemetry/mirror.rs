@@ -11,7 +11,7 @@ use std::time::Instant;
 /// Differences of one mirror that are kept; older ones go.
 pub const DIFFERENCES_KEPT: usize = 100;
 /// Differences of one mirror that are kept in one second; further ones are counted.
-pub const DETAILS_PER_SECOND: u64 = 1000;
+pub const DETAILS_PER_SECOND: u64 = 100;
 /// Mirrors that are counted apart in one process; further names are counted together.
 pub const MIRRORS_MAX: usize = 256;
 
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_differences_a_second_are_kept_at_most() {
+    fn a_hundred_differences_a_second_are_kept_at_most() {
         let record = MirrorRecord::new("shop", "canary");
         let kept = (0..5_000).filter(|_| record.wants_detail()).count() as u64;
         let seconds = record.began.elapsed().as_secs() + 1;

@@ -1,15 +1,17 @@
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use hyper::body::{Body, Frame, SizeHint};
-use std::cell::Cell;
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
-use super::{Deadline, Pace, Tee};
+use super::{Deadline, Hold, Pace, Tee};
 
 /// A request's body on its way from the client to an endpoint.
 ///
@@ -22,6 +24,8 @@ pub struct RequestBody {
     tee: Option<Rc<Tee>>,
     watch: Option<Rc<BodyWatch>>,
     max_bytes: Option<u64>,
+    /// Names that trailers must not have, beside those that they never may.
+    no_trailers: Option<Arc<[HeaderName]>>,
 }
 
 /// A client's body, as its connection gives it.
@@ -29,7 +33,12 @@ pub enum ClientBody {
     /// There is none.
     Empty,
     /// Read from the connection, or from its stream, as it is asked for.
-    Streamed(Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>),
+    Streamed {
+        /// What comes of it.
+        body: Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>,
+        /// Bytes that the client may send ahead of what was asked for, and that are kept for it.
+        ahead: usize,
+    },
     /// One that is there as a whole.
     Whole(Bytes),
 }
@@ -59,12 +68,19 @@ pub struct BodyWatch {
     pace: Pace,
     idle: Duration,
     answer: Duration,
+    /// What a long one holds.
+    hold: OnceCell<Rc<Hold>>,
+    /// The library keeps a part of it on the way to the endpoint.
+    is_buffered: Cell<bool>,
 }
+
+/// What a connection of HTTP/2 keeps of an upload that its endpoint does not take, in bytes.
+pub(super) const BUFFERED_MAX: usize = 128 * 1024;
 
 impl RequestBody {
     /// A body of no bytes.
     pub fn empty() -> RequestBody {
-        RequestBody { first: VecDeque::new(), inner: None, tee: None, watch: None, max_bytes: None }
+        RequestBody { first: VecDeque::new(), inner: None, tee: None, watch: None, max_bytes: None, no_trailers: None }
     }
 
     /// A body that is there as a whole.
@@ -96,6 +112,8 @@ impl RequestBody {
             pace: Pace::new(idle, is_messages),
             idle,
             answer,
+            hold: OnceCell::new(),
+            is_buffered: Cell::new(false),
         });
         let body = RequestBody {
             first: VecDeque::new(),
@@ -103,8 +121,19 @@ impl RequestBody {
             tee: None,
             watch: Some(watch.clone()),
             max_bytes,
+            no_trailers: None,
         };
         (body, watch)
+    }
+
+    /// Takes trailers of these names out.
+    pub fn refuse_trailers(&mut self, names: Arc<[HeaderName]>) {
+        self.no_trailers = Some(names);
+    }
+
+    /// From now on it goes through a connection of HTTP/2, which keeps up to [`BUFFERED_MAX`] of it.
+    pub(super) fn note_buffered(&self) {
+        self.watch.iter().for_each(|watch| watch.is_buffered.set(true));
     }
 
     /// Puts pieces back that were taken out.
@@ -119,7 +148,7 @@ impl ClientBody {
     pub fn is_end_stream(&self) -> bool {
         match self {
             ClientBody::Empty => true,
-            ClientBody::Streamed(body) => body.is_end_stream(),
+            ClientBody::Streamed { body, .. } => body.is_end_stream(),
             ClientBody::Whole(bytes) => bytes.is_empty(),
         }
     }
@@ -128,15 +157,25 @@ impl ClientBody {
     pub fn size_hint(&self) -> SizeHint {
         match self {
             ClientBody::Empty => SizeHint::with_exact(0),
-            ClientBody::Streamed(body) => body.size_hint(),
+            ClientBody::Streamed { body, .. } => body.size_hint(),
             ClientBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+
+    /// What its client may have sent already, at most, beyond what was read.
+    fn unread_max(&self) -> usize {
+        match self {
+            ClientBody::Streamed { body, ahead } => {
+                body.size_hint().upper().map_or(*ahead, |rest| rest.min(*ahead as u64) as usize)
+            }
+            ClientBody::Empty | ClientBody::Whole(_) => 0,
         }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
             ClientBody::Empty => Poll::Ready(None),
-            ClientBody::Streamed(body) => body.as_mut().poll_frame(cx),
+            ClientBody::Streamed { body, .. } => body.as_mut().poll_frame(cx),
             ClientBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             ClientBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         }
@@ -144,8 +183,19 @@ impl ClientBody {
 }
 
 impl BodyWatch {
-    fn note_bytes(&self, count: u64) {
+    /// What it holds is counted here.
+    pub fn count_in(&self, hold: Rc<Hold>) {
+        // it is a new one of this body, which has no other
+        let _ = self.hold.set(hold);
+    }
+
+    /// `unread`: what of it the client may have sent that was not looked at.
+    fn note_bytes(&self, count: u64, unread: usize) {
         let now = Instant::now();
+        if let Some(hold) = self.hold.get() {
+            let sent = if self.is_buffered.get() { self.bytes.get().min(BUFFERED_MAX as u64) as usize } else { 0 };
+            hold.handed(count as usize + sent + unread, now);
+        }
         self.bytes.set(self.bytes.get() + count);
         self.pace.moved(count, now);
         // now the endpoint is waited for
@@ -178,6 +228,8 @@ impl Body for RequestBody {
         }
         let Some(inner) = body.inner.as_mut() else { return Poll::Ready(None) };
         let Some(watch) = body.watch.as_ref() else { return inner.poll_frame(cx) };
+        // the endpoint has taken the piece before
+        watch.hold.get().iter().for_each(|hold| hold.taken());
         let polled = inner.poll_frame(cx);
         watch.waits_for_client.set(polled.is_pending());
         let frame = match polled {
@@ -197,7 +249,7 @@ impl Body for RequestBody {
             Poll::Ready(Some(Ok(frame))) => frame,
         };
         if let Some(data) = frame.data_ref() {
-            watch.note_bytes(data.len() as u64);
+            watch.note_bytes(data.len() as u64, inner.unread_max());
             if max_bytes.is_some_and(|max| watch.bytes.get() > max) {
                 watch.failure.set(Some(BodyError::TooLarge));
                 return Poll::Ready(Some(Err(BodyError::TooLarge)));
@@ -208,7 +260,7 @@ impl Body for RequestBody {
             watch.note_complete();
             body.tee.iter().for_each(|tee| tee.complete());
         }
-        Poll::Ready(Some(Ok(sanitize_frame(frame))))
+        Poll::Ready(Some(Ok(sanitize_frame(frame, body.no_trailers.as_deref().unwrap_or_default()))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -229,8 +281,9 @@ impl Body for RequestBody {
 }
 
 /// Trailer fields that would change framing, routing or trust if they were believed (RFC 9110 §6.5.1), in other
-/// spellings (`x_real_ip`) too, which many services cannot tell apart.
-pub fn is_forbidden_trailer(name: &http::HeaderName) -> bool {
+/// spellings (`x_real_ip`) too, which many services cannot tell apart. `relied_on`: headers that rules look at, since a
+/// service may merge trailers into its headers.
+pub fn is_forbidden_trailer(name: &HeaderName, relied_on: &[HeaderName]) -> bool {
     const FORBIDDEN: [&str; 19] = [
         "authorization",
         "connection",
@@ -252,20 +305,26 @@ pub fn is_forbidden_trailer(name: &http::HeaderName) -> bool {
         "x-real-ip",
         "x-request-id",
     ];
-    let is_forbidden = |plain: &str| {
-        FORBIDDEN.contains(&plain) || plain.starts_with("x-forwarded-") || plain.starts_with("x-ringway-")
-    };
+    let plain = plain(name);
+    FORBIDDEN.contains(&&*plain)
+        || plain.starts_with("x-forwarded-")
+        || plain.starts_with("x-ringway-")
+        || relied_on.iter().any(|relied| self::plain(relied) == plain)
+}
+
+/// A name as services see it that take underscores and dots for hyphens.
+fn plain(name: &HeaderName) -> Cow<'_, str> {
     let text = name.as_str();
-    if text.contains(['_', '.']) { is_forbidden(&text.replace(['_', '.'], "-")) } else { is_forbidden(text) }
+    if text.contains(['_', '.']) { text.replace(['_', '.'], "-").into() } else { text.into() }
 }
 
 /// Removes trailer fields that must not be passed on.
-pub fn sanitize_trailers(trailers: HeaderMap) -> HeaderMap {
-    if !trailers.keys().any(is_forbidden_trailer) {
+fn sanitize_trailers(trailers: HeaderMap, relied_on: &[HeaderName]) -> HeaderMap {
+    if !trailers.keys().any(|name| is_forbidden_trailer(name, relied_on)) {
         return trailers;
     }
     let mut kept = HeaderMap::with_capacity(trailers.len());
-    for name in trailers.keys().filter(|name| !is_forbidden_trailer(name)) {
+    for name in trailers.keys().filter(|name| !is_forbidden_trailer(name, relied_on)) {
         for value in trailers.get_all(name) {
             kept.append(name.clone(), value.clone());
         }
@@ -274,9 +333,9 @@ pub fn sanitize_trailers(trailers: HeaderMap) -> HeaderMap {
 }
 
 /// The frame, without the trailer fields that must not be passed on.
-pub fn sanitize_frame(frame: Frame<Bytes>) -> Frame<Bytes> {
+pub(super) fn sanitize_frame(frame: Frame<Bytes>, relied_on: &[HeaderName]) -> Frame<Bytes> {
     match frame.into_trailers() {
-        Ok(trailers) => Frame::trailers(sanitize_trailers(trailers)),
+        Ok(trailers) => Frame::trailers(sanitize_trailers(trailers, relied_on)),
         Err(frame) => frame,
     }
 }
@@ -288,11 +347,12 @@ mod tests {
     #[test]
     fn trailers_cannot_bring_headers_in_by_the_back_door() {
         let mut trailers = HeaderMap::new();
-        for name in ["grpc-status", "x-checksum", "x-ringway-cohort", "x-forwarded-for", "content-length", "host"] {
-            trailers.insert(name, "0".parse().unwrap());
+        let names = ["grpc-status", "x-checksum", "x-ringway-cohort", "x-forwarded-for", "content-length", "host"];
+        for name in names.iter().chain(&["x-plan", "x_plan", "x-plan-b"]) {
+            trailers.insert(*name, "0".parse().unwrap());
         }
-        let kept = sanitize_trailers(trailers);
-        let names: Vec<&str> = kept.keys().map(http::HeaderName::as_str).collect();
-        assert_eq!(names, ["grpc-status", "x-checksum"]);
+        let kept = sanitize_trailers(trailers, &[HeaderName::from_static("x-plan")]);
+        let names: Vec<&str> = kept.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["grpc-status", "x-checksum", "x-plan-b"]);
     }
 }

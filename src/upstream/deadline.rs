@@ -9,15 +9,17 @@ use tokio::time::{Instant, Sleep};
 ///
 /// Moving it later costs a store: the timer underneath stays where it is, and when it fires early it is set anew.
 /// So a connection that serves a thousand requests a second touches the timer wheel twice a minute.
+#[derive(Debug)]
 pub struct Deadline {
     at: Cell<Option<Instant>>,
     timer: RefCell<Option<Pin<Box<Sleep>>>>,
+    is_expired: Cell<bool>,
 }
 
 impl Deadline {
     /// No deadline yet.
     pub fn new() -> Deadline {
-        Deadline { at: Cell::new(None), timer: RefCell::new(None) }
+        Deadline { at: Cell::new(None), timer: RefCell::new(None), is_expired: Cell::new(false) }
     }
 
     /// Sets the deadline to `after` from `now`; a zero duration means none.
@@ -28,14 +30,21 @@ impl Deadline {
     /// Removes the deadline.
     pub fn clear(&self) {
         self.at.set(None);
+        self.is_expired.set(false);
     }
 
     /// The deadline has passed, and whoever waits for it learns it now.
     pub fn expire(&self, now: Instant) {
         self.at.set(Some(now));
+        self.is_expired.set(true);
         if let Some(timer) = self.timer.borrow_mut().as_mut() {
             timer.as_mut().reset(now);
         }
+    }
+
+    /// It was [expired](Deadline::expire), and not removed since; whoever moved it does not take that back.
+    pub fn is_expired(&self) -> bool {
+        self.is_expired.get()
     }
 
     /// Ready when the deadline has passed; else the task is woken when it does. A deadline that is set later, or
@@ -105,6 +114,10 @@ mod tests {
             deadline.expire(Instant::now());
         };
         tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(deadline.passed(), expire) }).await.unwrap();
+        deadline.set(Instant::now(), Duration::from_secs(3600));
+        assert!(deadline.is_expired(), "by moving it");
+        deadline.clear();
+        assert!(!deadline.is_expired());
     }
 
     #[tokio::test]

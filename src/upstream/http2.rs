@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use super::body::BUFFERED_MAX;
 use super::replay::Replay;
 use super::{Coalesced, ConnectionPermit, RequestBody, Stream};
 
@@ -53,6 +54,7 @@ impl Http2 {
             .max_header_list_size(RESPONSE_HEAD_MAX)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(BUFFERED_MAX)
             .keep_alive_interval(PING_EVERY)
             .handshake(TokioIo::new(Coalesced::new(stream)))
             .await?;
@@ -87,6 +89,7 @@ impl Http2 {
         if head.method == Method::CONNECT && !self.settings.has_tunnels().await {
             return Err(SendError::NoTunnels);
         }
+        body.note_buffered();
         let (body, kept) = Replay::of(body);
         let request = Request::from_parts(head.clone(), body);
         let answered = self.sender.try_send_request(request).await;

@@ -283,7 +283,7 @@ impl Body for UpstreamBody {
                 if self.is_end_stream() {
                     self.finish();
                 }
-                Poll::Ready(Some(Ok(sanitize_frame(frame))))
+                Poll::Ready(Some(Ok(sanitize_frame(frame, &[]))))
             }
             Poll::Ready(None) => {
                 self.finish();

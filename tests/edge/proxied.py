@@ -8,10 +8,10 @@ import time
 
 
 class Proxy:
-    """A proxy; `port` is its listener's, `flags` that for feature flags. `protocol` is what the service at `to` speaks,
-    unless a `file` has the services."""
+    """A proxy; `port` is its listener's, `flags` that for feature flags, `telemetry` that of its metrics. `protocol` is what
+    the service at `to` speaks, unless a `file` has the services; `listener` has more keys of the listener."""
 
-    def __init__(self, program, to=None, protocol="http1", file=None):
+    def __init__(self, program, to=None, protocol="http1", file=None, listener=""):
         self.folder = tempfile.TemporaryDirectory()
         folder = pathlib.Path(self.folder.name)
         self.file = folder / "ringway.yaml"
@@ -20,7 +20,7 @@ class Proxy:
             f'{{ endpoints: ["127.0.0.1:{to}"], protocol: {protocol} }} }} }} }}\n'
         )
         self.file.write_text(
-            "listeners: [{ address: 127.0.0.1:0 }]\n"
+            f"listeners: [{{ address: 127.0.0.1:0{listener} }}]\n"
             'admin: { address: "unix:admin.sock" }\ntelemetry: { address: 127.0.0.1:0 }\n' + (file or services)
         )
         log = folder / "log"
@@ -33,6 +33,7 @@ class Proxy:
                 raise SystemExit(log.read_text())
             time.sleep(0.01)
         self.port = port_of(log, '"listening"')
+        self.telemetry = port_of(log, '"telemetry door')
         self.flags = port_of(log, "door for feature flags")
 
     def __enter__(self):

@@ -87,6 +87,37 @@ fn sslyze_finds_what_mozilla_recommends() {
     assert!(others.is_empty(), "{verdict}");
 }
 
+/// Row D28, as far as no library would send it.
+#[test]
+fn hellos_that_are_none_are_refused_at_once() {
+    let Some(mut python) = python("sys") else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/edge/tls_hello.py");
+    let (done, text) = output(python.arg(script).arg(env!("CARGO_BIN_EXE_ringway")));
+    assert!(done.status.success() && text.contains("1986 hellos"), "{text}");
+}
+
+#[test]
+fn who_breaks_the_rules_of_tls_sends_no_request() {
+    let Some(mut python) = python("tlslite") else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/edge/tls_talk.py");
+    let (done, text) = output(python.arg(script).arg(env!("CARGO_BIN_EXE_ringway")));
+    assert!(done.status.success() && text.contains(" ways to break the rules"), "{text}");
+}
+
+/// Row D18 with loads that others wrote.
+#[test]
+fn edits_and_upgrades_under_h2load_and_wrk_lose_no_request() {
+    let has = |program: &str| tool("sh", &["-c", &format!("command -v {program}")]).is_some();
+    if !has("h2load") || !has("wrk") {
+        return;
+    }
+    let Some(mut python) = python("sys") else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/edge/load_talk.py");
+    let (done, text) = output(python.arg(script).arg(env!("CARGO_BIN_EXE_ringway")));
+    assert!(done.status.success() && text.matches("0 failed").count() == 2, "{text}");
+    println!("{text}");
+}
+
 #[test]
 fn grpcio_talks_to_grpcio() {
     let Some(mut python) = python("grpc") else { return };

@@ -1,7 +1,10 @@
 //! The real program in a process of its own.
 
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use tempfile::TempDir;
@@ -32,8 +35,21 @@ impl Binary {
         Binary::spawn(dir, args, environment)
     }
 
+    /// Starts it as another user of this machine, where we may.
+    pub fn start_as(user: u32, text: &str) -> Binary {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ringway.yaml"), text).unwrap();
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let process = Binary::command_of(dir.path(), &["--workers", "1"], &[]).uid(user).spawn().unwrap();
+        Binary::ready(dir, process)
+    }
+
     fn spawn(dir: TempDir, args: &[&str], environment: &[(&str, &str)]) -> Binary {
         let process = Binary::command_of(dir.path(), args, environment).spawn().unwrap();
+        Binary::ready(dir, process)
+    }
+
+    fn ready(dir: TempDir, process: Child) -> Binary {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut binary = Binary { dir, listener: nowhere, telemetry: nowhere, process };
         binary.wait_until_ready();

@@ -3,12 +3,14 @@
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use crate::binary::Binary;
 use crate::client::Client;
 use crate::service::Service;
-use crate::story::{DOORS, Story, eventually, shop};
+use crate::story::{DOORS, Story, eventually, pause, shop};
 
 const DESCRIPTORS: u64 = 64;
 
@@ -116,13 +118,14 @@ fn a_lack_of_descriptors_blames_no_variant() {
 
 #[test]
 fn a_flood_of_names_makes_no_series() {
-    const FLOOD: usize = 20_000;
+    // 20,000 of each kind, or as many as the environment says
+    let flood = std::env::var("RINGWAY_TEST_LABELS").map_or(20_000, |count| count.parse::<usize>().unwrap());
     let (stable, canary) = (Service::named("stable"), Service::named("canary"));
     let story = Story::with(&shop(&stable.address.to_string(), &canary.address.to_string(), 50), 2, |options| options);
     let ask = |seed: usize, count: usize| {
         let mut client = story.client();
         for number in 0..count {
-            let n = seed * FLOOD + number;
+            let n = seed * flood + number;
             let method = if n.is_multiple_of(3) { format!("M{n}") } else { "GET".to_owned() };
             let lines = format!(
                 "host: h{n}.example.com\r\nuser-agent: agent {n}\r\ncookie: uid=u{n}; c{n}=x\r\nx-h{n}: {n}\r\n"
@@ -132,11 +135,11 @@ fn a_flood_of_names_makes_no_series() {
     };
     ask(0, 100);
     let before = story.metrics();
-    std::thread::scope(|scope| (1..=4).for_each(|seed| drop(scope.spawn(move || ask(seed, FLOOD / 4)))));
+    std::thread::scope(|scope| (1..=4).for_each(|seed| drop(scope.spawn(move || ask(seed, flood / 4)))));
     let after = story.metrics();
     assert_eq!(before.series(), after.series());
     assert!(after.bytes() < 1 << 20, "{}", after.bytes());
-    println!("{FLOOD} names of each kind: {} series before and after, {} bytes", after.series().len(), after.bytes());
+    println!("{flood} names of each kind: {} series before and after, {} bytes", after.series().len(), after.bytes());
 }
 
 /// The control group of a process that is told to use so much of its memory.
@@ -216,6 +219,55 @@ fn short_of_memory_it_does_less_and_recovers() {
     assert!(client.get("/", "").is_ok());
     assert!(client.get("/", "").is_ok(), "connections are kept again");
     story.expect_metric("ringway_unrouted_requests_total", &[("code", "503")], 1.0);
+}
+
+/// An upload that its endpoint does not take holds memory as well, one that is taken does not.
+#[test]
+fn out_of_memory_the_upload_that_holds_most_makes_room() {
+    let groups = tempfile::tempdir().unwrap();
+    use_memory(groups.path(), 50);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = is_over.clone();
+    let service = Service::wired(move |wire| {
+        while let Some(head) = wire.head() {
+            if head.path == "/stuck" {
+                // reads nothing
+                return eventually("the end", || over.load(SeqCst).then_some(()).ok_or_else(String::new));
+            }
+            wire.exactly(STEADY);
+            wire.ok("taken");
+        }
+    });
+    const STEADY: usize = 1 << 20;
+    let address = service.address.to_string();
+    let story = Story::with(&shop(&address, &address, 5), 1, |options| ringway::server::Options {
+        control_groups: groups.path().to_owned(),
+        ..options
+    });
+    let mut steady = story.client();
+    steady.send(format!("POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: {STEADY}\r\n\r\n").as_bytes()).unwrap();
+    steady.send(&vec![b'a'; STEADY / 2]).unwrap();
+    let mut stuck = story.client();
+    stuck.send(b"POST /stuck HTTP/1.1\r\nhost: shop\r\ncontent-length: 1000000000\r\n\r\n").unwrap();
+    stuck.stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    // until the buffers of both connections are full, and the proxy has a piece that nobody takes
+    while stuck.stream.write_all(&[b'b'; 64 * 1024]).is_ok() {}
+
+    use_memory(groups.path(), 98);
+    story.expect_metric("ringway_overload_stage", &[], 3.0);
+    story.expect_metric("ringway_http_request_duration_seconds_count", &[("outcome", "internal")], 1.0);
+    let answer = stuck.answer("POST");
+    assert!(answer.status == 503 || answer.status == 0, "{answer:?}");
+    // a few looks more, at an upload that holds nothing
+    pause(Duration::from_millis(700));
+    use_memory(groups.path(), 50);
+    story.expect_metric("ringway_overload_stage", &[], 0.0);
+    steady.send(&vec![b'a'; STEADY / 2]).unwrap();
+    let answer = steady.answer("POST");
+    assert!(answer.is_ok(), "what is taken goes on: {answer:?}");
+    let outcome = |outcome| story.metrics().sum("ringway_http_request_duration_seconds_count", &[("outcome", outcome)]);
+    assert_eq!((outcome("error"), outcome("internal")), (0.0, 1.0));
+    is_over.store(true, SeqCst);
 }
 
 /// Without a control group, or below its limit: a limit of the file, from the next reload on.

@@ -114,9 +114,14 @@ pub fn line(head: &Head, event: &Event) -> (String, Head) {
         numbers: event.numbers.iter().take(NUMBERS_MAX).map(|(name, number)| (short(name), short(number))).collect(),
     };
     let text = serde_json::to_string(&line).unwrap_or_default();
-    let body = text.strip_suffix('}').unwrap_or(&text);
+    let (line, hash) = sealed(text.strip_suffix('}').unwrap_or(&text));
+    (line, Head { seq, hash })
+}
+
+/// A line with its hash, whatever it says, and that hash. `body`: its JSON without the brace at its end.
+pub fn sealed(body: &str) -> (String, String) {
     let hash = sha256(body.as_bytes());
-    (format!("{body}{HASH_KEY}{hash}{LINE_END}\n"), Head { seq, hash })
+    (format!("{body}{HASH_KEY}{hash}{LINE_END}\n"), hash)
 }
 
 /// Checks all lines of a log. The first one must follow `before`, if that is known; else it may have any number.

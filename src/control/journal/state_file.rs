@@ -100,7 +100,8 @@ pub fn decode(bytes: &[u8]) -> Result<Document, Damage> {
     })
 }
 
-fn framed(state: &str) -> Vec<u8> {
+/// The bytes of a file with this state, whatever it says.
+pub fn framed(state: &str) -> Vec<u8> {
     format!("{}{state}{END}", header(&sha256(state.as_bytes()), state.len())).into_bytes()
 }
 

@@ -61,7 +61,7 @@ impl Wire {
         if framing.is_done() {
             return ClientBody::Empty;
         }
-        ClientBody::Streamed(Box::pin(WireBody { wire: this.clone(), turn: wire.turn }))
+        ClientBody::Streamed { body: Box::pin(WireBody { wire: this.clone(), turn: wire.turn }), ahead: 0 }
     }
 
     /// Reads what there is; `Ok(0)` is the end.

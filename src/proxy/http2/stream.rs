@@ -87,7 +87,10 @@ fn take_up(stream: RecvStream, headers: &HeaderMap, fields: Fields, exchange: &R
     let length = headers.get(header::CONTENT_LENGTH).filter(|_| fields.has(Fields::CONTENT_LENGTH));
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
     let expects_continue = fields.has(Fields::EXPECT).then(|| exchange.clone());
-    ClientBody::Streamed(Box::pin(StreamBody { stream, rest: length, expects_continue }))
+    ClientBody::Streamed {
+        body: Box::pin(StreamBody { stream, rest: length, expects_continue }),
+        ahead: super::STREAM_WINDOW as usize,
+    }
 }
 
 /// Passes answers on that come before the answer.

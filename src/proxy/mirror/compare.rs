@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use smallvec::SmallVec;
 
 use super::json::{Differences, differ};
 use crate::routing::mirror::Comparison;
@@ -29,6 +30,8 @@ pub(super) struct Found {
 
 /// Places of a difference that are told; further ones are not looked for.
 pub(super) const PLACES_MAX: usize = 16;
+/// Fields that differ in an answer, mostly.
+const NAMES_AT_HAND: usize = 4;
 /// Characters of a value that are told.
 const VALUE_CHARS_MAX: usize = 64;
 /// What is told in place of a secret.
@@ -108,13 +111,14 @@ impl Found {
     }
 
     fn compare_headers(&mut self, by: &Comparison, primary: &HeaderMap, mirror: &HeaderMap) {
-        // most fields are the same, so that values are looked at before names
-        let differs = |name: &&HeaderName| !primary.get_all(*name).iter().eq(mirror.get_all(*name).iter());
-        let mut names: Vec<&HeaderName> = match &by.fields {
-            Some(fields) => fields.iter().filter(differs).collect(),
-            None => primary.keys().chain(mirror.keys()).filter(differs).filter(|name| is_comparable(name)).collect(),
-        };
-        names.retain(|name| !by.ignored_fields.contains(name));
+        let mut names = differing(primary, mirror);
+        names.retain(|name| {
+            let is_wanted = match &by.fields {
+                Some(fields) => fields.contains(name),
+                None => is_comparable(name),
+            };
+            is_wanted && !by.ignored_fields.contains(name)
+        });
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
         let is_different = !names.is_empty();
@@ -125,7 +129,6 @@ impl Found {
         self.kinds.extend(is_different.then_some(DifferenceKind::Headers));
     }
 
-    /// Two bodies that are not the same byte by byte.
     fn compare_bodies(&mut self, by: &Comparison, is_json: bool, primary: &[u8], mirror: &[u8]) {
         let places = if is_json { differ(primary, mirror, &by.ignored_places) } else { Differences::NotJson };
         match places {
@@ -141,6 +144,28 @@ impl Found {
         }
         self.kinds.push(DifferenceKind::Body);
     }
+}
+
+/// The names of fields whose values differ, some of them more than once.
+fn differing<'m>(primary: &'m HeaderMap, mirror: &'m HeaderMap) -> SmallVec<[&'m HeaderName; NAMES_AT_HAND]> {
+    let mut found = SmallVec::new();
+    // mostly the fields are the same and in the same order, so that no name has to be looked up
+    if primary.len() == mirror.len() {
+        let mut is_in_step = true;
+        for ((name, one), (other_name, other)) in primary.iter().zip(mirror) {
+            is_in_step &= name == other_name;
+            if one != other {
+                found.push(name);
+            }
+        }
+        if is_in_step {
+            return found;
+        }
+        found.clear();
+    }
+    let differs = |name: &&HeaderName| !primary.get_all(*name).iter().eq(mirror.get_all(*name).iter());
+    found.extend(primary.keys().chain(mirror.keys()).filter(differs));
+    found
 }
 
 fn is_comparable(name: &HeaderName) -> bool {

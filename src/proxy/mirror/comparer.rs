@@ -1,14 +1,17 @@
+use bytes::Bytes;
+use http::Method;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{panic, thread};
 
 use super::compare::{Found, Seen, compare, needs_parsing};
+use super::outgoing::RequestId;
 use crate::routing::mirror::{Comparison, Mirror};
 use crate::telemetry::mirror::{Difference, MirrorResult, Uncompared};
 use crate::upstream::Held;
+use crate::upstream::http1::SpareMap;
 
 /// Where answers are compared that differ at first sight and may be the same by what they say.
 ///
@@ -36,7 +39,7 @@ pub(super) struct Pair {
 pub(super) struct Facts {
     pub(super) method: Method,
     pub(super) target: PathAndQuery,
-    pub(super) request_id: Option<HeaderValue>,
+    pub(super) request_id: RequestId,
     /// The variant that answered the user.
     pub(super) primary: Arc<str>,
     /// From the sent request to the head of the answer, in microseconds: of the user's and of the copy's.
@@ -53,10 +56,12 @@ const NICE: i32 = 19;
 
 impl Comparer {
     /// Compares a pair and records what came of it, now or soon.
-    pub(super) fn take(&self, pair: Pair) {
+    pub(super) fn take(&self, mut pair: Pair) {
         if !needs_parsing(&pair.by.comparison, &pair.primary, &pair.mirror) {
-            return pair.settle();
+            return pair.settle().give_back();
         }
+        // it may be a part of what was read at once, all of which would wait with it
+        pair.mirror.body = pair.mirror.body.map(|body| Bytes::copy_from_slice(&body));
         let unheard = match self.waiting.get_or_init(start) {
             Some(waiting) => waiting.try_send(pair).err().map(|refused| match refused {
                 std::sync::mpsc::TrySendError::Full(pair) | std::sync::mpsc::TrySendError::Disconnected(pair) => pair,
@@ -66,7 +71,7 @@ impl Comparer {
         if let Some(pair) = unheard {
             pair.by.record.count_uncompared(Uncompared::Busy);
             let by = Comparison { body: false, ..pair.by.comparison.clone() };
-            pair.settle_by(&by);
+            pair.settle_by(&by).give_back();
         }
     }
 }
@@ -82,7 +87,7 @@ fn run(pairs: &Receiver<Pair>) {
     give_way();
     while let Ok(pair) = pairs.recv() {
         // what services answer must not end the thread; a panic is a bug, and in the log
-        let _ = panic::catch_unwind(panic::AssertUnwindSafe(|| pair.settle()));
+        let _ = panic::catch_unwind(panic::AssertUnwindSafe(|| drop(pair.settle())));
     }
 }
 
@@ -96,12 +101,12 @@ fn give_way() {
 }
 
 impl Pair {
-    fn settle(self) {
+    fn settle(self) -> Pair {
         let by = self.by.clone();
-        self.settle_by(&by.comparison);
+        self.settle_by(&by.comparison)
     }
 
-    fn settle_by(self, by: &Comparison) {
+    fn settle_by(self, by: &Comparison) -> Pair {
         let record = &self.by.record;
         // what takes long is done once, and what is short mostly finds nothing to tell
         let is_long = needs_parsing(by, &self.primary, &self.mirror);
@@ -110,7 +115,8 @@ impl Pair {
             record.count_uncompared(Uncompared::TooLarge);
         }
         if found.kinds.is_empty() {
-            return record.count(MirrorResult::Same);
+            record.count(MirrorResult::Same);
+            return self;
         }
         record.differ(&found.kinds);
         if record.wants_detail() {
@@ -119,22 +125,28 @@ impl Pair {
             }
             self.keep(found);
         }
+        self
     }
 
-    fn keep(self, found: Found) {
-        let Facts { method, target, request_id, primary, latencies_us } = self.facts;
-        let request_id = request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
+    fn keep(&self, found: Found) {
+        let Facts { method, target, request_id, primary, latencies_us } = &self.facts;
         self.by.record.keep(Difference {
             method: method.to_string(),
             path: target.path().chars().take(PATH_CHARS_MAX).collect(),
-            request_id: request_id.to_owned(),
+            request_id: request_id.as_str().to_owned(),
             primary: primary.to_string(),
-            latencies_us,
+            latencies_us: *latencies_us,
             unix_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
             statuses: (self.primary.status, self.mirror.status),
             kinds: found.kinds,
             places: found.places,
         });
+    }
+
+    /// Gives the memory of what was compared to the next messages of this worker.
+    fn give_back(self) {
+        SpareMap::give_back(self.primary.headers);
+        SpareMap::give_back(self.mirror.headers);
         drop(self.held);
     }
 }
@@ -146,8 +158,7 @@ mod tests {
     use crate::routing::prepare::assemble;
     use crate::telemetry::Registry;
     use crate::upstream::{Budget, Upstreams};
-    use bytes::Bytes;
-    use http::{HeaderMap, header};
+    use http::{HeaderMap, HeaderValue, header};
 
     const FILE: &str = "listeners: [{ address: 127.0.0.1:1 }]\nservices:\n  shop:\n    variants:\n      \
         stable: { weight: 1, endpoints: [\"127.0.0.1:2\"] }\n      canary: { weight: 0, endpoints: [\"127.0.0.1:3\"] }\n    \
@@ -169,7 +180,7 @@ mod tests {
         let facts = Facts {
             method: Method::GET,
             target: PathAndQuery::from_static("/"),
-            request_id: None,
+            request_id: RequestId::Absent,
             primary: "stable".into(),
             latencies_us: (1, 2),
         };

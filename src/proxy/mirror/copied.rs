@@ -1,18 +1,16 @@
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Version, request, response};
+use http::{HeaderMap, request, response};
 use hyper::body::Body;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compare::Seen;
 use super::comparer::Facts;
 use super::lane::{Job, Lane};
+use super::outgoing::{Outgoing, RequestId, size};
 use crate::proxy::additions::Additions;
 use crate::proxy::connection::Connection;
-use crate::proxy::edit;
 use crate::proxy::forward::Decision;
-use crate::proxy::headers::{HopByHop, X_REQUEST_ID};
+use crate::proxy::headers::HopByHop;
 use crate::routing::forged::X_RINGWAY_MIRROR;
 use crate::routing::mirror::Mirror;
 use crate::routing::request::Destination;
@@ -30,21 +28,10 @@ struct Open {
     mirror: Arc<Mirror>,
     lane: Rc<Lane>,
     request: Outgoing,
+    request_id: RequestId,
     body: Option<Rc<Tee>>,
     held: Held,
     primary: Option<Primary>,
-}
-
-/// A copied request, but for its body.
-pub(super) struct Outgoing {
-    pub(super) method: Method,
-    pub(super) version: Version,
-    /// For endpoints that are told of clients by the PROXY protocol.
-    pub(super) client: SocketAddr,
-    pub(super) target: PathAndQuery,
-    pub(super) authority: Option<HeaderValue>,
-    pub(super) headers: HeaderMap,
-    pub(super) takes_trailers: bool,
 }
 
 /// What the user is being answered.
@@ -58,8 +45,6 @@ struct Primary {
 
 /// Bytes of an answer that are kept, on either side.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// Bytes that are counted for a header field beside its name and value.
-const FIELD_BYTES: usize = 64;
 
 /// Copies a request if the service has a mirror and the lot falls on it. The head is the one that is about to be sent.
 #[inline]
@@ -90,16 +75,11 @@ impl Copied {
         asked: HopByHop,
         body: &mut RequestBody,
     ) -> Result<Copied, MirrorResult> {
-        let target = destination.target.as_ref().unwrap_or(&head.uri).path_and_query().cloned();
-        let target = target.ok_or(MirrorResult::Unanswered)?;
         let lane = connection.worker.mirrors.lane(mirror, &connection.worker);
-        let mut headers = head.headers.clone();
-        additions.insert_into(&mut headers);
-        for (name, value) in &mirror.set_headers {
-            headers.insert(name.clone(), value.clone());
-        }
-        edit::copy(&mut headers, decision, mirror.to);
-        let held = lane.budget().hold(target.as_str().len() + size(&headers)).ok_or(MirrorResult::Dropped)?;
+        let (head, to) = ((head, additions), (destination, connection.peer));
+        let request = Outgoing::new((mirror, decision), head, to, asked, || lane.buffer());
+        let request = request.ok_or(MirrorResult::Unanswered)?;
+        let held = lane.budget().hold(request.size()).ok_or(MirrorResult::Dropped)?;
         let kept = if body.is_end_stream() {
             None
         } else {
@@ -111,16 +91,8 @@ impl Copied {
             body.keep_in(tee.clone());
             Some(tee)
         };
-        let request = Outgoing {
-            method: head.method.clone(),
-            version: head.version,
-            client: connection.peer,
-            target,
-            authority: destination.authority.clone(),
-            headers,
-            takes_trailers: asked.takes_trailers,
-        };
-        let open = Open { mirror: mirror.clone(), lane, request, body: kept, held, primary: None };
+        let request_id = RequestId::of(head.0, head.1);
+        let open = Open { mirror: mirror.clone(), lane, request, request_id, body: kept, held, primary: None };
         Ok(Copied { open: Some(open) })
     }
 
@@ -181,7 +153,7 @@ impl Drop for Copied {
 
 impl Open {
     fn send(self) -> Result<(), MirrorResult> {
-        let Open { mirror, lane, request, body, mut held, primary } = self;
+        let Open { mirror, lane, request, request_id, body, mut held, primary } = self;
         let primary = primary.ok_or(MirrorResult::Unanswered)?;
         let body = match body.map(|tee| tee.take()).transpose() {
             Ok(body) => body,
@@ -202,7 +174,7 @@ impl Open {
         let facts = Facts {
             method: request.method.clone(),
             target: request.target.clone(),
-            request_id: request.headers.get(X_REQUEST_ID).cloned(),
+            request_id,
             primary: primary.variant,
             latencies_us: (primary.latency_us, 0),
         };
@@ -210,9 +182,4 @@ impl Open {
         lane.push(Job { mirror, request, body, primary, facts, held });
         Ok(())
     }
-}
-
-/// What a head is counted as in the budget.
-fn size(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| FIELD_BYTES + name.as_str().len() + value.len()).sum()
 }
