@@ -33,7 +33,7 @@ use crate::routing::routes::Route;
 use crate::routing::snapshot::Service;
 use crate::routing::user_key::{KeySource, UserKey};
 use crate::routing::{Assignment, RequestView, forged};
-use crate::upstream::{Answered, ClientBody, Deadline, Fields, mix};
+use crate::upstream::{Answered, Deadline, Fields, mix};
 
 /// The longest wait for an answer's head where the route names none.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -138,7 +138,7 @@ async fn forward(
     started: Instant,
 ) -> Result<Answer, ProxyError> {
     let (deadline, current) = (&exchange.deadline, connection.worker.current());
-    let snapshot = &current.snapshot;
+    let (snapshot, relied_on) = (&current.snapshot, &current.snapshot.relied_on);
     let rules = current.rules(&connection.listener).unwrap_or(&connection.rules);
     let &mut Arrived { ref mut head, fields, ref mut body } = arrived;
 
@@ -147,9 +147,9 @@ async fn forward(
     upload::check_length(body, rules.limits.body_bytes)?;
     let (client, probed) = probe::whose(connection, rules, &head.headers);
     record.client(client.ip);
-    forged::strip_forged(&mut head.headers, fields, client.peer_trusted, snapshot.geo_header(), &snapshot.relied_on);
+    forged::strip_forged(&mut head.headers, fields, client.peer_trusted, snapshot.geo_header(), relied_on);
     let quotas = limit::of_listener(rules.rate_limit.as_ref(), client.ip, &head.headers, started)?;
-    let mut asked = headers::strip_hop_by_hop(&mut head.headers, &snapshot.relied_on, fields);
+    let mut asked = headers::strip_hop_by_hop(&mut head.headers, relied_on, fields);
     asked.wants_websocket = asked.wants_websocket && may_be_websocket(head);
     if let Some(answer) = answer_options(head) {
         return Ok(Answer::Local(answer));
@@ -181,13 +181,11 @@ async fn forward(
     decision.begin_record(head, record);
     limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 
-    let relied_on = &snapshot.relied_on;
     let additions = prepare(head, (fields, relied_on), &destination, connection, client.peer_trusted, &decision)?;
     decision.told = Told::of(route, service, snapshot, client, &head.headers, &additions);
     let rewritten = redirect::rewrite(found, head, &destination);
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
     let (wait, is_grpc) = longest_wait(route.timeouts.request, head, fields, asked);
-    let body = std::mem::replace(body, ClientBody::Empty);
     let upload = Upload { most: rules.limits.body_bytes, deadline, started, idle, wait, is_grpc, relied_on };
     let (mut body, watch) = upload.stream(body, &connection.worker.holds);
     record.copy = mirror::copy(connection, &decision, (&*head, &additions), &destination, asked, &mut body);

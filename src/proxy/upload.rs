@@ -28,8 +28,9 @@ pub(super) struct Upload<'u> {
 }
 
 impl Upload<'_> {
-    /// A body on its way to the endpoint. What it holds is counted in `holds`.
-    pub(super) fn stream(&self, body: ClientBody, holds: &Holds) -> (RequestBody, Option<Rc<BodyWatch>>) {
+    /// A body on its way to the endpoint, taken from its request. What it holds is counted in `holds`.
+    pub(super) fn stream(&self, body: &mut ClientBody, holds: &Holds) -> (RequestBody, Option<Rc<BodyWatch>>) {
+        let body = std::mem::replace(body, ClientBody::Empty);
         let started = self.started.into();
         if body.is_end_stream() {
             self.deadline.set(started, self.wait);
