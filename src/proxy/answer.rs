@@ -115,9 +115,9 @@ impl AnswerBody {
         hold.handed(before + piece, now);
     }
 
-    /// The process is out of memory, and this request holds more of it than others.
+    /// The process is out of memory, and this request holds more of it than others. What we say of it ourselves is short.
     fn makes_room(&self) -> bool {
-        self.deadline.is_expired()
+        matches!(self.source, Source::Upstream(_)) && self.deadline.is_expired()
     }
 
     /// A wait that is not longer than any other.
