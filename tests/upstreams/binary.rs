@@ -32,6 +32,12 @@ impl Binary {
         Binary::spawn(dir, args, environment)
     }
 
+    /// The same, in a folder that is there already.
+    pub fn start_in(dir: TempDir, text: &str) -> Binary {
+        std::fs::write(dir.path().join("ringway.yaml"), text).unwrap();
+        Binary::spawn(dir, &[], &[])
+    }
+
     fn spawn(dir: TempDir, args: &[&str], environment: &[(&str, &str)]) -> Binary {
         let process = Binary::command_of(dir.path(), args, environment).spawn().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
