@@ -19,6 +19,8 @@ mod drills;
 mod duties;
 #[path = "clients/explained.rs"]
 mod explained;
+#[path = "clients/forgeries.rs"]
+mod forgeries;
 #[path = "clients/framing/mod.rs"]
 mod framing;
 #[path = "clients/hosts.rs"]

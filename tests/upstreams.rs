@@ -17,6 +17,10 @@ mod behaviours;
 mod binary;
 #[path = "upstreams/client.rs"]
 mod client;
+#[path = "upstreams/durability.rs"]
+mod durability;
+#[path = "upstreams/examples.rs"]
+mod examples;
 #[path = "upstreams/exhaustion.rs"]
 mod exhaustion;
 #[path = "upstreams/fallback.rs"]
@@ -39,6 +43,10 @@ mod machine;
 mod mirror;
 #[path = "upstreams/peer.rs"]
 mod peer;
+#[path = "upstreams/poisoning.rs"]
+mod poisoning;
+#[path = "upstreams/races.rs"]
+mod races;
 #[path = "upstreams/reload.rs"]
 mod reload;
 #[path = "upstreams/resilience/mod.rs"]

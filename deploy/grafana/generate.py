@@ -248,6 +248,7 @@ def fleet():
             lines("Notes to people", "A second, by what became of them; 0 where nobody is to be told.", "short", query(rate("ringway_notifications_total", "notifier, result", FLEET) + " or vector(0)", "{{notifier}}: {{result}}"), width=6),
             lines("Probes", "A second, by result; 0 where there are none.", "short", query(rate("ringway_probes_total", "service, cohort, variant, result", FLEET) + " or vector(0)", "{{service}}/{{cohort}} {{variant}}: {{result}}"), width=6),
             lines("Left over", "Of releases that are over; `ringway check` names it.", "short", query(f"sum by (service, kind) (ringway_leftovers{{{FLEET}}})", "{{service}}: {{kind}}"), width=6),
+            lines("State of rollouts on the disk", "1 when it is; 0 while it cannot be written, and nothing rises.", "short", query(f"min by (instance) (ringway_rollout_state_durable{{{FLEET}}})", "{{instance}}"), width=6, defaults={"max": 1, "decimals": 0}),
             lines("Certificates expire in", "The soonest of each name.", "s", query(f"min by (listener, name) (ringway_tls_certificate_expiry_seconds{{{FLEET}}}) - time()", "{{listener}} / {{name}}"), width=6),
         ],
     )

@@ -80,7 +80,7 @@ async fn command(
         return rehearse(&handle, &ask);
     }
     let answered = handle.ask_rollout(ask).map_err(|_| Problem::busy())?;
-    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; see /api/v1/status");
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; `ringway status` lists them");
     let told = answered.await.map_err(|_| Problem::busy())?.ok_or_else(absent)?;
     Ok(answer(StatusCode::OK, &tell(&handle, &service, &wanted, &told)?))
 }
@@ -88,7 +88,7 @@ async fn command(
 /// What would come of it, by a copy of all that the engine knows.
 fn rehearse(handle: &Handle, ask: &Ask) -> Result<Response, Problem> {
     let trials = handle.trials();
-    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; see /api/v1/status");
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; `ringway status` lists them");
     let trial = trials.get(&ask.service).ok_or_else(absent)?;
     let views = handle.rollouts();
     let now = views.iter().find(|view| view.service == ask.service).map(RolloutView::revision);

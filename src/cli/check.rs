@@ -47,7 +47,7 @@ impl Args {
         if let Ok(prepared) = &mut checked {
             let left_over = leftover_warnings(&prepared.loaded, unix_seconds() * 1_000);
             prepared.loaded.warnings.extend(left_over);
-            steps = self.power.sights(&prepared.loaded);
+            steps = self.power.sights(&prepared.loaded)?;
         }
         let has_colour = wants_colour(std::io::stdout().is_terminal());
         let report = match &checked {

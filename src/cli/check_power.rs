@@ -1,5 +1,6 @@
 //! What the steps of rollouts can see, as `check` tells it.
 
+use super::rehearse::named_rates;
 use crate::config::render::StepSight;
 use crate::config::{Loaded, values};
 use crate::control::{Given, known_traffic, previews};
@@ -14,12 +15,19 @@ pub(super) struct Power {
     /// The part of them that fails today, such as 0.2% [default: as last seen, else 0.1%]
     #[arg(long, value_name = "PERCENT")]
     base_errors: Option<values::Rate>,
+    /// How many of them bring an outcome of the gates today, such as orders=5%
+    #[arg(long = "outcome", value_name = "NAME=RATE")]
+    outcomes: Vec<String>,
 }
 
 impl Power {
     /// What every step can see, in the order of the file.
-    pub(super) fn sights(&self, loaded: &Loaded) -> Vec<StepSight> {
-        let given = Given { per_second: self.traffic, error_rate: self.base_errors.map(|rate| rate.as_f64()) };
+    ///
+    /// # Errors
+    /// What was typed of outcomes cannot be read.
+    pub(super) fn sights(&self, loaded: &Loaded) -> anyhow::Result<Vec<StepSight>> {
+        let error_rate = self.base_errors.map(|rate| rate.as_f64());
+        let given = Given { per_second: self.traffic, error_rate, outcomes: named_rates(&self.outcomes)? };
         let steps = previews(&loaded.file, &known_traffic(loaded), &given).into_iter();
         let sight = |step: crate::control::StepPreview| StepSight {
             service: step.service,
@@ -30,7 +38,7 @@ impl Power {
             traffic: step.traffic.map(|traffic| (traffic.per_second, traffic.error_rate)),
             text: step.text,
         };
-        steps.map(sight).collect()
+        Ok(steps.map(sight).collect())
     }
 }
 
@@ -45,7 +53,7 @@ pub(super) fn text(sights: &[StepSight]) -> String {
             }
             None => String::new(),
         };
-        format!("  {service} step {number}, {cohort} {share} %: {text}{at}\n")
+        format!("  {service} step {number}, {cohort} {share} %{at}: {text}\n")
     };
     let lines: String = sights.iter().map(line).collect();
     let has_none = sights.iter().any(|step| step.traffic.is_none());
@@ -53,7 +61,7 @@ pub(super) fn text(sights: &[StepSight]) -> String {
         true => "  no traffic is known yet: --traffic 500/s --base-errors 0.2% says how long that takes\n",
         false => "",
     };
-    if lines.is_empty() { lines } else { format!("what each step can see of errors, on average:\n{lines}{hint}") }
+    if lines.is_empty() { lines } else { format!("what each step can see, on average:\n{lines}{hint}") }
 }
 
 /// Reads `500/s`, `30000/m` and `90000/h`.

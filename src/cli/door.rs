@@ -101,7 +101,8 @@ impl<A> Found<A> {
         if let (Some(path), ClientError::Unreachable { .. }) = (&self.silent, error) {
             let path = path.display();
             say(&format!(
-                "{path} is missing or cannot be read, so the default address was asked; -c names another file"
+                "{path} is missing or cannot be read, so the default address was asked; --admin says where it is, \
+                 -c names another file"
             ));
         }
         Exit::of_code(error.exit_code())

@@ -16,7 +16,7 @@ use crate::simulate::{Injection, Z99};
 /// Play a rollout many times with made-up traffic: false rollbacks, time and users until a real one.
 ///
 /// In virtual time, by the judge and the engine that rule real rollouts. Approvals are given at once, windows of time are
-/// open, and gates that ask others say nothing. Nothing listens, connects or is written.
+/// open, and gates that ask others are named as not rehearsed. Nothing listens, connects or is written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  ringway rehearse --rate 500 --users 20000 --base-errors 0.2%\n  \
     ringway rehearse --inject 'canary: error=2%, latency=x1.3'\n  \
@@ -54,6 +54,9 @@ pub(super) struct Args {
     /// A cohort's part of the traffic, such as beta=5% [default: its percent, else 10%; everyone has the rest]
     #[arg(long = "cohort", value_name = "NAME=RATE")]
     cohorts: Vec<String>,
+    /// How many of the requests that succeed bring an outcome of the gates, such as orders=5%; else it is not rehearsed
+    #[arg(long = "outcome", value_name = "NAME=RATE")]
+    outcomes: Vec<String>,
     /// What is wrong with the new version, such as 'canary: error=2%, latency=x1.3'
     #[arg(long, value_name = "FAULT")]
     inject: Vec<Injection>,
@@ -66,6 +69,16 @@ pub(super) struct Args {
     /// How the result is written
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Output,
+}
+
+/// Reads `orders=5%`, several times.
+pub(super) fn named_rates(texts: &[String]) -> anyhow::Result<Vec<(String, f64)>> {
+    let read = |text: &String| {
+        let (name, rate) = text.split_once('=').context("how many bring an outcome is written as orders=5%")?;
+        let rate: values::Rate = rate.parse().map_err(|error| anyhow::anyhow!("`{text}`: {error}"))?;
+        Ok((name.to_owned(), rate.as_f64()))
+    };
+    texts.iter().map(read).collect()
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -121,10 +134,29 @@ impl Args {
             broken_users: self.broken_users.as_f64(),
             median_us: self.p50.0.as_micros() as f64,
             spread: (self.p99.0.as_secs_f64() / self.p50.0.as_secs_f64()).ln() / Z99,
+            outcomes: self.outcomes(service)?,
             ..World::default()
         };
         let parts = self.parts(service, &plan)?;
         Ok(Rehearsal { service: service.clone(), parts, world, outages: self.outages.as_f64(), plan })
+    }
+
+    /// How many requests bring each outcome of the gates, in their order; 0 where nobody says.
+    fn outcomes(&self, service: &Service) -> anyhow::Result<Vec<f64>> {
+        let gates = service.rollout.iter().flat_map(|rollout| &rollout.gates.outcomes);
+        let names: Vec<&str> = gates.map(|gate| gate.name.as_str()).collect();
+        let mut rates = vec![0.0; names.len()];
+        for (name, rate) in named_rates(&self.outcomes)? {
+            let Some(at) = names.iter().position(|known| *known == name) else {
+                let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                bail!("there is no outcome `{name}` under gates.outcomes; there are: {known}");
+            };
+            rates[at] = rate;
+        }
+        if rates.iter().all(|rate| *rate == 0.0) && self.inject.iter().any(|fault| fault.outcomes < 1.0) {
+            bail!("outcomes can be taken away where it is known how many there are: --outcome orders=5%");
+        }
+        Ok(rates)
     }
 
     /// What each cohort has of the traffic; what is not known is said.

@@ -70,6 +70,9 @@ impl Args {
             },
             None => None,
         };
+        if let Some(fault) = self.inject.iter().find(|fault| fault.outcomes < 1.0) {
+            bail!("`{}`: no log holds outcomes; `ringway rehearse --outcome orders=5%` plays them", fault.text);
+        }
         let is_played = !self.inject.is_empty() || self.expect.is_some();
         let rollout_of = match is_played {
             true => Some(super::rehearse::find(&prepared.loaded.file, self.service.as_deref())?.0.to_owned()),

@@ -51,12 +51,36 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
 /// What fits of a file or directory, whatever else is wrong with it: for those who look for the doors of a process that
 /// runs with what stood there before. `None` when it cannot be read at all.
 pub fn load_what_fits(path: &Path) -> Option<File> {
-    let sources = read::read(path).sources;
+    let mut sources = read::read(path).sources;
+    for source in &mut sources {
+        // a person in the middle of an edit must still be able to take a version back
+        if parse::parse(source, 0).0.is_none() {
+            source.text = blocks_of_doors(&source.text);
+        }
+    }
     let trees = sources.iter().enumerate().filter_map(|(index, source)| parse::parse(source, index).0);
     let mut tree = merge::merge(trees.collect()).0?;
     let mut file = shape::shape(&mut tree).file;
     make_paths_absolute(&mut file, &tree, &sources);
     Some(file)
+}
+
+/// The keys of a file that say where a process is to be asked.
+const KEYS_OF_DOORS: [&str; 2] = ["admin:", "telemetry:"];
+
+/// Of a text that is no YAML as a whole, what stands under the keys of the doors.
+fn blocks_of_doors(text: &str) -> String {
+    let (mut found, mut is_door) = (String::new(), false);
+    for line in text.lines() {
+        if line.starts_with(|first: char| !first.is_whitespace() && first != '#') {
+            is_door = KEYS_OF_DOORS.iter().any(|key| line.starts_with(key));
+        }
+        if is_door {
+            found.push_str(line);
+            found.push('\n');
+        }
+    }
+    found
 }
 
 /// Checks texts that were read elsewhere. Pure: looks at no file.
@@ -237,6 +261,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(codes(load(dir.path()).unwrap_err()), ["RW0025"]);
         assert_eq!(codes(load(&dir.path().join("none.yaml")).unwrap_err()), ["RW0001"]);
+    }
+
+    #[test]
+    fn doors_are_found_in_a_file_that_is_being_edited() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.yaml");
+        let doors =
+            "# ours\nadmin:\n  # only here\n  address: 127.0.0.1:9911\ntelemetry: { address: 127.0.0.1:9912 }\n";
+        for broken in ["services: [", "a: b: c", "services:\n  shop: { variants: {", "a: &a [*b]"] {
+            for text in [format!("{doors}{broken}\n"), format!("{broken}\n{doors}")] {
+                std::fs::write(&path, &text).unwrap();
+                assert!(load(&path).is_err(), "{text}");
+                let Some(file) = load_what_fits(&path) else { panic!("{text}") };
+                let found = file.telemetry.and_then(|telemetry| telemetry.address).map(|address| address.port());
+                assert_eq!((found, file.admin.is_some()), (Some(9912), true), "{text}");
+            }
+        }
     }
 
     #[test]

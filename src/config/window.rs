@@ -181,6 +181,28 @@ mod tests {
         assert!(!nights.contains(&at("2026-11-27T02:00[Asia/Tokyo]")));
     }
 
+    /// Where clocks are put forward an hour of the day is missing, and where they are put back one comes twice: what counts
+    /// is what the clocks show.
+    #[test]
+    fn clocks_that_are_put_forward_or_back_open_what_they_show() {
+        let minutes_open = |allow: &str, midnight: &str| {
+            let (window, midnight) = (window("Europe/Oslo", &[allow]), at(midnight));
+            let minutes = (0..25 * 60).map(|minute| &midnight + jiff::SignedDuration::from_mins(minute));
+            minutes.filter(|minute| minute.date() == midnight.date() && window.contains(minute)).count()
+        };
+        let (spring, autumn, usual) =
+            ("2026-03-29T00:00[Europe/Oslo]", "2026-10-25T00:00[Europe/Oslo]", "2026-06-01T00:00[Europe/Oslo]");
+        for (allow, on_usual, on_spring, on_autumn) in [
+            ("02:00-03:00", 60, 0, 120),
+            ("01:00-05:00", 240, 180, 300),
+            ("00:00-24:00", 1_440, 1_380, 1_500),
+            ("22:00-02:30", 270, 240, 300),
+        ] {
+            let found = [usual, spring, autumn].map(|from| minutes_open(allow, from));
+            assert_eq!(found, [on_usual, on_spring, on_autumn], "{allow}");
+        }
+    }
+
     #[test]
     fn a_freeze_closes_whole_days_of_the_zone() {
         let always = window("Asia/Tokyo", &["00:00-24:00"]);

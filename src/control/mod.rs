@@ -235,10 +235,11 @@ async fn reload(
     by: Option<By>,
 ) -> ReloadResult {
     let result = reload::reload(state, cause).await;
+    // first, because a note waits for the disk: until then the new file is in force, and with it what it supersedes
+    with_rollouts(state, Rollouts::reloaded);
     if let Some(event) = notes::of_reload(cause, by, &result) {
         note(state, event);
     }
-    with_rollouts(state, Rollouts::reloaded);
     requests.handle().show(&state.rollouts);
     watch.follow(state.files.clone(), state.looked_at);
     result

@@ -143,6 +143,7 @@ impl State {
         let mut facts = facts(&self.common.snapshot.load(), Instant::now());
         facts.rollouts = self.rollouts.facts();
         facts.leftovers = self.rollouts.leftover_facts();
+        facts.state_durable = self.rollouts.is_durable();
         facts.notifiers = self.rollouts.notifier_facts();
         facts.probes = self.rollouts.probe_facts();
         certificates::warn(&mut self.certificates, &facts.certificates, unix_seconds() as i64);

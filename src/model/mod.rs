@@ -4,6 +4,8 @@
 //! requests chosen by conditions; an *assignment* is the variant that a request got and the *reason* why.
 
 mod bucket;
+#[cfg(test)]
+mod evenness;
 mod json_path;
 mod layout;
 mod outcome;

@@ -26,13 +26,15 @@ pub struct Injection {
     pub plus: Duration,
     /// Which part of them, 0 to 1.
     pub part: f64,
+    /// So much is left of all outcomes, 0 to 1.
+    pub outcomes: f64,
 }
 
 /// The most that latency may be multiplied by.
 const TIMES_MAX: f64 = 1_000.0;
 
 const HELP: &str = "write `canary: error=2%, latency=x1.3`; the parts are error=2%, latency=x1.3, latency=+500ms, \
-    part=2% (of the answers that take longer), cohort=NAME, step=N, after=5m";
+    part=2% (of the answers that take longer), outcomes=x0.8, cohort=NAME, step=N, after=5m";
 
 impl FromStr for Injection {
     type Err = String;
@@ -49,6 +51,7 @@ impl FromStr for Injection {
             times: 1.0,
             plus: Duration::ZERO,
             part: 1.0,
+            outcomes: 1.0,
         };
         for part in parts.split(',') {
             let (key, value) = part.trim().split_once('=').ok_or_else(|| format!("`{}`: {HELP}", part.trim()))?;
@@ -74,6 +77,10 @@ impl Injection {
                 self.times = times;
             }
             ("latency", None, Some(plus)) => self.plus = plus.parse::<values::Duration>()?.0,
+            ("outcome" | "outcomes", Some(left), _) => {
+                let left = left.parse::<f64>().ok().filter(|left| (0.0..=1.0).contains(left));
+                self.outcomes = left.ok_or("what is left of outcomes is from x0 to x1, such as x0.8")?;
+            }
             ("part", ..) => self.part = rate(value)?,
             ("cohort", ..) => self.cohort = Some(value.to_owned()),
             ("step", ..) => {
@@ -87,7 +94,8 @@ impl Injection {
 
     /// Whether anything is wrong.
     pub fn is_any(&self) -> bool {
-        self.errors > 0.0 || self.times > 1.0 || (!self.plus.is_zero() && self.part > 0.0)
+        let is_slow = self.times > 1.0 || (!self.plus.is_zero() && self.part > 0.0);
+        self.errors > 0.0 || is_slow || self.outcomes < 1.0
     }
 
     /// Whether it is about a variant.
@@ -127,6 +135,7 @@ mod tests {
             ("canary: latency=1.3", "`latency=1.3`: write"),
             ("canary: latency=x0.5", "a factor is from 1"),
             ("canary: error=1%, step=0", "a step is a number"),
+            ("canary: outcomes=x1.2", "what is left of outcomes"),
             (": error=1%", "it breaks nothing"),
         ] {
             let error = text.parse::<Injection>().unwrap_err();

@@ -14,6 +14,7 @@ pub mod replay;
 pub use inject::Injection;
 pub use paper::{Paper, Past};
 
+use crate::config::schema::Service;
 use crate::routing::prepare::Prepared;
 use replay::{Options, Replay, Report};
 
@@ -30,6 +31,21 @@ pub fn simulate(
     let mut replay = Replay::new(prepared, against, options)?;
     log.lines().for_each(|line| replay.line(line.as_bytes()));
     Ok(replay.end())
+}
+
+/// The gates of a service's rollout that nothing on paper can answer: outcomes that are not known, and what is asked of
+/// others.
+fn silent_gates(
+    service: &Service,
+    is_known: impl Fn(usize) -> bool,
+    unknown_outcome: impl Fn(&str) -> String,
+) -> Vec<String> {
+    let Some(gates) = service.rollout.as_ref().map(|rollout| &rollout.gates) else { return Vec::new() };
+    let outcomes = gates.outcomes.iter().enumerate().filter(|(at, _)| !is_known(*at));
+    let outcomes = outcomes.map(|(_, gate)| unknown_outcome(&gate.name));
+    let prometheus = gates.prometheus.iter().map(|gate| format!("{} (a query to Prometheus)", gate.name));
+    let http = gates.http.iter().map(|gate| format!("{} (a question to a web service)", gate.name));
+    outcomes.chain(prometheus).chain(http).collect()
 }
 
 /// The 99th percentile of the normal distribution.

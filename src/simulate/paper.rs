@@ -258,7 +258,7 @@ impl Watched {
         }
         for side in [&mut tick.canary, &mut tick.stable] {
             for (at, _) in quantiles.iter().enumerate().filter(|(_, is_compared)| !**is_compared) {
-                side.slow[at] = Tally::default();
+                (side.slow[at], side.late[at]) = (Tally::default(), Tally::default());
                 side.users.iter_mut().for_each(|users| users.slow[at] = Tally::default());
             }
         }

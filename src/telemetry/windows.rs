@@ -138,6 +138,20 @@ impl Windows {
         stats
     }
 
+    /// Latencies of a slot's successful requests in the last seconds, at most [`REACH_SECONDS`], up to the last tick.
+    pub fn successes(&self, slot: Slot, last_seconds: u64) -> BucketTally {
+        let mut found = BucketTally::default();
+        let from = self.now.saturating_sub(last_seconds.min(REACH_SECONDS));
+        for frame in self.spans(from, self.now).filter_map(|span| span.frame(slot)) {
+            pack::unpack(&frame.latencies, |bucket, is_success, count| {
+                if is_success {
+                    found.add(bucket, count);
+                }
+            });
+        }
+        found
+    }
+
     /// How many of the last seconds the windows really know of: less right after the start, and when the oldest
     /// had to go to stay within [`WINDOW_BYTES_MAX`].
     pub fn covered_seconds(&self, last_seconds: u64) -> u64 {

@@ -120,6 +120,22 @@ mod tests {
         assert_eq!(spent(now + Duration::from_secs(1_000_000)), 3);
     }
 
+    /// Looking and spending are two looks at the budget, so that each worker may spend one too many, and no more.
+    #[test]
+    fn threads_overspend_by_no_more_than_one_each() {
+        const THREADS: usize = 8;
+        for round in 0..200u64 {
+            let (budget, now) = (RetryBudget::default(), Instant::now() + Duration::from_secs(60 * round));
+            (0..100).for_each(|_| budget.note_request(now));
+            let spent: usize = std::thread::scope(|scope| {
+                let spend = || (0..50).filter(|_| budget.spend(SHARE, now)).count();
+                let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(spend)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            });
+            assert!((20..20 + THREADS).contains(&spent), "round {round}: {spent} of 20");
+        }
+    }
+
     proptest! {
         /// However requests come and all of them fail: at most a fifth of them is sent again, or three in ten seconds
         /// in which there were too few.

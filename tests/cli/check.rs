@@ -132,13 +132,17 @@ fn each_step_says_what_it_can_see() {
     let args = ["check", "--traffic", "500/s", "--base-errors", "0.2%"];
     let known = desk.run(&args).ended_with(0).stdout;
     let line = known.lines().find(|line| line.contains("everyone 1 %")).unwrap();
-    assert!(line.contains("sees 0.2 % → ") && line.ends_with("at 500 requests/s with 0.2 % errors"), "{line}");
+    assert!(line.contains("1 % at 500 requests/s with 0.2 % errors: sees 0.2 % → "), "{line}");
+    assert!(line.contains("; latency: sees 1 % → ") && line.contains("; orders: nobody has said"), "{line}");
+    let given = desk.run(&[&args[..], &["--outcome", "orders=5%"]].concat()).ended_with(0).stdout;
+    assert!(given.contains("; orders (5 % bring one): half as many after "), "not all requests are checkouts: {given}");
     let json = desk.run(&[&args[..], &["-o", "json"]].concat()).ended_with(0).json();
     let step = &json["power"][1];
     assert_eq!((&step["service"], &step["step"], &step["holdSeconds"]), (&"shop".into(), &1.into(), &600.into()));
     assert_eq!((&step["share"], &step["requestsPerSecond"]), (&50.0.into(), &500.0.into()));
     assert!(!desk.path("state").exists(), "nothing is written");
     desk.run(&["check", "--traffic", "500"]).ended_with(2);
+    desk.run(&["check", "--outcome", "orders"]).ended_with(2);
 }
 
 #[test]
@@ -153,7 +157,7 @@ fn what_a_process_has_noted_names_leftovers_and_makes_previews() {
     drop(store);
     let mut known = Known::default();
     let cohorts = &mut known.services.entry("shop".to_owned()).or_default().cohorts;
-    cohorts.insert("everyone".to_owned(), Traffic { per_second: 400.0, error_rate: 0.001 });
+    cohorts.insert("everyone".to_owned(), Traffic { per_second: 400.0, error_rate: 0.001, p99_us: None });
     traffic_file::write(&folder, &known).unwrap();
 
     let done = desk.run(&["check"]).ended_with(0);

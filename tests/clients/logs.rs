@@ -107,3 +107,85 @@ fn a_client_cannot_write_into_the_log() {
         assert!(line["user_agent"].as_str().unwrap().len() <= 4096);
     }
 }
+
+/// D26: every field that a client can fill, with everything that could end a line, begin a field, or deceive who reads it.
+#[test]
+fn no_field_of_a_client_deceives_who_reads_the_log() {
+    let upstream = Recording::echo();
+    let setup = Setup { upstreams: vec![("stable", upstream.address)], ..Setup::default() };
+    let proxy = Proxy::set_up(YAML, &setup);
+    // what lines have of themselves: of good requests, of refused ones
+    let mut expected = 0;
+    for request in [
+        "GET / HTTP/1.1\r\nhost: shop\r\nuser-agent: a\r\n\r\n",
+        "GET /%2f HTTP/1.1\r\nhost: shop\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+    ] {
+        proxy.ask(request);
+        expected += 1;
+    }
+    let keys = |line: &serde_json::Value| line.as_object().unwrap().keys().cloned().collect::<Vec<String>>();
+    let known: std::collections::BTreeSet<String> = lines(&proxy, expected).iter().flat_map(keys).collect();
+    let mut tried = 0;
+    for payload in payloads() {
+        for name in [
+            "user-agent",
+            "referer",
+            "x-request-id",
+            "traceparent",
+            "tracestate",
+            "x-forwarded-for",
+            "cookie",
+            "host",
+            "grpc-status",
+        ] {
+            let host = if name == "host" { "" } else { "host: shop\r\n" };
+            let head = format!("GET / HTTP/1.1\r\nconnection: close\r\n{host}{name}: ");
+            proxy.ask([head.as_bytes(), payload, b"\r\n\r\n"].concat());
+            tried += 1;
+        }
+        for (before, after) in [("GET /", ""), ("GET /?q=", ""), ("GET http://shop/", ""), ("", " /")] {
+            let (before, after) = (before.as_bytes(), after.as_bytes());
+            proxy.ask([before, payload, after, b" HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n"].concat());
+            tried += 1;
+        }
+    }
+    proxy.ask([&b"GET / HTTP/1.1\r\nhost: shop\r\nuser-agent: "[..], &vec![b'a'; 1 << 20], b"\r\n\r\n"].concat());
+    proxy.ask("GET /last HTTP/1.1\r\nhost: shop\r\n\r\n");
+    crate::support::raw::eventually("the last line", || {
+        std::fs::read_to_string(proxy.file("access.log")).unwrap().contains("\"/last\"")
+    });
+    let text = std::fs::read_to_string(proxy.file("access.log")).unwrap();
+    let deceives = |character: &char| *character != '\n' && ringway::model::is_deceiving(*character);
+    assert_eq!(text.chars().find(deceives), None);
+    let read: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for line in &read {
+        let strange: Vec<String> = keys(line).into_iter().filter(|key| !known.contains(key)).collect();
+        assert!(strange.is_empty(), "{strange:?}: {line}");
+        assert!(line.to_string().len() < 40_000);
+    }
+    println!(
+        "{} payloads in a field each, {} lines, each one JSON object with fields of ours alone",
+        tried + 1,
+        read.len()
+    );
+    assert!(read.len() >= 60, "{} of {tried} were logged", read.len());
+}
+
+/// What could end a line, begin a field, or be shown as something else than it is.
+fn payloads() -> [&'static [u8]; 12] {
+    [
+        b"x\",\"level\":\"x",
+        b"\"}\\n{\"status\":200}",
+        b"\\\",\"a\":\"",
+        b"\t\"}",
+        "\u{202e}dekcolb".as_bytes(),
+        "\u{9b}31mred\u{85}next".as_bytes(),
+        "\u{feff}\u{2028}{}".as_bytes(),
+        b"\xff\xfe\xc0\x80",
+        b"%0d%0a%1b[31m",
+        b"${jndi:ldap://x}",
+        &[b'"'; 6_000],
+        "\u{e0041}".as_bytes(),
+    ]
+}

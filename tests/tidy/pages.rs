@@ -123,7 +123,18 @@ fn families() -> BTreeMap<String, Family> {
     let notifiers = vec![NotifierFact { notifier: "chat".to_owned(), results: vec![("delivered", 0)] }];
     let [service, cohort, variant] = ["shop", "everyone", "canary"].map(str::to_owned);
     let probes = vec![ProbeFact { service, cohort, variant, results: vec![("passed", 0)] }];
-    metrics.state(Facts { rev, weights, endpoints, certificates, upstreams, rollouts, leftovers, notifiers, probes });
+    metrics.state(Facts {
+        rev,
+        weights,
+        endpoints,
+        certificates,
+        upstreams,
+        rollouts,
+        leftovers,
+        state_durable: Some(true),
+        notifiers,
+        probes,
+    });
     let text = String::from_utf8(metrics.text().unwrap()).unwrap();
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut current = String::new();

@@ -44,6 +44,12 @@ impl Binary {
         Binary::ready(dir, process)
     }
 
+    /// The same, in a folder that is there already.
+    pub fn start_in(dir: TempDir, text: &str) -> Binary {
+        std::fs::write(dir.path().join("ringway.yaml"), text).unwrap();
+        Binary::spawn(dir, &[], &[])
+    }
+
     fn spawn(dir: TempDir, args: &[&str], environment: &[(&str, &str)]) -> Binary {
         let process = Binary::command_of(dir.path(), args, environment).spawn().unwrap();
         Binary::ready(dir, process)

@@ -163,3 +163,40 @@ fn only_what_the_file_calls_bad_is_held_against_a_version() {
     let errors = lenient.binary.metrics().sum("ringway_http_requests_total", &[("code", "502")]);
     assert!(errors >= 3.0 && lenient.phase() == "progressing", "{errors}");
 }
+
+/// A source of figures that is dead: nothing is promoted by it, nothing taken back, and neither people nor errors wait for it.
+#[test]
+fn a_dead_source_promotes_nothing_and_holds_up_no_rollback() {
+    let source = Service::absent();
+    let gates = format!(
+        "gates: {{ prometheus: [{{ name: memory, url: 'http://{}', query: up, passWhen: '< 2', every: 1s }}] }}",
+        source.address
+    );
+    let begin = |canary: Service| {
+        let stable = Service::named("stable");
+        let text = crate::rollouts::file(&stable.address.to_string(), &canary.address.to_string(), "v1", 0);
+        let text = text.replace("hold: 1h }]", &format!("hold: 1s, need: {{ requests: 1 }} }}], {gates}"));
+        let release = Release::of(stable, canary, &(text + "outbound: { allow: [127.0.0.0/8] }\n"));
+        eventually("a source that does not answer", || match release.gate("memory") {
+            gate if gate["verdict"] == "unknown" => Ok(()),
+            gate => Err(format!("{gate:#}")),
+        });
+        release
+    };
+    let good = begin(Service::named("canary"));
+    good.users("/");
+    let status = eventually("a step that is over but for the source", || match good.status() {
+        status if status["why"].to_string().contains("memory") => Ok(status),
+        status => Err(format!("{status:#}")),
+    });
+    assert_eq!(good.share(), 20.0, "{status:#}");
+    good.done(&["rollback", "shop"]);
+    assert_eq!(good.share(), 0.0);
+
+    let bad = begin(crate::rollouts::failing());
+    eventually("the rollback", || {
+        bad.users("/");
+        if bad.phase() == "rolled-back" { Ok(()) } else { Err(format!("{:#}", bad.status())) }
+    });
+    assert_eq!(bad.share(), 0.0);
+}

@@ -26,13 +26,22 @@ pub(super) fn gates(rollout: &Value) -> Grid {
     grid
 }
 
+/// Why gates say nothing, in words, a line each.
+pub(super) fn why_unknown(rollout: &Value) -> Vec<String> {
+    let unknown = each(&rollout["gates"]).filter(|gate| gate["verdict"] == "unknown" && gate["text"] != "");
+    unknown
+        .map(|gate| format!("? {}/{}: {}", word(&gate["cohort"]), word(&gate["name"]), word(&gate["text"])))
+        .collect()
+}
+
 /// The part of what was counted that is bad, or slow; a dash when nothing was.
 fn rate(gate: &Value, side: &str) -> String {
     let (tally, slow) = (&gate[side], &gate["slow"]);
     match tally["of"] == 0 {
         true => dash(),
         false if slow.is_object() => {
-            let than = if side == "stable" { "stableMs" } else { "limitMs" };
+            // stable against its own past is measured by the canary's limit
+            let than = if side == "stable" && gate["name"] != "collateral" { "stableMs" } else { "limitMs" };
             format!("{} >{}", share(&tally["rate"], 2), milliseconds(&slow[than]))
         }
         false => share(&tally["rate"], 2),

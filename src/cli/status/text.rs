@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::gates::gates;
+use super::gates::{gates, why_unknown};
 use super::rollout_of;
 use crate::cli::grid::Grid;
 use crate::cli::words::{count, dash, each, elapsed, milliseconds, share, weight, word};
@@ -90,6 +90,7 @@ impl Seen {
         text.push_str(&format!("\n{}", figures(service)));
         let gates = rollout.map(gates).filter(|gates| !gates.is_empty());
         gates.inspect(|gates| text.push_str(&format!("\n{}", gates.text())));
+        rollout.into_iter().flat_map(why_unknown).for_each(|line| text.push_str(&format!("{line}\n")));
         text
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::sha256;
+use crate::model::is_deceiving;
 use crate::rollout::effect::Event;
 
 /// The longest line; texts of people are cut to make it so.
@@ -84,7 +85,7 @@ pub(super) struct Line {
 }
 
 /// The actor of what nobody asked for.
-pub(super) const NOBODY: &str = "ringway";
+pub(in crate::control) const NOBODY: &str = "ringway";
 
 const HASH_KEY: &str = ",\"hash\":\"";
 const HASH_DIGITS: usize = 64;
@@ -113,7 +114,7 @@ pub fn line(head: &Head, event: &Event) -> (String, Head) {
         sentence: cut(&event.sentence),
         numbers: event.numbers.iter().take(NUMBERS_MAX).map(|(name, number)| (short(name), short(number))).collect(),
     };
-    let text = serde_json::to_string(&line).unwrap_or_default();
+    let text = escaped(serde_json::to_string(&line).unwrap_or_default());
     let (line, hash) = sealed(text.strip_suffix('}').unwrap_or(&text));
     (line, Head { seq, hash })
 }
@@ -164,6 +165,25 @@ pub(super) fn parse(text: &[u8]) -> Option<(Line, String)> {
     }
     let line = serde_json::from_str(&format!("{body}}}")).ok()?;
     Some((line, hash.to_owned()))
+}
+
+/// The same JSON with escapes for what would deceive who reads the line in a terminal or an editor. Such characters stand
+/// in strings alone.
+fn escaped(json: String) -> String {
+    if !json.chars().any(is_deceiving) {
+        return json;
+    }
+    let mut text = String::with_capacity(json.len() + 64);
+    for character in json.chars() {
+        if is_deceiving(character) {
+            let mut units = [0; 2];
+            let units = character.encode_utf16(&mut units);
+            units.iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            text.push(character);
+        }
+    }
+    text
 }
 
 fn cut(text: &str) -> String {
@@ -257,6 +277,47 @@ mod tests {
         // the beginning may be in an older file, if one does not know better
         assert!(verify(lines[1..].concat().as_bytes(), None).is_ok());
         assert!(verify(lines[1..].concat().as_bytes(), Some(&Head::default())).is_err());
+    }
+
+    /// What people write stays theirs, and on its line.
+    #[test]
+    fn nobody_writes_lines_fields_or_colours_into_a_log() {
+        let nasty = [
+            "x\r\n{\"seq\":9}",
+            "\",\"actor\":\"root",
+            "\u{1b}[2Jgone",
+            "\u{0}\u{9b}31m",
+            "\u{202e}kcabllor\u{2066}",
+            "\u{e0041}",
+            "\u{feff}\u{2028}",
+            &"\u{202e}".repeat(400_000),
+            "\\u0022",
+        ];
+        let (mut head, mut text) = (Head::default(), String::new());
+        for payload in nasty {
+            for field in 0..6 {
+                let mut event = Stage::new().events[0].clone();
+                let to: &mut String = match field {
+                    0 => &mut event.service,
+                    1 => event.rollout.get_or_insert_default(),
+                    2 => event.cohort.get_or_insert_default(),
+                    3 => event.actor.get_or_insert_default(),
+                    4 => event.reason.get_or_insert_default(),
+                    _ => &mut event.sentence,
+                };
+                *to = payload.to_owned();
+                let (line, next) = line(&head, &event);
+                assert!(line.len() <= LINE_BYTES_MAX && line.matches('\n').count() == 1, "{}", line.len());
+                assert!(!line.trim_end().chars().any(is_deceiving), "{line}");
+                let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+                let names = ["service", "rollout", "cohort", "actor", "reason", "sentence"];
+                let shown = read[names[field]].as_str().unwrap();
+                assert!(!shown.is_empty() && payload.starts_with(shown), "{line}");
+                text.push_str(&line);
+                head = next;
+            }
+        }
+        assert_eq!(verify(text.as_bytes(), Some(&Head::default())), Ok(Verified { first: 1, head }));
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Traffic {
     pub per_second: f64,
     /// The part of them that failed, of the variant that is replaced (0 to 1).
     pub error_rate: f64,
+    /// The 99th percentile of its latency, in microseconds, of that variant too.
+    pub p99_us: Option<u64>,
 }
 
 /// Replaces what is kept in a folder.
@@ -88,7 +90,9 @@ mod tests {
         assert_eq!(read(folder.path()), Known::default());
         let mut known = Known { schema: SCHEMA.to_owned(), ..Known::default() };
         let service = known.services.entry("shop".to_owned()).or_default();
-        service.cohorts.insert("beta".to_owned(), Traffic { per_second: 12.5, error_rate: 0.002 });
+        service
+            .cohorts
+            .insert("beta".to_owned(), Traffic { per_second: 12.5, error_rate: 0.002, p99_us: Some(160_000) });
         service.override_used_ms = Some(7);
         write(folder.path(), &known).unwrap();
         assert_eq!(read(folder.path()), known);

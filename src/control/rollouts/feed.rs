@@ -3,8 +3,9 @@
 use super::Rollouts;
 use super::watching::Watching;
 use crate::control::posted::{Placed, PostedEvents};
-use crate::rollout::judge::{Met, MetOutcome, Tally};
-use crate::telemetry::recorder::{OUTCOMES_MAX, OutcomeCount, Watched, WatchedUsers};
+use crate::model::Outcome;
+use crate::rollout::judge::{Met, MetOutcome, QUANTILES, Tally};
+use crate::telemetry::recorder::{OUTCOMES_MAX, OutcomeCount, Watched, WatchedUsers, bucket_lowest_us};
 use crate::telemetry::{Registry, Slot};
 
 impl Rollouts {
@@ -77,6 +78,21 @@ pub(super) fn take_overdue(registry: &Registry, slot: Slot, longer_than_us: u64,
         met.timed.insert(group);
         met.slow.iter_mut().for_each(|set| set.insert(group));
     });
+}
+
+/// How many answers of a slot took longer than each of these, among all without an error that finished, since the process
+/// began.
+pub(super) fn late(registry: &Registry, slot: Slot, longer_than_us: &[u64; QUANTILES]) -> [Tally; QUANTILES] {
+    let mut late = [Tally::default(); QUANTILES];
+    for outcome in [Outcome::Success, Outcome::Rejected] {
+        for (bucket, count) in registry.latencies(slot, outcome).iter() {
+            let at_least_us = bucket_lowest_us(bucket);
+            for (tally, limit) in late.iter_mut().zip(longer_than_us) {
+                tally.add(Tally::new(if at_least_us > *limit { count } else { 0 }, count));
+            }
+        }
+    }
+    late
 }
 
 /// Posted events, as if requests had shown them.

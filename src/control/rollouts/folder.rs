@@ -8,11 +8,13 @@ use super::checkpoint::Checkpoint;
 use super::{Rollouts, unix_ms};
 use crate::config::schema::File;
 use crate::control::events::EVENTS_MAX;
+use crate::control::journal::audit::NOBODY;
 use crate::control::journal::past::last_events;
 use crate::control::journal::store::{Found, Store, StoreError};
 use crate::control::journal::traffic_file;
 use crate::control::plans::plans;
 use crate::control::reload;
+use crate::rollout::command::{Actor, Answer, Command};
 use crate::rollout::input::Happened;
 use crate::rollout::state::{Phase, State};
 
@@ -39,9 +41,14 @@ impl Rollouts {
     fn take_folder(&mut self, folder: &Path) -> Result<(), StoreError> {
         let opened = Store::open(folder, SystemTime::now())?;
         opened.problems.iter().for_each(|problem| tracing::error!(problem, "state of rollouts"));
+        let is_good = matches!(opened.found, Found::Good(_));
         self.adopt(opened.found);
         self.past_events = last_events(folder, EVENTS_MAX);
         self.store = Some(opened.store);
+        if is_good {
+            // as it was read: tells whether it can be written
+            self.write();
+        }
         self.checkpoint = Checkpoint::begin(folder);
         self.notes.known = traffic_file::read(folder);
         Ok(())
@@ -92,6 +99,37 @@ impl Rollouts {
         match &self.store {
             Some(store) => hands.common.events.restore(past, store.head().seq, store.folder()),
             None => hands.common.events.begin(unix_ms()),
+        }
+    }
+
+    /// The process begins on a disk that cannot be written. So could the process before, perhaps: it may have taken back what
+    /// the disk still says runs, and told who asked that it is done. Nobody knows, so it is taken back.
+    pub(super) fn take_back_what_may_be_old(&mut self, hands: &mut reload::State) {
+        if self.store.is_none() || self.can_persist {
+            return;
+        }
+        let running = self.states.iter().filter(|(_, state)| state.phase.is_running()).map(|(name, _)| name.clone());
+        for service in running.collect::<Vec<String>>() {
+            let actor = Actor { name: NOBODY.to_owned(), groups: Vec::new() };
+            let reason = "the state cannot be written, and the process before may have taken it back".to_owned();
+            let command = Command::Rollback { cohort: None, is_gradual: false };
+            self.turn(hands, Some(&service), &Happened::Asked { actor, reason, command });
+        }
+    }
+
+    /// Whether what is decided is on the disk; `None` where there is no folder for it.
+    pub(in crate::control) fn is_durable(&self) -> Option<bool> {
+        self.store.is_some().then_some(self.can_persist)
+    }
+
+    /// The answer to who asked, who must know that a restart may undo what is done.
+    pub(super) fn with_durability(&self, answer: Answer) -> Answer {
+        match answer {
+            Answer::Done(text) if self.is_durable() == Some(false) => Answer::Done(format!(
+                "{text}; not written yet, because the state cannot be written: what falls is in force, what rises waits. Look at \
+                 the disk before anybody restarts this process"
+            )),
+            answer => answer,
         }
     }
 

@@ -153,6 +153,7 @@ impl Rollouts {
         }
         self.follow(hands);
         self.turn(hands, None, &Happened::Started);
+        self.take_back_what_may_be_old(hands);
         self.note_traffic(hands);
         self.say_what_all_steps_see(&hands.common.in_force.load().loaded.file);
     }
@@ -304,9 +305,9 @@ impl Rollouts {
         }
         self.end_watches(hands);
         self.record(hands, events);
-        // what it says is in force and on the disk by now
+        // what it says is in force, and on the disk unless it says otherwise
         told.iter().for_each(|event| self.notifiers.tell(event));
-        answer
+        answer.map(|answer| self.with_durability(answer))
     }
 
     /// Weights into the overlay; says whether that changes anything.
@@ -364,7 +365,8 @@ impl Rollouts {
         }
         let mut watching = known.unwrap_or_else(fresh);
         let has_control = state.in_force.get(&cohort).is_none_or(|split| !split.of(&position.from).is_zero());
-        let start = Start { serial, now, warmup, has_control, past };
+        let lately = self.past.latencies(stable);
+        let start = Start { serial, now, warmup, has_control, past, lately };
         watching.begin_step(&start, &hands.common.registry);
         self.probes.begin_step(service, &cohort);
         self.watching.insert(key, watching);

@@ -127,7 +127,8 @@ impl super::past::Past {
         let errors = of.outcomes[Outcome::Error.index()] + of.fallbacks;
         let all = (of.requests + of.fallbacks).max(1);
         let has_some = stats.iter().map(|stats| stats.requests).sum::<u64>() > 0;
-        has_some.then_some(Traffic { per_second, error_rate: errors as f64 / all as f64 })
+        let p99_us = of.success_latency.map(|latency| latency.p99);
+        has_some.then_some(Traffic { per_second, error_rate: errors as f64 / all as f64, p99_us })
     }
 
     fn stats(&self, slot: crate::telemetry::Slot) -> Option<crate::telemetry::windows::WindowStats> {

@@ -3,9 +3,9 @@
 use super::Rollouts;
 use crate::control::Handle;
 use crate::model::{Failure, Outcome};
-use crate::rollout::judge::{History, Tally};
+use crate::rollout::judge::{FREEZE_REQUESTS_MIN, History, Tally};
 use crate::telemetry::recorder::Blames;
-use crate::telemetry::windows::WINDOW_SECONDS;
+use crate::telemetry::windows::{BucketTally, WINDOW_SECONDS};
 use crate::telemetry::{Registry, Slot};
 
 /// The windows of the last 15 minutes, where there are some.
@@ -32,6 +32,15 @@ impl Past {
         let rejected = if blames.has(Failure::Status4xx) { of(Outcome::Rejected) } else { 0 };
         let all = of(Outcome::Error) + of(Outcome::Rejected) + of(Outcome::Success);
         History { errors: Tally::new(of(Outcome::Error) + rejected, all) }
+    }
+}
+
+impl Past {
+    /// Latencies of a slot's successes in the last 15 minutes, as buckets with their largest latency; `None` where nobody
+    /// keeps windows, or too few are known to say what is slow.
+    pub(super) fn latencies(&self, slot: Slot) -> Option<BucketTally> {
+        let known = self.0.as_ref()?.with_windows(|windows| windows.successes(slot, WINDOW_SECONDS));
+        (known.total() >= FREEZE_REQUESTS_MIN).then_some(known)
     }
 }
 

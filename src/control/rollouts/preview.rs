@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::rules::watch_plan;
-use crate::config::schema::File;
+use super::rules::{WatchPlan, watch_plan};
+use crate::config::schema::{File, OutcomeGate, Service};
 use crate::control::journal::traffic_file::{Known, Traffic};
 use crate::control::plans::plan;
 use crate::model::{Weight, grouped, percent};
-use crate::rollout::judge::{JudgeRules, Preview, starts_of_step};
+use crate::rollout::judge::{PAST_ERRORS_RATIO, Preview, QUANTILE_LEVELS, QUANTILES, starts_of_step};
 use crate::rollout::plan::{Rollout, Shift, Step};
 
 /// What a step can see, in words.
@@ -40,10 +40,11 @@ pub fn previews(file: &File, known: &Known, given: &Given) -> Vec<StepPreview> {
     let of_service = |(name, written): (&String, &crate::config::schema::Service)| {
         let rollout = plan(name, written).rollout?;
         let traffic = |cohort: &str| given.over(known.traffic(name, cohort));
-        let rules = |cohort: &str| watch_plan(written, &rollout, cohort).map(|watched| watched.rules);
+        let watched = |cohort: &str| watch_plan(written, &rollout, cohort);
         let shifts = rollout.steps.iter().filter_map(|step| Some((step, step.shift()?)));
         let previews = shifts.enumerate().filter_map(|(at, (step, shift))| {
-            let text = sees(&rollout, at, shift, &rules(&shift.cohort)?, traffic(&shift.cohort), given.error_rate);
+            let watched = watched(&shift.cohort)?;
+            let text = sees(&rollout, at, shift, &watched, traffic(&shift.cohort), written, given);
             Some(StepPreview {
                 service: name.clone(),
                 number: step.number,
@@ -60,19 +61,21 @@ pub fn previews(file: &File, known: &Known, given: &Given) -> Vec<StepPreview> {
 }
 
 /// What somebody says of the traffic of each cohort.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Given {
     /// Requests per second.
     pub per_second: Option<f64>,
     /// Stable's error rate (0 to 1).
     pub error_rate: Option<f64>,
+    /// How many requests bring an outcome (0 to 1), by its name.
+    pub outcomes: Vec<(String, f64)>,
 }
 
 impl Given {
     fn over(&self, known: Option<Traffic>) -> Option<Traffic> {
         let per_second = self.per_second.or(known.map(|known| known.per_second))?;
         let error_rate = self.error_rate.or(known.map(|known| known.error_rate)).unwrap_or(ERROR_RATE_DEFAULT);
-        Some(Traffic { per_second, error_rate })
+        Some(Traffic { per_second, error_rate, p99_us: known.and_then(|known| known.p99_us) })
     }
 }
 
@@ -81,32 +84,68 @@ fn sees(
     rollout: &Rollout,
     at: usize,
     shift: &Shift,
-    rules: &JudgeRules,
+    watched: &WatchPlan,
     traffic: Option<Traffic>,
-    error_rate: Option<f64>,
+    written: &Service,
+    given: &Given,
 ) -> String {
-    let Some(errors) = rules.errors else { return "does not look at errors: the gate is off".to_owned() };
-    let share = rollout.share_of(shift);
+    let (rules, share) = (&watched.rules, rollout.share_of(shift));
     let before = rollout.steps.iter().filter_map(Step::shift).take(at).filter(|other| other.cohort == shift.cohort);
+    let error_rate = given.error_rate.unwrap_or(ERROR_RATE_DEFAULT);
+    let error_rate = traffic.map_or(error_rate, |traffic| traffic.error_rate);
+    let has_control = share < Weight::HUNDRED;
+    let floor = rules.errors.map_or(f64::MIN_POSITIVE, |errors| errors.floor);
     let preview = Preview {
         requests_per_s: traffic.map_or(0.0, |traffic| traffic.per_second),
         canary_share: share.as_f64() / 100.0,
         hold_s: shift.hold.saturating_sub(shift.warmup).as_secs(),
-        error_rate: traffic.map_or(error_rate.unwrap_or(ERROR_RATE_DEFAULT), |traffic| traffic.error_rate),
+        error_rate,
         alpha: rules.alpha,
         starts: starts_of_step(before.count() as u32, rules.steps),
-        floor: errors.floor,
+        // against the past more is tolerated
+        floor: if has_control { floor } else { floor.max(PAST_ERRORS_RATIO * error_rate) },
         min_bad: rules.min_bad,
         min_requests: rules.min_requests,
     };
-    let weaker = match share >= Weight::HUNDRED {
-        true => ", and has only the time before the step to compare with: `holdback` keeps some users there",
-        false => "",
-    };
-    match traffic {
-        Some(_) if preview.hold_s > 0 => format!("{}{weaker}", preview.text()),
-        _ => format!("{}{weaker}", needs(&preview)),
+    let has_times = traffic.is_some() && preview.hold_s > 0;
+    let mut parts = vec![match rules.errors {
+        None => "does not look at errors: the gate is off".to_owned(),
+        Some(_) if has_times => preview.text(),
+        Some(_) => needs(&preview),
+    }];
+    if let (Some(latency), Some(at), true) = (&rules.latency, highest_known(&watched.quantiles), has_times) {
+        let p99_us = traffic.and_then(|traffic| traffic.p99_us).filter(|_| QUANTILE_LEVELS[at] == 0.99);
+        let limit =
+            p99_us.map(|us| format!("{} ms", (latency.ratio * us as f64 + latency.plus_us as f64).round() / 1e3));
+        parts.push(format!("latency: {}", preview.slow_text(QUANTILE_LEVELS[at], has_control, limit.as_deref())));
     }
+    for (rules, gate) in rules.outcomes.iter().zip(&outcome_gates(written)) {
+        let known = given.outcomes.iter().find(|(name, _)| *name == rules.name).map(|(_, rate)| *rate);
+        parts.push(match known.filter(|rate| *rate > 0.0) {
+            _ if !has_control => format!("{}: nobody is left to compare with", rules.name),
+            Some(rate) => {
+                let sees = preview.outcome_text(rate, rules.ratio, gate.among.is_none() && has_times);
+                format!("{} ({} bring one): {sees}", rules.name, percent(rate))
+            }
+            None => {
+                format!("{}: nobody has said how many requests bring one (--outcome {}=5%)", rules.name, rules.name)
+            }
+        });
+    }
+    if !has_control {
+        let lacks = "has only the time before the step to compare with: `holdback` keeps some users there";
+        parts.push(lacks.to_owned());
+    }
+    parts.join("; ")
+}
+
+fn outcome_gates(written: &Service) -> Vec<OutcomeGate> {
+    written.rollout.as_ref().map(|rollout| rollout.gates.outcomes.clone()).unwrap_or_default()
+}
+
+/// The highest quantile that is compared, but for p99.9, of which few know what it is.
+fn highest_known(quantiles: &[bool; QUANTILES]) -> Option<usize> {
+    (0..QUANTILES - 1).rev().find(|at| quantiles[*at])
 }
 
 /// How many requests it takes, for who does not know how long they take.
@@ -138,7 +177,11 @@ services:
 ";
 
     fn texts(known: &Known, given: Given) -> Vec<String> {
-        let file = load_texts(vec![Source::new("a.yaml", FILE)]).unwrap_or_else(|errors| panic!("{errors}")).file;
+        texts_of(FILE, known, given)
+    }
+
+    fn texts_of(file: &str, known: &Known, given: Given) -> Vec<String> {
+        let file = load_texts(vec![Source::new("a.yaml", file)]).unwrap_or_else(|errors| panic!("{errors}")).file;
         previews(&file, known, &given).into_iter().map(|step| step.text).collect()
     }
 
@@ -146,17 +189,38 @@ services:
     fn a_step_says_what_it_sees_at_the_traffic_that_is_known() {
         let mut known = Known::default();
         let cohorts = &mut known.services.entry("shop".to_owned()).or_default().cohorts;
-        cohorts.insert("everyone".to_owned(), Traffic { per_second: 500.0, error_rate: 0.002 });
+        cohorts.insert("everyone".to_owned(), Traffic { per_second: 500.0, error_rate: 0.002, p99_us: Some(160_000) });
         let steps = texts(&known, Given::default());
         assert!(steps[0].starts_with("sees 0.2 % → ") && steps[0].contains("cannot see ×"), "{steps:?}");
         assert!(steps[1].contains("only the time before the step"), "{steps:?}");
-        let given = texts(&known, Given { per_second: Some(0.01), error_rate: None });
+        let given = texts(&known, Given { per_second: Some(0.01), ..Given::default() });
         assert!(given[0].starts_with("cannot see anything within the hold"), "{given:?}");
     }
 
     #[test]
+    fn latency_and_outcomes_are_said_where_the_plan_looks_at_them() {
+        let gates = "\n      gates: { outcomes: [{ name: orders, header: { name: x-order, present: true } }, { name: signups }] }\n";
+        let file = FILE.replace("      to: canary\n", &format!("      to: canary{gates}"));
+        let mut known = Known::default();
+        let cohorts = &mut known.services.entry("shop".to_owned()).or_default().cohorts;
+        cohorts.insert("everyone".to_owned(), Traffic { per_second: 500.0, error_rate: 0.002, p99_us: Some(160_000) });
+        let given = Given { outcomes: vec![("orders".to_owned(), 0.05)], ..Given::default() };
+        let steps = texts_of(&file, &known, given);
+        for part in [
+            "; latency: sees 1 % → ",
+            " slower than p99 (181 ms) in about ",
+            "; orders (5 % bring one): half as many in about ",
+            "; signups: nobody has said how many requests bring one (--outcome signups=5%)",
+        ] {
+            assert!(steps[0].contains(part), "{part}: {steps:?}");
+        }
+        let off = FILE.replace("      to: canary\n", "      to: canary\n      gates: { latency: { off: true } }\n");
+        assert!(!texts_of(&off, &known, Given::default())[0].contains("latency"));
+    }
+
+    #[test]
     fn without_traffic_it_says_what_it_needs() {
-        let steps = texts(&Known::default(), Given { per_second: None, error_rate: Some(0.02) });
+        let steps = texts(&Known::default(), Given { error_rate: Some(0.02), ..Given::default() });
         let expected = "needs requests of the new version: ";
         assert!(steps[0].starts_with(expected) && steps[0].ends_with("where 2 % fail today"), "{steps:?}");
         assert!(!steps[0].contains("to see 1 %") && steps[0].contains("to see 5 %"), "{steps:?}");

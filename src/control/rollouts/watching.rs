@@ -13,6 +13,7 @@ use crate::rollout::judge::{
     Tick, sentence,
 };
 use crate::telemetry::recorder::{WatchRules, Watched, bucket_lowest_us};
+use crate::telemetry::windows::BucketTally;
 use crate::telemetry::{Registry, Slot};
 
 /// A clock that stands beyond was not ours: 100 years.
@@ -40,6 +41,8 @@ pub(super) struct Watching {
     /// Users of the new version in all steps.
     exposed: GroupSet,
     posted: Vec<Posted>,
+    /// Late answers of stable up to now.
+    late: [Tally; QUANTILES],
     /// The judge's latest word.
     pub(super) reading: Option<Reading>,
 }
@@ -62,6 +65,8 @@ pub(super) struct Start {
     pub(super) has_control: bool,
     /// What `from` did in this cohort before.
     pub(super) past: History,
+    /// How long its answers took lately; `None` for all since the process began.
+    pub(super) lately: Option<BucketTally>,
 }
 
 impl Watching {
@@ -84,6 +89,7 @@ impl Watching {
             users: GroupSet::default(),
             exposed: GroupSet::default(),
             posted: Vec::new(),
+            late: Default::default(),
             reading: None,
         }
     }
@@ -99,7 +105,7 @@ impl Watching {
     pub(super) fn begin_step(&mut self, start: &Start, registry: &Registry) {
         self.judge.begin_step(StepStart {
             at_s: (start.now + self.ahead).as_secs(),
-            thresholds: self.freeze(registry),
+            thresholds: self.freeze(registry, start.lately.as_ref()),
             past: Some(start.past),
             has_control: start.has_control,
         });
@@ -115,12 +121,13 @@ impl Watching {
     /// Takes in what was recorded since the last time.
     pub(super) fn tick(&mut self, registry: &Registry, now: Duration, canary_share: f64) {
         if self.judge.thresholds().is_none()
-            && let Some(thresholds) = self.freeze(registry)
+            && let Some(thresholds) = self.freeze(registry, None)
         {
             self.judge.freeze(thresholds);
             self.tell_workers(registry);
         }
         let (mut canary, mut stable) = self.take(registry);
+        let late = self.late(registry);
         if now < self.counts_from {
             self.users.clear();
             self.posted.clear();
@@ -137,11 +144,13 @@ impl Watching {
         let side = |watched: &Watched, users, user_outcomes| Side {
             errors: Tally::new(watched.errors, watched.finished),
             slow: self.tallies(watched),
+            late: Default::default(),
             users: Some(users),
             outcomes: feed::outcomes(watched, self.plan.rules.outcomes.len()),
             user_outcomes,
         };
-        let (canary, stable) = (side(&canary, users.0, outcomes.0), side(&stable, users.1, outcomes.1));
+        let (canary, mut stable) = (side(&canary, users.0, outcomes.0), side(&stable, users.1, outcomes.1));
+        stable.late = late;
         self.requests += canary.errors.of;
         self.reading = {
             let at_s = (now + self.ahead).as_secs();
@@ -270,16 +279,22 @@ impl Watching {
         }
     }
 
-    /// What stable's latencies make of the rules; `None` while too few are known.
-    fn freeze(&self, registry: &Registry) -> Option<Thresholds> {
+    /// What stable's latencies make of the rules: those of lately, which say more of today than all since the process
+    /// began, where enough are known; `None` while there are too few of either.
+    fn freeze(&self, registry: &Registry, lately: Option<&BucketTally>) -> Option<Thresholds> {
         let rules = self.plan.rules.latency.as_ref()?;
+        if let Some(lately) = lately {
+            return Thresholds::freeze(lately.buckets().map(|(_, largest_us, count)| (largest_us, count)), rules);
+        }
         let mut sum = registry.sum(self.slots.stable);
         let mut latencies = std::mem::take(&mut sum.latencies[Outcome::Success.index()]);
         latencies.merge(&sum.latencies[Outcome::Rejected.index()]);
         Thresholds::freeze(latencies.iter().map(|(bucket, count)| (bucket_lowest_us(bucket + 1) - 1, count)), rules)
     }
 
-    fn tell_workers(&self, registry: &Registry) {
+    fn tell_workers(&mut self, registry: &Registry) {
+        // what was late by other thresholds is no news
+        self.late(registry);
         let thresholds = self.judge.thresholds();
         let blames = self.plan.blames;
         let rules = |slower_than_us| WatchRules { blames, slower_than_us };
@@ -304,6 +319,18 @@ impl Watching {
             take_overdue(registry, self.slots.stable, largest_us, &mut stable, met_by_stable);
         }
         (canary, stable)
+    }
+
+    /// Stable's late answers since the last time, of the quantiles that are compared.
+    fn late(&mut self, registry: &Registry) -> [Tally; QUANTILES] {
+        let Some(thresholds) = self.judge.thresholds() else { return Default::default() };
+        let now = feed::late(registry, self.slots.stable, &thresholds.canary_us);
+        let before = std::mem::replace(&mut self.late, now);
+        let more = |now: u64, before: u64| now.saturating_sub(before);
+        std::array::from_fn(|at| match self.plan.quantiles[at] {
+            true => Tally::new(more(now[at].events, before[at].events), more(now[at].of, before[at].of)),
+            false => Tally::default(),
+        })
     }
 
     /// Quantiles that are not compared say nothing.

@@ -243,7 +243,7 @@ impl Judge {
             burn.add(tick.at_s, both);
         }
         if let (Some(collateral), Some(rules)) = (&mut self.collateral, &self.rules.collateral) {
-            collateral.add(tick.at_s, stable.errors.checked(), &stable.slow.map(Tally::checked), rules);
+            collateral.add(tick.at_s, stable.errors.checked(), &stable.late.map(Tally::checked), rules);
         }
         self.silence.observe(tick);
         self.step.canary.add(canary);
@@ -314,6 +314,7 @@ impl Side {
     pub(super) fn add(&mut self, other: &Side) {
         self.errors.add(other.errors.checked());
         self.slow.iter_mut().zip(other.slow).for_each(|(own, slow)| own.add(slow.checked()));
+        self.late.iter_mut().zip(other.late).for_each(|(own, late)| own.add(late.checked()));
         self.outcomes.resize(self.outcomes.len().max(other.outcomes.len()), Tally::default());
         self.outcomes.iter_mut().zip(&other.outcomes).for_each(|(own, outcome)| own.add(outcome.checked()));
     }

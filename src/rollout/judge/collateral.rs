@@ -17,6 +17,11 @@ const MULTIPLES: [f64; 4] = [1.5, 2.0, 4.0, 10.0];
 /// an outage soon after its end.
 const LN_BEYOND: f64 = 4.0;
 
+/// Seconds in a row that it takes at least until an alarm. What happens within one second is one event of the machine more
+/// often than it is many of its requests: a service on a machine that stops for a moment answers all of them late. So a
+/// second counts no more than this part of an alarm, which takes nothing from its validity: what is cut is smaller.
+const SECONDS_MIN: f64 = 5.0;
+
 /// An e-detector (Shin, Ramdas, Rinaldo, "E-detectors: a nonparametric framework for sequential change detection",
 /// 2024): the sum of e-processes of which one begins at each tick, so that it does not matter when stable got worse.
 ///
@@ -50,10 +55,12 @@ impl Detector {
         if tally.of == 0 {
             return;
         }
+        let most = (self.ln_max - LN_BEYOND) / SECONDS_MIN;
         for (ln, multiple) in self.ln.iter_mut().zip(MULTIPLES) {
             let share = (self.at_most * multiple).min(0.5 + self.at_most / 2.0);
             let begun = ln_sum([*ln, 0.0].into_iter());
-            *ln = (begun + ln_likelihood_ratio(self.at_most, share, tally)).min(self.ln_max);
+            let ratio = ln_likelihood_ratio(self.at_most, share, tally).min(most);
+            *ln = (begun + ratio).min(self.ln_max);
         }
     }
 
@@ -73,12 +80,13 @@ impl Collateral {
     }
 
     /// Stable's tick, by request. What counts as slow is frozen anew at each step, so of latency only what happened
-    /// since then is seen.
-    pub fn add(&mut self, at_s: u64, errors: Tally, slow: &[Tally; QUANTILES], rules: &CollateralRules) {
+    /// since then is seen. `late` are those beyond what is tolerated of the canary, `1.1·τ + 5 ms`, and not those beyond
+    /// τ: of a service that answers within 1 ms half of the requests take 2 ms when the machine is busy, and nobody is hurt.
+    pub fn add(&mut self, at_s: u64, errors: Tally, late: &[Tally; QUANTILES], rules: &CollateralRules) {
         if let Some(detector) = &mut self.errors {
             detector.add(errors);
         }
-        self.slow.iter_mut().zip(slow).for_each(|(detector, slow)| detector.add(*slow));
+        self.slow.iter_mut().zip(late).for_each(|(detector, late)| detector.add(*late));
         let is_alarm = self.ln_value() >= rules.ticks_between_alarms.ln();
         self.since_s = is_alarm.then(|| self.since_s.unwrap_or(at_s));
     }

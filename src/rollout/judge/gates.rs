@@ -49,6 +49,7 @@ impl Judge {
         let past = self.before.as_ref().and_then(|before| before.past);
         let (stable, detail) = match past {
             Some(past) => (past.errors, Detail::Before),
+            None if !self.has_control => (Tally::default(), Detail::Alone),
             None => (self.step.stable.errors, Detail::None),
         };
         let canary = self.step.canary.errors;
@@ -62,22 +63,29 @@ impl Judge {
         let at = past.map_or(test.loudest(), |before| before.loudest());
         let Totals { canary, stable } = &self.step;
         let is_known = self.thresholds.is_some() && (past.is_some() || self.has_control);
-        let detail = self.thresholds.map_or(Detail::None, |thresholds| Detail::Slow {
-            level: QUANTILE_LEVELS[at],
-            stable_us: thresholds.stable_us[at],
-            canary_us: thresholds.canary_us[at],
-            before: past.is_some(),
-        });
+        let detail =
+            self.thresholds.filter(|_| is_known).map_or(self.nothing_to_compare(), |thresholds| Detail::Slow {
+                level: QUANTILE_LEVELS[at],
+                stable_us: thresholds.stable_us[at],
+                canary_us: thresholds.canary_us[at],
+                before: past.is_some(),
+            });
         let before = || Tally::new(((1.0 - QUANTILE_LEVELS[at]) * 1e3).round() as u64, 1_000);
         let stable = if past.is_some() { before() } else { stable.slow[at] };
         Some(self.member(Gate::Latency, ln_evidence, (canary.slow[at], stable), detail, is_known))
+    }
+
+    /// Why latency is compared with nothing.
+    fn nothing_to_compare(&self) -> Detail {
+        if self.has_control { Detail::Unfrozen } else { Detail::Alone }
     }
 
     fn outcome_reading(&self, at: usize) -> GateReading {
         let of = |side: &Side| side.outcomes.get(at).copied().unwrap_or_default();
         let (rules, ln_evidence) = (&self.rules.outcomes[at], self.outcomes[at].ln_value());
         let counts = (of(&self.step.canary), of(&self.step.stable));
-        let mut reading = self.member(Gate::Outcome(at), ln_evidence, counts, Detail::None, self.has_control);
+        let detail = if self.has_control { Detail::None } else { Detail::Alone };
+        let mut reading = self.member(Gate::Outcome(at), ln_evidence, counts, detail, self.has_control);
         reading.on_harm = rules.on_harm;
         let is_harm = ln_evidence >= reading.ln_needed && self.bad_events(&reading) >= self.rules.min_bad;
         if rules.on_harm == OnHarm::Pause && reading.verdict == Verdict::Pass {
@@ -144,7 +152,7 @@ impl Judge {
         let (at_fault, detail) = match slow {
             None => ((canary.errors, stable.errors), Detail::None),
             Some((at, thresholds)) => (
-                (canary.slow[at], stable.slow[at]),
+                (canary.slow[at], stable.late[at]),
                 Detail::Slow {
                     level: QUANTILE_LEVELS[at],
                     stable_us: thresholds.stable_us[at],

@@ -14,7 +14,7 @@ use super::tick::{PAST_QUANTILES, QUANTILE_LEVELS, QUANTILES, Tally};
 pub const HISTORY_REQUESTS_MIN: u64 = 500;
 
 /// How many times the rate of errors before the step, at its upper bound, is tolerated after it.
-const ERRORS_RATIO: f64 = 2.0;
+pub const PAST_ERRORS_RATIO: f64 = 2.0;
 
 /// How many times as many may be slow as were before the step.
 const SLOW_RATIO: f64 = 1.5;
@@ -55,7 +55,7 @@ impl Default for BeforeAfter {
 impl BeforeAfter {
     /// A step without control begins: what it is compared with, and its share of the evidence.
     pub fn start(&mut self, past: History, rules: Option<&ErrorRules>, weight: f64) {
-        let Some(most) = past.errors_at_most(ERRORS_RATIO, rules.map_or(0.001, |rules| rules.floor)) else {
+        let Some(most) = past.errors_at_most(PAST_ERRORS_RATIO, rules.map_or(0.001, |rules| rules.floor)) else {
             self.past = None;
             return;
         };

@@ -37,7 +37,7 @@ pub use bands::{BAND_REQUESTS, Band, difference_band, quantile_band, rate_band};
 pub use buckets::{Counted, GROUPS, GroupSet, Met, MetOutcome};
 pub use burn::CELLS;
 pub use cohort::{Judge, StepStart};
-pub use history::{HISTORY_REQUESTS_MIN, History};
+pub use history::{HISTORY_REQUESTS_MIN, History, PAST_ERRORS_RATIO};
 pub use latency::{FREEZE_REQUESTS_MIN, Thresholds};
 pub use mixture::STARTS_MAX;
 pub use outcomes::TOLERATED_MIN;

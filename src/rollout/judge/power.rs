@@ -1,5 +1,7 @@
 //! What a step can see, before it begins.
 
+use super::history::slow_at_most;
+use super::tick::QUANTILES;
 use crate::model::{grouped, percent};
 
 /// What is known before a step.
@@ -41,7 +43,62 @@ pub fn requests_needed(ratio: f64, error_rate: f64, alpha: f64, starts: f64) -> 
     ((1.0 / alpha).ln() + starts.max(1.0).ln() + LN_OF_CHOICE) / information
 }
 
+/// Requests of the canary that could bring an outcome until it is noticed that only a part of it is left, on average. `rate`
+/// of stable's bring it, and `tolerated` of that would pass.
+pub fn outcomes_needed(part: f64, rate: f64, tolerated: f64, alpha: f64, starts: f64) -> f64 {
+    let (ratio, base) = (part / tolerated, rate * tolerated);
+    let of_ratio = if ratio > 0.0 { ratio * ratio.ln() } else { 0.0 };
+    let information = base * (of_ratio - ratio + 1.0);
+    if ratio >= 1.0 || information <= 0.0 {
+        return f64::INFINITY;
+    }
+    ((1.0 / alpha).ln() + starts.max(1.0).ln() + LN_OF_CHOICE) / information
+}
+
 impl Preview {
+    /// The same of answers slower than a quantile of stable's: 1 of 100 are beyond p99. Any excess counts, and the evidence is
+    /// spread over all quantiles.
+    fn of_slow(&self, level: f64, has_control: bool) -> Preview {
+        let starts = self.starts * QUANTILES as f64;
+        let floor = if has_control { f64::MIN_POSITIVE } else { slow_at_most(level) };
+        Preview { error_rate: 1.0 - level, floor, starts, ..*self }
+    }
+
+    /// In plain words: `sees 1 % → 3.1 % slower than p99 (181 ms) in about 5 minutes`. `limit` is what counts as slow, where
+    /// it is known. Without stable traffic at the same time more is tolerated.
+    pub fn slow_text(&self, level: f64, has_control: bool, limit: Option<&str>) -> String {
+        let slow = self.of_slow(level, has_control);
+        let quantile = format!("p{}", (level * 1e4).round() / 100.0);
+        let beyond = limit.map_or(quantile.clone(), |limit| format!("{quantile} ({limit})"));
+        match slow.smallest_visible().map(rounded_up) {
+            None => "cannot see slower answers within the hold".to_owned(),
+            Some(seen) => format!(
+                "sees {} → {} slower than {beyond} in about {}",
+                percent(short(slow.error_rate)),
+                percent(seen.min(1.0)),
+                duration(slow.seconds_until(seen.min(1.0)))
+            ),
+        }
+    }
+
+    /// In plain words, of an outcome that `rate` of the requests bring: `half as many after 700 requests in about 2 minutes, a
+    /// tenth fewer cannot be seen within the hold`. `is_all` says that every request could bring one, so that times are known.
+    pub fn outcome_text(&self, rate: f64, tolerated: f64, is_all: bool) -> String {
+        let of = |(part, name): (f64, &str)| {
+            let needed = outcomes_needed(part, rate, tolerated, self.alpha, self.starts).max(self.min_requests as f64);
+            let seconds = needed / (self.requests_per_s * self.canary_share);
+            match needed {
+                _ if !needed.is_finite() => format!("{name} is tolerated"),
+                _ if !is_all || !seconds.is_finite() => {
+                    format!("{name} after {} requests", grouped(needed.ceil() as u64))
+                }
+                _ if seconds > self.hold_s as f64 => format!("{name} cannot be seen within the hold"),
+                _ => format!("{name} in about {}", duration(seconds)),
+            }
+        };
+        [(0.5, "half as many"), (0.9, "a tenth fewer")].map(of).join(", ")
+    }
+
     /// Requests of the canary until an error rate of `rate` is noticed, on average.
     ///
     /// Two tests must speak, that against stable and that against the floor, and there are the least numbers of
@@ -174,6 +231,24 @@ mod tests {
         assert!(seen > 0.001, "{seen}");
         assert!(spotless.text().starts_with("sees 0 % → "), "{}", spotless.text());
         assert_eq!(SHOP.requests_until(1.0), 10.0);
+    }
+
+    #[test]
+    fn slower_answers_and_missing_outcomes_are_seen_too() {
+        assert_eq!(
+            SHOP.slow_text(0.99, true, Some("181 ms")),
+            "sees 1 % → 1.8 % slower than p99 (181 ms) in about 8 minutes"
+        );
+        let brief = Preview { hold_s: 1, ..SHOP };
+        assert_eq!(brief.slow_text(0.95, true, None), "cannot see slower answers within the hold");
+        assert!(SHOP.slow_text(0.99, false, None).contains("1 % → 2.4 %"), "{}", SHOP.slow_text(0.99, false, None));
+        let half = outcomes_needed(0.5, 0.05, 0.97, 0.05, 4.0);
+        assert!((half / 670.0 - 1.0).abs() < 0.1, "{half}");
+        assert_eq!(outcomes_needed(0.98, 0.05, 0.97, 0.05, 4.0), f64::INFINITY);
+        assert!(outcomes_needed(0.0, 0.05, 0.97, 0.05, 4.0) < half / 2.0);
+        let text = SHOP.outcome_text(0.05, 0.97, true);
+        assert_eq!(text, "half as many in about 2 minutes, a tenth fewer cannot be seen within the hold");
+        assert!(SHOP.outcome_text(0.05, 0.97, false).contains("half as many after 7"), "{text}");
     }
 
     #[test]

@@ -95,6 +95,10 @@ pub enum Detail {
     None,
     /// Compared with stable's past: weaker than with stable at the same time.
     Before,
+    /// Compared with nothing: nobody is on stable, and its past is too short.
+    Alone,
+    /// Stable's latencies are not known well enough to say what is slow.
+    Unfrozen,
     /// The quantile that speaks the loudest, with what counts as slow.
     Slow {
         /// The quantile, 0 to 1.

@@ -18,7 +18,7 @@ use super::tick::{QUANTILES, Side, Tally};
 use super::words::{Reader, Writer};
 
 /// The form of what is written. Another one is refused: evidence begins anew, what was decided stands elsewhere.
-const FORM: u64 = 2;
+const FORM: u64 = 3;
 
 /// Counts beyond this were not counted by anybody; up to here floats hold them exactly.
 const COUNT_MAX: u64 = 1 << 53;
@@ -280,14 +280,14 @@ impl Detector {
 impl Side {
     fn save(&self, to: &mut Writer) {
         self.errors.save(to);
-        self.slow.iter().for_each(|tally| tally.save(to));
+        self.slow.iter().chain(&self.late).for_each(|tally| tally.save(to));
         to.number(self.outcomes.len() as u64);
         self.outcomes.iter().for_each(|tally| tally.save(to));
     }
 
     fn restore(from: &mut Reader, outcomes: usize) -> Option<Side> {
         let mut side = Side { errors: Tally::restore(from)?, ..Side::default() };
-        for tally in &mut side.slow {
+        for tally in side.slow.iter_mut().chain(&mut side.late) {
             *tally = Tally::restore(from)?;
         }
         for _ in 0..from.below(outcomes as u64)? {

@@ -1,6 +1,8 @@
 //! A gate in one sentence, with the numbers behind it.
 
-use super::reading::{Detail, Gate, GateReading};
+use super::history::HISTORY_REQUESTS_MIN;
+use super::latency::FREEZE_REQUESTS_MIN;
+use super::reading::{Detail, Gate, GateReading, Verdict};
 use super::tick::Tally;
 use crate::model::{grouped, percent};
 
@@ -14,14 +16,19 @@ pub fn sentence(reading: &GateReading, outcomes: &[&str]) -> String {
     let (canary, stable) = (share(reading.canary), share(reading.stable));
     let n = grouped(reading.canary.of);
     let evidence = format!("evidence {} of {}", amount(reading.ln_evidence), amount(reading.ln_needed));
+    if let Some(text) = calm(reading, &canary) {
+        return text;
+    }
     match reading.detail {
-        Detail::Slow { level, stable_us, .. } if reading.gate == Gate::Collateral => {
-            let (limit, p) = (milliseconds(stable_us), shown_level(level));
-            format!("stable got worse since the rollout began: {stable} slower than {limit} (p{p}), {evidence}")
+        Detail::Slow { level, canary_us, .. } if reading.gate == Gate::Collateral => {
+            let (limit, p) = (milliseconds(canary_us), shown_level(level));
+            let of = format!("p{p}, with what is tolerated");
+            format!("stable got worse since the rollout began: {stable} slower than {limit} ({of}), {evidence}")
         }
         Detail::None if reading.gate == Gate::Collateral => {
             format!("stable got worse since the rollout began: errors {stable}, {evidence}")
         }
+        Detail::Alone | Detail::Unfrozen => format!("{name} {canary}, n = {n}, compared with nothing"),
         Detail::None => format!("{name} {canary} against stable {stable}, n = {n}, {evidence}"),
         Detail::Before => format!("{name} {canary} against {stable} before the step, n = {n}, {evidence}"),
         Detail::Slow { level, canary_us, before, .. } => {
@@ -38,6 +45,40 @@ pub fn sentence(reading: &GateReading, outcomes: &[&str]) -> String {
                 "error budget burns {long:.1} times too fast ({short:.1} lately), allowed {above}, errors {canary}, n = {n}"
             )
         }
+    }
+}
+
+/// Of gates that are about stable, or about who got what, as long as they have nothing to complain of.
+fn calm(reading: &GateReading, canary: &str) -> Option<String> {
+    let n = grouped(reading.canary.of);
+    let text = match (reading.gate, reading.verdict) {
+        (Gate::Collateral, Verdict::Pass) => "stable is as it was before the rollout".to_owned(),
+        (Gate::Collateral, Verdict::Unknown) => {
+            "stable's past is too short to say whether it got worse since the rollout began".to_owned()
+        }
+        (Gate::SampleRatio, Verdict::Unknown) => "nobody is split: all get the same version".to_owned(),
+        (Gate::Errors | Gate::Latency | Gate::Outcome(_), Verdict::Unknown) if reading.canary.of == 0 => {
+            format!("nothing was seen of the new version yet, and {}", nothing_to_compare(reading.detail)?)
+        }
+        (Gate::Errors | Gate::Outcome(_), Verdict::Unknown) => {
+            format!("{canary} of {n} requests, compared with nothing: {}", nothing_to_compare(reading.detail)?)
+        }
+        (Gate::Latency, Verdict::Unknown) => format!("compared with nothing: {}", nothing_to_compare(reading.detail)?),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn nothing_to_compare(detail: Detail) -> Option<String> {
+    match detail {
+        Detail::Alone => Some(format!(
+            "nobody is on stable, and it had fewer than {HISTORY_REQUESTS_MIN} requests here in the 15 minutes before the \
+             step; `holdback: 2` keeps some users there"
+        )),
+        Detail::Unfrozen => Some(format!(
+            "what is slow is not known before stable has had {FREEZE_REQUESTS_MIN} answers in this cohort"
+        )),
+        _ => None,
     }
 }
 
@@ -83,7 +124,6 @@ fn amount(ln: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reading::Verdict;
     use super::super::rules::OnHarm;
     use super::*;
 
@@ -135,7 +175,7 @@ mod tests {
             ),
             (
                 reading(Gate::Collateral, (0, 0), (7, 100), 25.0, slow),
-                "stable got worse since the rollout began: 7 % slower than 160 ms (p99), evidence 25 of 20",
+                "stable got worse since the rollout began: 7 % slower than 181 ms (p99, with what is tolerated), evidence 25 of 20",
             ),
         ] {
             assert_eq!(sentence(&reading, &["orders"]), text);

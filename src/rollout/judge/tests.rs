@@ -30,11 +30,9 @@ impl Story {
 
     /// Seconds of 100 canary and 900 stable requests, as `edit` leaves them.
     fn seconds(&mut self, seconds: u64, edit: impl Fn(&mut Tick)) -> Reading {
-        let side = |of: u64| Side {
-            errors: Tally::new(of / 1_000, of),
-            slow: [0.5, 0.1, 0.05, 0.01, 0.001].map(|part| Tally::new((part * of as f64) as u64, of)),
-            ..Side::default()
-        };
+        let slow = |of: u64| [0.5, 0.1, 0.05, 0.01, 0.001].map(|part| Tally::new((part * of as f64) as u64, of));
+        let side =
+            |of: u64| Side { errors: Tally::new(of / 1_000, of), slow: slow(of), late: slow(of), ..Side::default() };
         let mut reading = None;
         for _ in 0..seconds {
             let canary = (self.share * 1_000.0) as u64;
@@ -265,6 +263,7 @@ fn counts_that_contradict_each_other_are_not_believed() {
         tick.canary = Side {
             errors: absurd,
             slow: [absurd; QUANTILES],
+            late: [absurd; QUANTILES],
             users: None,
             outcomes: vec![absurd; 9],
             user_outcomes: vec![absurd; 9],

@@ -40,7 +40,10 @@ pub struct Side {
     pub errors: Tally,
     /// Slow requests among those without an error that finished or crossed the largest threshold, by quantile.
     pub slow: [Tally; QUANTILES],
-    /// The same by user, where assignment is sticky.
+    /// Requests without an error that finished and took longer than is tolerated of the canary, by quantile. Told of
+    /// stable alone, for whoever compares it with its own past.
+    pub late: [Tally; QUANTILES],
+    /// Errors and slow requests by user, where assignment is sticky.
     pub users: Option<Users>,
     /// Events of each outcome of the rules among those eligible, in the order of the rules.
     pub outcomes: Vec<Tally>,

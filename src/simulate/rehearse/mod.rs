@@ -14,6 +14,7 @@ use std::sync::mpsc::channel;
 
 use super::inject::Injection;
 use super::paper::{Paper, Past};
+use super::silent_gates;
 use crate::config::schema::Service;
 use crate::rollout::judge::simulation::{Fault, Outage, Traffic, WARM_S, World};
 use crate::rollout::judge::{Decision, History, LatencyRules, Thresholds};
@@ -145,10 +146,12 @@ impl Rehearsal {
             let (step, elapsed) = (paper.step(), std::time::Duration::from_secs(paper.elapsed_s()));
             for CohortTraffic { name, traffic } in &mut cohorts {
                 let share = paper.share(name);
-                let there = injections.iter().filter(|fault| fault.is_there(name, step, elapsed));
-                let fault = there.fold(Fault::default(), worse);
+                let there = || injections.iter().filter(|fault| fault.is_there(name, step, elapsed));
+                let fault = there().fold(Fault::default(), worse);
+                let left: f64 = there().map(|fault| fault.outcomes).product();
                 traffic.break_canary(fault);
-                let is_faulty = fault.is_any() && share > 0.0;
+                traffic.lose_outcomes(1.0 - left);
+                let is_faulty = (fault.is_any() || left < 1.0) && share > 0.0;
                 fault_seconds += u64::from(is_faulty && fault_seconds == 0);
                 let (thresholds, epoch) = (paper.thresholds(name), paper.epoch(name));
                 traffic.second(WARM_S + paper.elapsed_s(), share, thresholds.as_ref(), epoch, is_faulty);
@@ -201,6 +204,13 @@ impl Rehearsal {
             CohortTraffic { name: name.clone(), traffic }
         };
         self.parts.iter().filter(|(name, _)| rollout.rules(name)).enumerate().map(of).collect()
+    }
+
+    /// The gates of the rollout that say nothing here, each with the reason.
+    pub fn silent_gates(&self) -> Vec<String> {
+        let is_known = |at: usize| self.world.outcomes.get(at).is_some_and(|rate| *rate > 0.0);
+        let name = |name: &str| format!("{name} (an outcome: --outcome {name}=5% says how many requests bring one)");
+        silent_gates(&self.service, is_known, name)
     }
 
     fn most_s(&self, rollout: &Rollout) -> u64 {

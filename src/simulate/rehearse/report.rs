@@ -34,7 +34,7 @@ const ROWS: [Row; 11] = [
     ("paused for a person", |column| of(column, End::Paused)),
     ("still waiting", |column| of(column, End::Held)),
     ("time to promote", |column| time(column.summary.spread(End::Promoted, |run| run.seconds))),
-    ("time to rollback", |column| broken(column, time, |run| run.fault_seconds)),
+    ("time to rollback or pause", |column| broken(column, time, |run| run.fault_seconds)),
     ("canary requests until then", |column| broken(column, number, |run| run.canary_requests)),
     ("of them, met the fault", |column| broken(column, number, |run| run.harmed)),
     ("users who got the canary", |column| broken(column, number, |run| run.users)),
@@ -69,6 +69,10 @@ impl Report<'_> {
             if let Some(run) = column.summary.runs.iter().find(ended) {
                 let _ = writeln!(text, "\nseed {}: {}", run.seed, run.sentence);
             }
+        }
+        let silent = self.rehearsal.silent_gates();
+        if !silent.is_empty() {
+            let _ = writeln!(text, "\nnot rehearsed, as if these gates passed: {}", silent.join("; "));
         }
         text
     }
@@ -105,10 +109,12 @@ impl Report<'_> {
                 "swing": world.swing,
                 "brokenUsers": world.broken_users,
                 "outages": self.rehearsal.outages,
+                "outcomes": world.outcomes,
                 "p50Ms": world.median_us / 1e3,
                 "p99Ms": p99_us(world.median_us, world.spread) / 1e3,
                 "cohorts": self.rehearsal.parts.iter().map(part).collect::<Vec<_>>(),
             },
+            "notRehearsed": self.rehearsal.silent_gates(),
             "results": self.columns.iter().map(column_json).collect::<Vec<_>>(),
         })
     }
@@ -134,6 +140,7 @@ fn column_json(column: &Column) -> Value {
         "waiting": summary.count(End::Held),
         "rollbackRate": { "value": summary.rollback_rate(), "atMost": summary.rollback_rate_at_most() },
         "secondsToPromote": spread(summary.spread(End::Promoted, |run| run.seconds)),
+        "secondsToNotice": spread(summary.spread_of_noticed(|run| run.fault_seconds)).filter(|_| column.is_broken),
         "secondsToRollback": back(|run| run.fault_seconds).filter(|_| column.is_broken),
         "canaryRequests": back(|run| run.canary_requests).filter(|_| column.is_broken),
         "harmedRequests": back(|run| run.harmed).filter(|_| column.is_broken),
@@ -158,7 +165,7 @@ fn rolled_back(column: &Column) -> String {
 
 /// Only what is broken has a time of its beginning.
 fn broken(column: &Column, show: fn(Option<Spread>) -> String, of: fn(&Run) -> u64) -> String {
-    if column.is_broken { show(column.summary.spread(End::RolledBack, of)) } else { "–".to_owned() }
+    if column.is_broken { show(column.summary.spread_of_noticed(of)) } else { "–".to_owned() }
 }
 
 fn rounded(rate: f64) -> f64 {

@@ -47,13 +47,12 @@ impl Summary {
 
     /// Something of the runs that ended so; `None` when none did.
     pub fn spread(&self, end: End, of: impl Fn(&Run) -> u64) -> Option<Spread> {
-        let mut values: Vec<u64> = self.of(end).map(of).collect();
-        values.sort_unstable();
-        let at = |level: f64| {
-            let rank = (level * values.len() as f64).ceil().max(1.0) as usize;
-            values.get(rank - 1).copied()
-        };
-        Some(Spread { median: at(0.5)?, p95: at(0.95)? })
+        spread(self.of(end).map(of).collect())
+    }
+
+    /// Something of the runs in which harm was noticed: taken back, or stopped for a person. `None` when there are none.
+    pub fn spread_of_noticed(&self, of: impl Fn(&Run) -> u64) -> Option<Spread> {
+        spread(self.of(End::RolledBack).chain(self.of(End::Paused)).map(of).collect())
     }
 
     /// How often something was named by the runs that were taken back or paused.
@@ -68,4 +67,14 @@ impl Summary {
     fn of(&self, end: End) -> impl Iterator<Item = &Run> {
         self.runs.iter().filter(move |run| run.end == end)
     }
+}
+
+/// The median and the 95th percentile; `None` of nothing.
+fn spread(mut values: Vec<u64>) -> Option<Spread> {
+    values.sort_unstable();
+    let at = |level: f64| {
+        let rank = (level * values.len() as f64).ceil().max(1.0) as usize;
+        values.get(rank - 1).copied()
+    };
+    Some(Spread { median: at(0.5)?, p95: at(0.95)? })
 }

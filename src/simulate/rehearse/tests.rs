@@ -73,6 +73,34 @@ fn a_fault_may_begin_at_a_later_step() {
 }
 
 #[test]
+fn outcomes_are_rehearsed_where_it_is_said_how_many_there_are() {
+    let gates = "gates: { outcomes: [{ name: orders, header: { name: x-order, present: true } }, { name: signups }], \
+                 prometheus: [{ name: memory, url: \"https://prometheus.example.com\", query: up, passWhen: \"< 2\" }] }";
+    let text = FILE.replace("      to: canary\n", &format!("      to: canary\n      {gates}\n"));
+    let file = load_texts(vec![Source::new("a.yaml", &text)]).unwrap_or_else(|errors| panic!("{errors}")).file;
+    let service = file.services["shop"].clone();
+    let world = World { outcomes: vec![0.3, 0.0], ..rehearsal().world };
+    let rehearsal = Rehearsal { plan: plan("shop", &service), service, world, ..rehearsal() };
+    let summary = |fault: &str| {
+        let faults: Vec<Injection> = (!fault.is_empty()).then(|| fault.parse().unwrap()).into_iter().collect();
+        rehearsal.runs(&faults, 0, 4, 2, &mut |_| ())
+    };
+    assert_eq!(summary("").count(End::Promoted), 4);
+    let fewer = summary("canary: outcomes=x0.4");
+    assert_eq!(fewer.count(End::Paused), 4, "{fewer:?}");
+    assert!(fewer.runs.iter().all(|run| run.harmed > 0 && run.sentence.contains("orders")), "{fewer:?}");
+    let silent = rehearsal.silent_gates();
+    assert_eq!(silent.len(), 2, "{silent:?}");
+    assert!(
+        silent[0].starts_with("signups (an outcome: --outcome signups=5%") && silent[1].starts_with("memory (a query")
+    );
+    let columns = vec![Column { name: "healthy".to_owned(), is_broken: false, summary: summary("") }];
+    let report = Report { rehearsal: &rehearsal, seed: 0, columns };
+    assert!(report.to_text().contains("not rehearsed, as if these gates passed: signups"), "{}", report.to_text());
+    assert_eq!(report.to_json()["notRehearsed"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
 fn the_same_seed_is_the_same_run_whoever_runs_it() {
     let one = rehearsal().runs(&[], 5, 3, 1, &mut |_| ());
     let mut heard = 0;

@@ -256,6 +256,11 @@ impl<'p> Play<'p> {
         self.cohorts.is_empty() || self.cohorts.values().any(has_some)
     }
 
+    /// The service's name.
+    pub(super) fn service(&self) -> &str {
+        &self.prepared.snapshot.services[self.service].name
+    }
+
     /// The rollout's id.
     pub(super) fn id(&self) -> &str {
         &self.paper.rollout().id
@@ -325,6 +330,9 @@ impl Seen {
         for (at, limit) in limits.iter().enumerate() {
             let is_slow = us > *limit;
             side.slow[at].add(Tally::new(u64::from(is_slow), 1));
+            if !is_canary {
+                side.late[at].add(Tally::new(u64::from(us > thresholds.canary_us[at]), 1));
+            }
             if is_slow {
                 met.slow[at].insert(group);
             }

@@ -8,6 +8,7 @@ use super::play::Play;
 use super::{Replay, Unread};
 use crate::model::{BUCKETS, grouped, percent};
 use crate::rollout::state::Phase;
+use crate::simulate::silent_gates;
 
 /// Moves that are shown in text; the document has all.
 const MOVES_SHOWN: usize = 20;
@@ -158,6 +159,14 @@ impl Replay<'_> {
         let has_times = self.counts.is_empty() || self.play.as_ref().is_none_or(Play::has_latencies);
         if !has_times {
             notes.push("the log holds no durations: latency is not judged".to_owned());
+        }
+        if let Some(play) = &self.play
+            && let Some(service) = self.prepared.loaded.file.services.get(play.service())
+        {
+            let silent = silent_gates(service, |_| false, |name| format!("{name} (an outcome, which no log holds)"));
+            if !silent.is_empty() {
+                notes.push(format!("not played, as if these gates passed: {}", silent.join("; ")));
+            }
         }
         notes
     }

@@ -5,7 +5,7 @@ use super::exposition::{DURATION_BOUNDS, Exposition, OVERHEAD_BOUNDS};
 use super::fold::{Fold, SLOT_SERIES_MAX, is_outcome_shown, slot_series};
 use super::mirror::{MIRRORED, expose_mirror};
 use super::outside::{OUTSIDE, expose_outside};
-use super::rollouts::{ROLLED_OUT, expose_leftovers, expose_rollout};
+use super::rollouts::{ROLLED_OUT, expose_durable, expose_leftovers, expose_rollout};
 use super::*;
 use crate::model::{FallbackCause, InjectedKind, Outcome, Reason, RetryResult};
 use prometheus::core::{Collector, Desc};
@@ -135,6 +135,7 @@ impl RecorderCollector {
         mirrors.iter().for_each(|mirror| expose_mirror(&mut to, mirror, series_max / 2));
         facts.rollouts.iter().for_each(|rollout| expose_rollout(&mut to, rollout, series_max / 2));
         facts.leftovers.iter().for_each(|left| expose_leftovers(&mut to, left, series_max / 2));
+        expose_durable(&mut to, facts.state_durable);
         expose_outside(&mut to, &facts.notifiers, &facts.probes, series_max / 2);
         let endpoint_states = facts.endpoints.iter().map(|fact| fact.state).collect::<std::collections::BTreeSet<_>>();
         expose_certificates(&mut to, &facts.certificates);

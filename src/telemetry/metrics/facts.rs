@@ -20,6 +20,8 @@ pub struct Facts {
     pub rollouts: Vec<RolloutFact>,
     /// What is left over of releases that are over; one entry for each service.
     pub leftovers: Vec<LeftoverFact>,
+    /// Whether the state of rollouts is on the disk; `None` where there is no folder for it.
+    pub state_durable: Option<bool>,
     /// What became of notes to notifiers.
     pub notifiers: Vec<NotifierFact>,
     /// What came of probes.

@@ -37,8 +37,15 @@ const LEFTOVERS: Family = family(
     &["service", "kind"],
 );
 
+const DURABLE: Family = family(
+    Gauge,
+    "ringway_rollout_state_durable",
+    "1 while the state of rollouts is on the disk; 0 while it cannot be written: nothing rises, and a restart knows an older one.",
+    &[],
+);
+
 /// The families of rollouts: a process without one has none of them.
-pub(super) const ROLLED_OUT: [&Family; 5] = [&PHASE, &STEP, &EVIDENCE, &VERDICTS, &LEFTOVERS];
+pub(super) const ROLLED_OUT: [&Family; 6] = [&PHASE, &STEP, &EVIDENCE, &VERDICTS, &LEFTOVERS, &DURABLE];
 
 /// Verdicts that each gate has a series for from its first look on: the first harm must be an increase, and not a series
 /// that begins at 1.
@@ -92,6 +99,13 @@ impl RolloutFact {
     }
 }
 
+/// Whether the state is on the disk; nothing where there is no folder for it.
+pub(super) fn expose_durable(to: &mut Exposition, is_durable: Option<bool>) {
+    if let Some(is_durable) = is_durable {
+        to.gauge(&DURABLE, &[], f64::from(u8::from(is_durable)));
+    }
+}
+
 /// What is left over in a service, as long as there is room up to `end`.
 pub(super) fn expose_leftovers(to: &mut Exposition, fact: &LeftoverFact, end: usize) {
     if to.series() + fact.counts.len() <= end {
@@ -123,12 +137,13 @@ mod tests {
         };
         let counts = [("rollout", 0), ("variant", 2), ("override", 0)];
         let leftovers = vec![LeftoverFact { service: "shop".to_owned(), counts }];
-        metrics.state(Facts { rollouts: vec![fact], leftovers, ..Facts::default() });
+        metrics.state(Facts { rollouts: vec![fact], leftovers, state_durable: Some(false), ..Facts::default() });
         let text = text();
         for line in [
             r#"ringway_rollout_phase{service="shop",phase="progressing"} 1"#,
             r#"ringway_rollout_phase{service="shop",phase="paused"} 0"#,
             r#"ringway_rollout_step{service="shop"} 2"#,
+            "ringway_rollout_state_durable 0",
             r#"ringway_leftovers{service="shop",kind="rollout"} 0"#,
             r#"ringway_leftovers{service="shop",kind="variant"} 2"#,
             r#"ringway_gate_evidence{service="shop",cohort="beta",gate="errors"} 1.5"#,

@@ -67,6 +67,7 @@ fn the_text_of_a_few_requests_is_known_line_by_line() {
     story.metrics.state(Facts {
         rollouts: Vec::new(),
         leftovers: Vec::new(),
+        state_durable: None,
         notifiers: Vec::new(),
         probes: Vec::new(),
         rev: "3f9c21".into(),
@@ -107,6 +108,7 @@ fn series_exist_at_zero_from_the_start_and_every_family_has_one() {
     let slot = story.recorder.slot("shop", "everyone", "stable", Reason::Only);
     let (configured, in_force) = (1.0, 1.0);
     story.metrics.state(Facts {
+        state_durable: None,
         rollouts: Vec::new(),
         leftovers: Vec::new(),
         notifiers: Vec::new(),

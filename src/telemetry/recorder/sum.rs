@@ -83,6 +83,14 @@ impl Registry {
         sum
     }
 
+    /// Latencies of a slot's requests that ended so, and nothing else of it.
+    pub fn latencies(&self, slot: Slot, outcome: Outcome) -> BucketCounts {
+        let mut sum = BucketCounts::default();
+        let cells = self.shards().iter().filter_map(|shard| shard.cells(slot));
+        cells.filter_map(|cells| cells.latencies(outcome)).for_each(|latencies| sum.add(latencies));
+        sum
+    }
+
     /// How many distinct users slots have had together since the start, about; 0 where nobody has a key.
     pub fn users(&self, slots: &[Slot]) -> u64 {
         let mut users = UserCount::default();

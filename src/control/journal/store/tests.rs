@@ -216,6 +216,8 @@ fn a_full_disk_loses_nothing_and_a_rollback_is_still_written() {
 }
 
 const VICTIM: &str = "RINGWAY_TEST_VICTIM";
+/// How often the victim saves; without it until it is killed.
+const SAVES: &str = "RINGWAY_TEST_SAVES";
 
 /// Not a test of its own: the process that is killed. Says each number that is saved.
 #[test]
@@ -223,8 +225,15 @@ fn victim() {
     let Some(folder) = std::env::var_os(VICTIM) else { return };
     let opened = open(Path::new(&folder));
     let mut store = opened.store;
-    let events = Stage::new().events;
-    for at in number(&opened.found) + 1.. {
+    let (events, first) = (Stage::new().events, number(&opened.found) + 1);
+    if let Some(saves) = std::env::var(SAVES).ok().and_then(|text| text.parse::<u64>().ok()) {
+        for at in first..first + saves {
+            let is_saved = store.append(events.clone()).and_then(|()| store.save(at, &numbered(at))).is_ok();
+            println!("\n{} {at}", if is_saved { "saved" } else { "refused" });
+        }
+        return;
+    }
+    for at in first.. {
         store.append(events.clone()).unwrap();
         store.save(at, &numbered(at)).unwrap();
         println!("\nsaved {at}");
@@ -235,7 +244,8 @@ fn victim() {
 fn a_process_that_is_killed_loses_nothing_that_it_had_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged = 0;
-    for round in 0..20u64 {
+    let kills = std::env::var("RINGWAY_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    for round in 0..kills {
         let mut victim = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "control::journal::store::tests::victim", "--nocapture"])
             .env(VICTIM, folder.path())
@@ -255,5 +265,41 @@ fn a_process_that_is_killed_loses_nothing_that_it_had_acknowledged() {
         assert!(number(&opened.found) >= acknowledged, "{:?} after {acknowledged}", opened.found);
         assert!(opened.problems.iter().all(|problem| problem.contains("cut off")), "{:?}", opened.problems);
     }
-    assert!(acknowledged >= 20);
+    assert!(acknowledged >= kills);
+}
+
+/// Calls of the kernel that are made to fail, one after the other, while state and audit log are written.
+const CALLS: [&str; 6] = ["write", "fsync", "fdatasync", "rename", "openat", "linkat"];
+
+/// What is written while calls fail is written, or not acknowledged: whatever fails, and whenever.
+#[test]
+fn calls_that_fail_lose_nothing_that_was_acknowledged() {
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        eprintln!("skipped: strace is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (mut tried, mut acknowledged, mut refused) = (0, 0, 0);
+    for (call, error) in CALLS.iter().zip(["EIO", "ENOSPC", "EROFS"].iter().cycle()) {
+        // from the third time on every second one: the first are those of opening
+        let inject = format!("inject={call}:error={error}:when=3+2");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", &inject]);
+        for name in ["state.json.new", STATE, PREVIOUS, AUDIT, RESERVE, "state.json.spare", ""] {
+            command.arg("-P").arg(folder.path().join(name));
+        }
+        command.arg(std::env::current_exe().unwrap());
+        command.args(["--exact", "control::journal::store::tests::victim", "--nocapture"]);
+        let output = command.env(VICTIM, folder.path()).env(SAVES, "20").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        refused += said.lines().filter(|line| line.starts_with("refused ")).count();
+        let mut saved = said.lines().rev().filter_map(|line| line.strip_prefix("saved ")?.parse::<u64>().ok());
+        acknowledged = saved.next().unwrap_or(acknowledged);
+        let opened = open(folder.path());
+        assert!(number(&opened.found) >= acknowledged, "{call}: {:?} after {acknowledged}", opened.found);
+        assert!(opened.problems.iter().all(|problem| problem.contains("cut off")), "{:?}", opened.problems);
+        tried += 1;
+    }
+    println!("{tried} calls made to fail, {refused} writes refused, {acknowledged} acknowledged, 0 lost");
+    assert!(refused >= 10, "nothing failed: {refused}");
 }

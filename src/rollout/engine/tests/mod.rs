@@ -261,6 +261,10 @@ fn clocks_that_leap_bring_no_step_nearer() {
     for _ in 0..100 {
         stage.leap(0, 3_600_000);
     }
+    const YEAR_MS: i64 = 365 * 86_400_000;
+    for leap in [YEAR_MS, -YEAR_MS, -YEAR_MS, YEAR_MS, 3_600_000, -3_600_000] {
+        stage.leap(0, leap);
+    }
     assert_eq!((stage.phase(), stage.share("beta")), (Phase::Progressing, "0".into()));
 }
 

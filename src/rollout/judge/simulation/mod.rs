@@ -4,6 +4,8 @@
 //! world, plan and seed give the same run. It is simpler than a real rollout: requests count in the second in which
 //! they begin, a step ends when its hold is over and nothing is frozen, and there is one cohort.
 
+#[cfg(test)]
+mod loaded;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -52,8 +54,24 @@ pub struct World {
     pub median_us: f64,
     /// Standard deviation of the logarithm of latency.
     pub spread: f64,
+    /// How many of the successful requests bring each outcome of the rules, in their order (0 to 1); 0 for one that is not
+    /// known, which then says nothing. At most 8.
+    pub outcomes: Vec<f64>,
+    /// The machine that both variants run on is busy.
+    pub load: Option<Load>,
     /// What is wrong with the canary.
     pub fault: Fault,
+}
+
+/// Some seconds are slow for everybody.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// In which second of the rollout it begins.
+    pub from_s: u64,
+    /// Part of the seconds that are slow (0 to 1).
+    pub seconds: f64,
+    /// How much longer all answers of such a second take, on average, in microseconds.
+    pub by_us: u64,
 }
 
 /// A shared dependency fails.
@@ -135,6 +153,8 @@ impl Default for World {
             slow_users: 0.0,
             median_us: 40_000.0,
             spread: 0.6,
+            outcomes: Vec::new(),
+            load: None,
             fault: Fault::default(),
         }
     }

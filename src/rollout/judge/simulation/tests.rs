@@ -33,6 +33,8 @@ fn healthy(seed: u64) -> World {
         slow_users: if rng.bool() { 0.005 } else { 0.0 },
         median_us: between(&mut rng, 2_000.0, 400_000.0),
         spread: 0.3 + rng.f64(),
+        outcomes: Vec::new(),
+        load: None,
         fault: Fault::default(),
     }
 }

@@ -31,6 +31,10 @@ pub struct Traffic {
     pub harmed: u64,
     /// Users who got an answer of the canary since its fault began.
     pub exposed: u64,
+    /// Part of the canary's outcomes that do not happen while it has a fault.
+    lost_outcomes: f64,
+    /// How much longer all answers of this second take.
+    load_us: u64,
     /// Latencies of the canary's last second.
     canary_latencies: Vec<u64>,
 }
@@ -44,6 +48,10 @@ struct Person {
     /// What happened before this second, and in it.
     before: u8,
     now: u8,
+    /// Outcomes that the user has had before this second, has had in it, and could have had in it: a bit each.
+    had: u8,
+    had_now: u8,
+    could_now: u8,
     epoch: u32,
     seen_s: u32,
     is_exposed: bool,
@@ -67,6 +75,9 @@ impl Traffic {
             is_slow: rng.f64() < world.slow_users,
             before: 0,
             now: 0,
+            had: 0,
+            had_now: 0,
+            could_now: 0,
             epoch: 0,
             seen_s: u32::MAX,
             is_exposed: false,
@@ -89,6 +100,8 @@ impl Traffic {
             tick: Tick::default(),
             harmed: 0,
             exposed: 0,
+            lost_outcomes: 0.0,
+            load_us: 0,
             canary_latencies: Vec::new(),
         }
     }
@@ -96,6 +109,11 @@ impl Traffic {
     /// From now on the canary has this fault.
     pub fn break_canary(&mut self, fault: Fault) {
         self.world.fault = fault;
+    }
+
+    /// From now on this part of the canary's outcomes does not happen (0 to 1).
+    pub fn lose_outcomes(&mut self, part: f64) {
+        self.lost_outcomes = part;
     }
 
     /// Stable's latencies so far, as buckets with their largest latency.
@@ -110,12 +128,23 @@ impl Traffic {
 
     /// One second with a share of the canary (0 to 1). `epoch` is that of the judge, `is_faulty` lets the world's fault be.
     pub fn second(&mut self, at_s: u64, share: f64, thresholds: Option<&Thresholds>, epoch: u64, is_faulty: bool) {
-        let side = || Side { users: Some(Users::default()), ..Side::default() };
+        let outcomes = vec![Tally::default(); self.world.outcomes.len()];
+        let side = || Side {
+            users: Some(Users::default()),
+            outcomes: outcomes.clone(),
+            user_outcomes: outcomes.clone(),
+            ..Side::default()
+        };
         self.tick = Tick { at_s, canary_share: share, canary: side(), stable: side() };
         self.harmed = 0;
         self.canary_latencies.clear();
         let wave = 1.0 + self.world.swing * (std::f64::consts::TAU * at_s as f64 / self.world.swing_s).sin();
         let rollout_s = at_s.saturating_sub(super::WARM_S);
+        let load = self.world.load.filter(|load| at_s >= super::WARM_S + load.from_s);
+        self.load_us = match load {
+            Some(load) if self.rng.f64() < load.seconds => load.by_us / 2 + self.rng.u64(0..=load.by_us),
+            Some(_) | None => 0,
+        };
         let outage = self
             .world
             .outage
@@ -152,6 +181,7 @@ impl Traffic {
         if person.is_slow {
             latency_us *= 5;
         }
+        latency_us += self.load_us;
         if is_canary && is_faulty && self.world.fault.is_any() {
             let fault = self.world.fault;
             let fails = fault.errors > 0.0 && self.rng.f64() < fault.errors;
@@ -170,6 +200,27 @@ impl Traffic {
             self.canary_latencies.push(latency_us);
         }
         self.count(Request { user, is_canary, is_error, latency_us }, thresholds, epoch);
+        if !is_error {
+            self.count_outcomes(user, is_canary, is_faulty);
+        }
+    }
+
+    /// What a successful request brings: by request, and by user until they had it once.
+    fn count_outcomes(&mut self, user: u32, is_canary: bool, is_faulty: bool) {
+        let left = if is_canary && is_faulty { 1.0 - self.lost_outcomes } else { 1.0 };
+        let person = &mut self.people[user as usize];
+        let side = if is_canary { &mut self.tick.canary } else { &mut self.tick.stable };
+        for (at, rate) in self.world.outcomes.iter().enumerate().filter(|(_, rate)| **rate > 0.0) {
+            let (has_it, bit) = (self.rng.f64() < rate * left, 1u8 << (at % 8));
+            self.harmed +=
+                u64::from(left < 1.0 && !has_it && self.rng.f64() < rate * (1.0 - left) / (1.0 - rate * left));
+            side.outcomes[at].add(Tally::new(u64::from(has_it), 1));
+            let is_new = person.had & bit == 0;
+            side.user_outcomes[at].of += u64::from(is_new && person.could_now & bit == 0);
+            side.user_outcomes[at].events += u64::from(is_new && has_it && person.had_now & bit == 0);
+            person.could_now |= bit;
+            person.had_now |= if has_it { bit } else { 0 };
+        }
     }
 
     /// Counts by request and by user: what the sets of `buckets.rs` do, for one request at a time.
@@ -180,9 +231,12 @@ impl Traffic {
         let users = side.users.get_or_insert_default();
         if person.epoch != epoch {
             (person.epoch, person.before, person.now, person.seen_s) = (epoch, 0, 0, u32::MAX);
+            (person.had, person.had_now) = (0, 0);
         }
         if person.seen_s != at_s {
             person.before |= person.now & !TIMED;
+            person.had |= person.had_now;
+            (person.had_now, person.could_now) = (0, 0);
             (person.seen_s, person.now) = (at_s, KNOWN);
             users.errors.of += u64::from(person.before & ERROR == 0);
             users.new += u64::from(person.before & KNOWN == 0);
@@ -200,6 +254,9 @@ impl Traffic {
         for (at, limit) in limits.iter().enumerate() {
             let (slow, bit) = (request.latency_us > *limit, 1u8 << at);
             side.slow[at].add(Tally::new(u64::from(slow), 1));
+            if !request.is_canary {
+                side.late[at].add(Tally::new(u64::from(request.latency_us > thresholds.canary_us[at]), 1));
+            }
             users.slow[at].of += u64::from(is_first && person.before & bit == 0);
             if slow {
                 users.slow[at].events += u64::from((person.before | person.now) & bit == 0);
