@@ -7,7 +7,7 @@ import { connect } from "node:net";
 import { test, after } from "node:test";
 import { ATTACKS, submit } from "./attacks.mjs";
 import { close, open } from "./browser.mjs";
-import { eventually, shop } from "./process.mjs";
+import { ask, eventually, shop } from "./process.mjs";
 
 after(close);
 
@@ -55,17 +55,6 @@ async function tap(port) {
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   return { seen, port: server.address().port, close: () => { server.closeAllConnections(); server.close(); } };
 }
-
-/** Asks as commands do: Node's `fetch` says that it is a browser. */
-const ask = (address, path, headers, body) => new Promise((resolve, reject) => {
-  const asked = request(`${address}/api/v1/${path}`, { method: body ? "POST" : "GET", headers: { ...headers, ...(body && { "content-type": "application/json" }) } }, (response) => {
-    let text = "";
-    response.on("data", (part) => { text += part; });
-    response.on("end", () => resolve(JSON.parse(text)));
-  });
-  asked.on("error", reject);
-  asked.end(body);
-});
 
 /** What would be different if somebody had got through. */
 async function state(address, headers) {
