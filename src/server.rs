@@ -254,7 +254,10 @@ impl Running {
         let asks_for_more =
             in_force.loaded.file.admin.as_ref().is_some_and(|admin| admin.tokens_file.is_some() || admin.sso.is_some());
         match &self.admin {
-            AdminAddress::Tcp(bound) if !asks_for_more => Some(admin::sign_in_url(*bound, &self.sessions.link().ok()?)),
+            AdminAddress::Tcp(bound) if !asks_for_more => {
+                let admin = in_force.loaded.file.admin.as_ref();
+                Some(admin::sign_in_url(*bound, admin, &self.sessions.link().ok()?))
+            }
             AdminAddress::Tcp(_) | AdminAddress::Unix(_) => None,
         }
     }

@@ -5,6 +5,8 @@
 
 mod support;
 
+#[path = "admin/beyond.rs"]
+mod beyond;
 #[path = "admin/commands.rs"]
 mod commands;
 #[path = "admin/headers.rs"]

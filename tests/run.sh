@@ -34,6 +34,7 @@ main() {
     step "tests" cargo test --locked --lib --bins
     step "integration tests" integration_tests
     step "examples" check_examples
+    step "API document" check_api_document
     step "dashboard" tests/dashboard/run.sh
     step "deployment" check_deployment
     if ! "$is_quick"; then
@@ -108,7 +109,7 @@ install_tools() {
 }
 
 # Clients from PyPI, for tests/edge: in an environment of their own, below the target folder.
-PYTHON_CLIENTS="grpcio==1.85.1 websockets==17.4 sslyze==6.3.1 tlslite-ng==0.8.2 openfeature-sdk==0.10.0 openfeature-provider-ofrep==0.3.0"
+PYTHON_CLIENTS="grpcio==1.85.1 websockets==17.4 sslyze==6.3.1 tlslite-ng==0.8.2 openfeature-sdk==0.10.0 openfeature-provider-ofrep==0.3.0 openapi-spec-validator==0.9.0"
 
 install_python_clients() {
     local folder="${CARGO_TARGET_DIR:-target}/clients"
@@ -203,6 +204,28 @@ ok = report["valid"] and tests["failed"] == 0 and tests["passed"] > 0
 print(sys.argv[1], "valid" if ok else "NOT VALID", tests, *report["diagnostics"])
 sys.exit(0 if ok else 1)' "$file"
     done
+}
+
+# What a running process says of its admin API, by a validator that somebody else wrote.
+check_api_document() {
+    local target ringway folder pid
+    target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+    ringway=$target/debug/ringway
+    folder=$(mktemp -d)
+    cat >"$folder/ringway.yaml" <<'FILE'
+listeners: [{ address: 127.0.0.1:0 }]
+telemetry: { address: 127.0.0.1:0 }
+admin: { address: "unix:admin.sock" }
+services: { shop: { variants: { stable: { endpoints: [127.0.0.1:1] } } } }
+FILE
+    "$ringway" run -c "$folder/ringway.yaml" --workers 1 2>"$folder/log" &
+    pid=$!
+    curl --silent --show-error --fail --retry 30 --retry-delay 1 --retry-all-errors --max-time 10 \
+        --unix-socket "$folder/admin.sock" http://localhost/api/v1/openapi.json --output "$folder/openapi.json" || cat "$folder/log" >&2
+    kill "$pid"
+    wait "$pid" 2>/dev/null || true
+    "$target/clients/venv/bin/openapi-spec-validator" "$folder/openapi.json"
+    rm -rf "$folder"
 }
 
 # Each folder of deploy/; the slow ones start real processes.

@@ -45,7 +45,7 @@ const ASSETS: &[Asset] = assets! {
     "text/javascript; charset=utf-8":
         "theme.js" "app.js" "dom.js" "state.js" "api.js" "live.js" "words.js" "plot.js" "export.js" "parts.js"
         "dialogs.js" "commands.js" "sign-in.js" "releases.js" "rollout.js" "decision.js" "compare.js" "debug.js"
-        "playground.js" "config.js";
+        "playground.js" "simulate.js" "config.js" "log.js";
 };
 
 /// The page with the addresses of this version, and its tag.

@@ -9,8 +9,9 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::channel::IsEncrypted;
 use super::pages::closing;
 use super::problem::Problem;
 use super::room::Room;
@@ -40,7 +41,8 @@ pub(super) fn guarded(pages: Router, room: Room) -> Router {
 async fn guard(State(room): State<Room>, request: Request, next: Next) -> Response {
     let is_api = request.uri().path().starts_with("/api/");
     let rules = room.rules();
-    let hosts = Hosts { bound: room.bound, admin: rules.admin() };
+    let is_encrypted = request.extensions().get::<IsEncrypted>().is_some_and(|channel| channel.0);
+    let hosts = Hosts { bound: room.bound, is_encrypted, admin: rules.admin() };
     let refusal = refusal(&hosts, request.method(), request.uri(), request.headers());
     let mut response = match refusal {
         Some(problem) => closing(problem),
@@ -94,6 +96,8 @@ fn is_visit(method: &Method, uri: &Uri) -> bool {
 struct Hosts<'f> {
     /// The address of the door, when it has one.
     bound: Option<SocketAddr>,
+    /// The request came within TLS.
+    is_encrypted: bool,
     admin: Option<&'f Admin>,
 }
 
@@ -107,7 +111,14 @@ impl Hosts<'_> {
             Some((name, port)) if port.parse::<u16>().is_ok() && !name.is_empty() => name,
             _ => host,
         };
-        name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]" || self.is_further(name)
+        let is_own = name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]";
+        is_own || self.is_further(name) || (self.is_beyond() && is_address(name))
+    }
+
+    /// Other machines reach the door: by any of its addresses, also those that a network in between has made of them. An
+    /// address as a name cannot be rebound to another one.
+    fn is_beyond(&self) -> bool {
+        self.bound.is_some_and(|bound| !bound.ip().is_loopback())
     }
 
     fn is_further(&self, name: &str) -> bool {
@@ -117,8 +128,8 @@ impl Hosts<'_> {
     /// True for the door's own pages, also behind a proxy that speaks TLS under a name of the file.
     fn allow_origin(&self, origin: &str, host: &str) -> bool {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        origin.strip_prefix("http://") == Some(host)
-            || (self.is_further(name) && origin.strip_prefix("https://") == Some(host))
+        (!self.is_encrypted && origin.strip_prefix("http://") == Some(host))
+            || ((self.is_encrypted || self.is_further(name)) && origin.strip_prefix("https://") == Some(host))
             || self.is_named(origin)
     }
 
@@ -130,6 +141,12 @@ impl Hosts<'_> {
     fn names_an_origin(&self, headers: &HeaderMap) -> bool {
         only(headers, &header::ORIGIN).is_some_and(|origin| self.is_named(origin))
     }
+}
+
+/// An IP address as it stands in a URL.
+fn is_address(name: &str) -> bool {
+    let in_brackets = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    in_brackets.map_or_else(|| name.parse::<Ipv4Addr>().is_ok(), |name| name.parse::<Ipv6Addr>().is_ok())
 }
 
 /// True for a request that a browser sends, and what it sends by itself proves nothing.

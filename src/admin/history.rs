@@ -28,7 +28,7 @@ struct Told {
 }
 
 /// What became of rollouts since then, the latest first. `events` are the oldest first.
-pub(super) fn history(events: &[Arc<PastEvent>], now: &[RolloutView], since_ms: u64) -> Vec<Value> {
+pub(super) fn history(events: &[Arc<PastEvent>], now: &[Arc<RolloutView>], since_ms: u64) -> Vec<Value> {
     let mut told: Vec<Told> = Vec::new();
     for event in events {
         let Some(id) = event.rollout.as_deref() else { continue };

@@ -4,17 +4,19 @@
 //! connection → guard (Host, Origin, Content-Type) → pages (who asks, their role, the body) → a page → control::Handle
 //! ```
 //!
-//! It is reached from this machine only, and a web page that somebody on this machine looks at must not get through: see
-//! `guard`. Who asks is found by `caller`, what they may do stands in the table of `pages`. It runs on the control thread,
-//! apart from the workers.
+//! It is reached from this machine, or from others with a token and TLS. A web page that somebody looks at there must not
+//! get through: see `guard`. Who asks is found by `caller`, what they may do stands in the table of `pages`. It runs on the
+//! control thread, apart from the workers.
 
 mod actions;
 mod api;
 mod caller;
 mod change;
+mod channel;
 mod configs;
 mod dashboard;
 mod data;
+mod differences;
 mod drill;
 mod endpoints;
 mod events;
@@ -48,15 +50,19 @@ pub use socket::{Door, bind};
 use crate::control::Handle;
 use axum::{Extension, Router};
 use caller::Peer;
+use channel::{Channel, Channels, IsEncrypted, shake_hands};
 use configs::Bench;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use room::Room;
+use rustls::ServerConfig;
 use stay::{Stay, Streams};
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use stream::Viewers;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 /// Open connections; further ones are closed at once.
@@ -93,17 +99,20 @@ pub async fn serve(door: Door, handle: Handle, terms: Terms, close: impl Future<
         is_demo,
         bound: door.bound(),
     };
-    let router = guard::guarded(pages::router(room.clone()), room);
+    let router = guard::guarded(pages::router(room.clone()), room.clone());
     let mut connections = JoinSet::new();
+    let mut channels = Channels::default();
     loop {
         tokio::select! {
             () = &mut close => break,
             Some(_) = connections.join_next() => {}
             accepted = door.accept() => match accepted {
                 Ok(_) if connections.len() >= CONNECTIONS_MAX => {}
-                Ok((socket::Stream::Tcp(stream), peer)) => {
-                    connections.spawn(connection(stream, peer, router.clone()));
-                }
+                Ok((socket::Stream::Tcp(stream), peer)) => match channels.of(room.handle.in_force()) {
+                    Channel::Plain => drop(connections.spawn(connection(stream, peer, router.clone()))),
+                    Channel::Tls(config) => drop(connections.spawn(encrypted(stream, config, peer, router.clone()))),
+                    Channel::Shut => {}
+                },
                 Ok((socket::Stream::Unix(stream), peer)) => {
                     connections.spawn(connection(stream, peer, router.clone()));
                 }
@@ -120,9 +129,25 @@ pub async fn serve(door: Door, handle: Handle, terms: Terms, close: impl Future<
     let _ = tokio::time::timeout(CLOSING_TIME_MAX, all_ended).await;
 }
 
+async fn encrypted(stream: TcpStream, config: Arc<ServerConfig>, peer: Peer, router: Router) {
+    match shake_hands(stream, config).await {
+        Ok(stream) => connection_of(stream, peer, IsEncrypted(true), router).await,
+        Err(error) => tracing::debug!(%error, "a TLS handshake at the admin door failed"),
+    }
+}
+
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: Peer, router: Router) {
+    connection_of(stream, peer, IsEncrypted(false), router).await;
+}
+
+async fn connection_of(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    peer: Peer,
+    is_encrypted: IsEncrypted,
+    router: Router,
+) {
     let stay = Stay::default();
-    let router = router.layer(Extension(peer)).layer(Extension(stay.clone()));
+    let router = router.layer(Extension(peer)).layer(Extension(is_encrypted)).layer(Extension(stay.clone()));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_TIME_MAX)

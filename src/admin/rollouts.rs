@@ -4,6 +4,7 @@ use super::actions::actions;
 use super::api::answer;
 use super::caller::Caller;
 use super::change::{Change, Words, read};
+use super::differences;
 use super::pages::Page;
 use super::problem::Problem;
 use super::progress::rollout;
@@ -12,7 +13,7 @@ use crate::config::schema::Role;
 use crate::config::values;
 use crate::control::permanent::{self, Wanted};
 use crate::control::{Ask, Handle, RolloutView};
-use crate::model::Weight;
+use crate::model::{Weight, printable};
 use crate::rollout::command::{Answer, Command, Refusal};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -22,6 +23,7 @@ use axum::routing::{get, post};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// What a request for a change says.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -50,6 +52,10 @@ struct Wish {
     gradual: bool,
 }
 
+/// Names of services that a refusal tells.
+const NAMES_MAX: usize = 10;
+const DIFFERENCES: &str = "How the difference that a gate sees went since the process began, with its band.";
+
 pub(super) fn pages() -> Vec<Page> {
     let commands = "Ask something of a rollout: promote, pause, resume, rollback, retry, approve, skip or set-weight.";
     vec![
@@ -61,6 +67,13 @@ pub(super) fn pages() -> Vec<Page> {
         .tells("ringway.rollouts/v1"),
         Page::get("/rollouts/{service}", Role::Viewer, "Where one rollout is; its ETag is for If-Match.", || get(one))
             .tells("ringway.rollout/v1"),
+        Page::get("/rollouts/{service}/differences", Role::Viewer, DIFFERENCES, || get(differences::differences))
+            .with_query(&[
+                ("gate", "the gate's name"),
+                ("cohort", "the gate's cohort, where it has one"),
+                ("window", "how far back, such as `1h`; up to 6 h, which is the default"),
+            ])
+            .tells("ringway.differences/v1"),
         Page::change("/rollouts/{service}/{command}", Role::Operator, commands, || post(command))
             .takes::<Wish>()
             .tells("ringway.rollout-command/v1"),
@@ -80,7 +93,7 @@ async fn command(
         return rehearse(&handle, &ask);
     }
     let answered = handle.ask_rollout(ask).map_err(|_| Problem::busy())?;
-    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; `ringway status` lists them");
+    let absent = || no_service(&handle, &service);
     let told = answered.await.map_err(|_| Problem::busy())?.ok_or_else(absent)?;
     Ok(answer(StatusCode::OK, &tell(&handle, &service, &wanted, &told)?))
 }
@@ -88,10 +101,10 @@ async fn command(
 /// What would come of it, by a copy of all that the engine knows.
 fn rehearse(handle: &Handle, ask: &Ask) -> Result<Response, Problem> {
     let trials = handle.trials();
-    let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service; `ringway status` lists them");
+    let absent = || no_service(handle, &ask.service);
     let trial = trials.get(&ask.service).ok_or_else(absent)?;
     let views = handle.rollouts();
-    let now = views.iter().find(|view| view.service == ask.service).map(RolloutView::revision);
+    let now = views.iter().find(|view| view.service == ask.service).map(|view| view.revision());
     if ask.must_match.is_some() && ask.must_match != now {
         return Err(moved());
     }
@@ -101,6 +114,17 @@ fn rehearse(handle: &Handle, ask: &Ask) -> Result<Response, Problem> {
         value["result"] = "would-do".into();
     }
     Ok(answer(StatusCode::OK, &value))
+}
+
+/// The names that there are, for whoever mistook one.
+fn no_service(handle: &Handle, wanted: &str) -> Problem {
+    let snapshot = handle.snapshot();
+    let mut names: Vec<&str> = snapshot.services.iter().map(|service| &*service.name).take(NAMES_MAX).collect();
+    if snapshot.services.len() > names.len() {
+        names.push("..");
+    }
+    let detail = format!("no such service: {}; there is {}", printable(wanted), names.join(", "));
+    Problem::new(StatusCode::NOT_FOUND, detail)
 }
 
 /// Where one rollout is.
@@ -126,7 +150,7 @@ pub(super) fn actions_of(room: &Room, caller: &Caller, view: &RolloutView) -> Va
 
 /// Every rollout, with what whoever asks can ask of it.
 pub(super) fn rollouts(room: &Room, caller: &Caller) -> Value {
-    let one = |view: &RolloutView| {
+    let one = |view: &Arc<RolloutView>| {
         let mut value = rollout(view, room);
         value["actions"] = actions_of(room, caller, view);
         value

@@ -5,13 +5,14 @@ use crate::model::{BUCKETS, percent};
 use crate::rollout::state::Phase;
 use crate::routing::Snapshot;
 use crate::telemetry::windows::Windows;
+use std::sync::Arc;
 
 /// How far back requests are counted where there are no users.
 const WINDOW_SECONDS: u64 = 60;
 
 /// `2 rollouts, none failing; 1.4 % of users on a canary`. The share is of users, or of requests where users are not told
 /// apart; `None` without any.
-pub(super) fn sentence(rollouts: &[RolloutView], share: Option<f64>) -> String {
+pub(super) fn sentence(rollouts: &[Arc<RolloutView>], share: Option<f64>) -> String {
     let running = rollouts.iter().filter(|view| view.phase.is_running()).count();
     let names = |is_meant: &dyn Fn(&RolloutView) -> bool| -> Vec<&str> {
         rollouts.iter().filter(|view| is_meant(view)).map(|view| view.service.as_str()).collect()
@@ -39,7 +40,7 @@ pub(super) fn sentence(rollouts: &[RolloutView], share: Option<f64>) -> String {
 }
 
 /// The part of all users who get a version that is being released: of each cohort's users, as many as its layout says.
-pub(super) fn share_of_users(snapshot: &Snapshot, rollouts: &[RolloutView], handle: &Handle) -> Option<f64> {
+pub(super) fn share_of_users(snapshot: &Snapshot, rollouts: &[Arc<RolloutView>], handle: &Handle) -> Option<f64> {
     let count = |windows: &Windows, slots: &[_]| match handle.users(slots) {
         0 => slots.iter().map(|slot| windows.requests(*slot, WINDOW_SECONDS)).sum(),
         users => users,

@@ -1,27 +1,30 @@
 //! Signing in: a link that counts once, or a token, is exchanged for a cookie that only this door can read.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use axum::{Extension, Json};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::caller::{Caller, Proof, of_who};
 use super::change::read;
+use super::channel::IsEncrypted;
 use super::guard::only;
 use super::pages::Page;
 use super::problem::Problem;
 use super::room::Room;
 use crate::config::files::tokens::{hash_of, new_token};
-use crate::config::schema::Role;
+use crate::config::schema::{Admin, Role};
+use crate::control::reachable;
 
 /// The cookie of a session.
 pub(super) const COOKIE: &str = "ringway-session";
@@ -207,7 +210,12 @@ fn session(room: &Room, caller: Caller) -> Session {
     }
 }
 
-async fn sign_in(State(room): State<Room>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+async fn sign_in(
+    State(room): State<Room>,
+    Extension(IsEncrypted(is_encrypted)): Extension<IsEncrypted>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
     let SignIn { secret } = read(&body)?;
     let (now, rules) = (Instant::now(), room.rules());
     let who = room.sessions.take_link(&secret, now).unwrap_or_else(|| Who::Token(hash_of(&secret)));
@@ -219,7 +227,8 @@ async fn sign_in(State(room): State<Room>, headers: HeaderMap, body: Bytes) -> R
     let begun = room.sessions.begin(who, now).map_err(no_random)?;
     let caller = Caller { proof: Proof::Session(hash_of(&begun)), ..caller };
     // behind a proxy with TLS, the browser's page has an origin with https
-    let is_tls = only(&headers, &header::ORIGIN).is_some_and(|origin| origin.starts_with("https://"));
+    let is_behind_tls = || only(&headers, &header::ORIGIN).is_some_and(|origin| origin.starts_with("https://"));
+    let is_tls = is_encrypted || is_behind_tls();
     let cookie = set_cookie(&begun, SESSION_TIME_MAX.as_secs(), is_tls)?;
     Ok(([(header::SET_COOKIE, cookie)], Json(session(&room, caller))).into_response())
 }
@@ -236,14 +245,20 @@ async fn link(State(room): State<Room>, caller: Caller) -> Result<Json<Link>, Pr
     let detail = "a browser is signed in already; ask with a token, or over the socket";
     let who = caller.who().ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, detail))?;
     let secret = room.sessions.link_for(who, Instant::now()).map_err(no_random)?;
-    let url = room.bound.map(|bound| sign_in_url(bound, &secret));
+    let url = room.bound.map(|bound| sign_in_url(bound, room.rules().admin(), &secret));
     let expires_seconds = LINK_TIME_MAX.as_secs();
     Ok(Json(Link { schema: "ringway.sign-in-link/v1", url, secret, expires_seconds }))
 }
 
 /// Where a browser signs in. The secret is in the fragment, which no request and no log of one has.
-pub fn sign_in_url(bound: std::net::SocketAddr, secret: &str) -> String {
-    format!("http://{bound}/#secret={secret}")
+///
+/// A door for other machines, or with a certificate, is opened under the first name of the file, if it has one.
+pub fn sign_in_url(bound: SocketAddr, admin: Option<&Admin>, secret: &str) -> String {
+    let is_tls = admin.is_some_and(|admin| admin.tls.is_some());
+    let name = admin.and_then(|admin| admin.hosts.first()).filter(|_| is_tls || !bound.ip().is_loopback());
+    let host = name.map_or_else(|| reachable(bound).to_string(), |name| format!("{name}:{}", bound.port()));
+    let scheme = if is_tls { "https" } else { "http" };
+    format!("{scheme}://{host}/#secret={secret}")
 }
 
 fn set_cookie(secret: &str, seconds: u64, is_tls: bool) -> Result<HeaderValue, Problem> {

@@ -45,9 +45,6 @@ pub(super) enum Stream {
 /// gone is replaced; one that somebody answers on is not.
 pub fn bind(address: &AdminAddress) -> io::Result<Door> {
     let listener = match address {
-        AdminAddress::Tcp(address) if !address.ip().is_loopback() => {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the admin door is for this machine only"));
-        }
         AdminAddress::Tcp(address) => {
             let socket = std::net::TcpListener::bind(address)?;
             socket.set_nonblocking(true)?;

@@ -17,7 +17,7 @@ pub(super) fn status(handle: &Handle) -> Value {
     let snapshot = handle.snapshot();
     let health = handle.health();
     let rollouts = handle.rollouts();
-    let view = |of: &Service| rollouts.iter().find(|view| *view.service == *of.name);
+    let view = |of: &Service| rollouts.iter().find(|view| *view.service == *of.name).map(|view| &**view);
     let figures = |windows: &Windows| {
         let services = snapshot.services.iter().map(|of| service(of, view(of), windows, handle));
         (services.collect::<Vec<Value>>(), windows.covered_seconds(WINDOW_SECONDS))

@@ -10,8 +10,8 @@ use super::Exit;
 use super::out::print;
 use super::words::{each, word};
 use crate::config::load_what_fits;
+use crate::control::Doors;
 use crate::control::client::{self, Door};
-use crate::control::{AdminAddress, Doors};
 use crate::model::printable;
 
 /// Print what may follow, one on each line. Shells ask this by themselves.
@@ -157,12 +157,12 @@ fn services(place: &Place<'_>) -> Value {
         });
         return services.collect::<Vec<_>>().into();
     }
-    let address = match &place.admin {
-        Some(admin) => admin.parse::<AdminAddress>().ok(),
-        None => Some(Doors::of(&path).admin),
+    let at = match &place.admin {
+        Some(admin) => client::Place::parse(admin, None).ok(),
+        None => client::Place::of_doors(&Doors::of(&path)).ok(),
     };
     let token = std::env::var("RINGWAY_TOKEN").ok().filter(|token| !token.is_empty());
-    let door = address.map(|address| Door { address, token });
+    let door = at.map(|place| Door { place, token });
     let answer = door.and_then(|door| client::page(&door, "/api/v1/services", PATIENCE).ok());
     answer.map_or(Value::Null, |mut answer| answer["services"].take())
 }

@@ -8,17 +8,20 @@ use super::Exit;
 use super::out::say;
 use super::prepared::ConfigPath;
 use crate::config::files::Secret;
-use crate::control::client::{ClientError, Door};
-use crate::control::{AdminAddress, Doors};
+use crate::control::Doors;
+use crate::control::client::{ClientError, Door, Place};
 
 /// The options that name the door.
 #[derive(Debug, clap::Args)]
 pub(super) struct AdminDoor {
     #[command(flatten)]
     config: ConfigPath,
-    /// The admin door: IP:PORT or unix:/PATH [default: the file's, else 127.0.0.1:9901]
+    /// The admin door: IP:PORT, unix:/PATH or https://HOST:PORT [default: the file's, else 127.0.0.1:9901]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
+    /// Who vouches for the certificate of an https door, or that certificate (PEM) [default: the system's authorities]
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// A file with the token that proves who asks [default: the variable RINGWAY_TOKEN; without, none is sent]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -42,20 +45,23 @@ impl AdminDoor {
 
     /// Somebody said whom to ask.
     pub(super) fn is_named(&self) -> bool {
-        self.admin.is_some() || self.token_file.is_some()
+        self.admin.is_some() || self.token_file.is_some() || self.ca_file.is_some()
     }
 
     /// Where the door is, with the token to show there.
     pub(super) fn find(&self) -> anyhow::Result<Found<Door>> {
         let token = self.token()?;
-        let Found { address, silent } = match &self.admin {
+        let (place, silent) = match &self.admin {
             Some(admin) => {
-                let address = admin.parse::<AdminAddress>().map_err(anyhow::Error::msg).context("--admin")?;
-                Found { address, silent: None }
+                let place = Place::parse(admin, self.ca_file.as_deref());
+                (place.map_err(anyhow::Error::msg).context("--admin")?, None)
             }
-            None => of_file(&self.config, |doors| doors.admin),
+            None => {
+                let Found { address: doors, silent } = of_file(&self.config, |doors| doors);
+                (Place::of_doors(&doors).map_err(anyhow::Error::msg).context("admin.tls of the file")?, silent)
+            }
         };
-        Ok(Found { address: Door { address, token }, silent })
+        Ok(Found { address: Door { place, token }, silent })
     }
 
     fn token(&self) -> anyhow::Result<Option<String>> {

@@ -235,6 +235,8 @@ codes! {
     Warning 823 NoStateDir: "a rollout has no stateDir",
     Warning 840 Leftover: "something is left over of a release",
     Warning 860 GateNotAllowed: "a gate may not be asked",
+
+    Error 960 AdminTlsUnused: "the certificate of the admin door is not used",
 }
 
 const EXPLANATIONS: &str = include_str!("codes.md");

@@ -1,7 +1,9 @@
 //! Paths in the file start from the directory of the file that names them.
 
 use super::place::Place;
-use super::schema::{Condition, File, Gates, GeoSource, Listener, ListenerTls, Notifier, Service, UpstreamTls};
+use super::schema::{
+    CertificateFiles, Condition, File, Gates, GeoSource, Listener, ListenerTls, Notifier, Service, UpstreamTls,
+};
 use std::path::{Path, PathBuf};
 
 /// Calls `visit` for every path of the file with its place.
@@ -23,6 +25,9 @@ pub(crate) fn each_path(file: &mut File, visit: &mut dyn FnMut(Place, &mut PathB
     }
     if let Some(path) = file.admin.as_mut().and_then(|admin| admin.tokens_file.as_mut()) {
         visit(root.key("admin").key("tokensFile"), path);
+    }
+    if let Some(files) = file.admin.as_mut().and_then(|admin| admin.tls.as_mut()) {
+        each_path_of_certificate(files, &root.key("admin").key("tls"), visit);
     }
     if let Some(path) = &mut file.state_dir {
         visit(root.key("stateDir"), path);
@@ -62,15 +67,18 @@ pub(crate) fn resolve(base: &Path, path: &Path) -> PathBuf {
 
 fn each_path_of_tls(tls: &mut ListenerTls, place: &Place, visit: &mut dyn FnMut(Place, &mut PathBuf)) {
     for (index, files) in tls.certificates.iter_mut().enumerate() {
-        let place = place.key("certificates").index(index);
-        visit(place.key("certFile"), &mut files.cert_file);
-        visit(place.key("keyFile"), &mut files.key_file);
+        each_path_of_certificate(files, &place.key("certificates").index(index), visit);
     }
     for (key, path) in [("clientCaFile", &mut tls.client_ca_file), ("crlFile", &mut tls.crl_file)] {
         if let Some(path) = path {
             visit(place.key(key), path);
         }
     }
+}
+
+fn each_path_of_certificate(files: &mut CertificateFiles, place: &Place, visit: &mut dyn FnMut(Place, &mut PathBuf)) {
+    visit(place.key("certFile"), &mut files.cert_file);
+    visit(place.key("keyFile"), &mut files.key_file);
 }
 
 fn each_path_of_service(service: &mut Service, place: &Place, visit: &mut dyn FnMut(Place, &mut PathBuf)) {

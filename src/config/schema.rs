@@ -30,7 +30,7 @@ mod ofrep;
 mod rollout;
 mod telemetry;
 mod traffic;
-pub use admin::{Admin, Role, Sso};
+pub use admin::{Admin, Plaintext, Role, Sso};
 pub use faults::{Fault, FaultAbort, FaultDelay};
 pub use limits::{Memory, RateKey, RateLimit};
 pub use telemetry::{AccessLog, LogFormat, Telemetry};

@@ -10,10 +10,10 @@ pub const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCAL
 /// Where the telemetry door is when the file does not say.
 pub const TELEMETRY_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9902);
 
-/// Where the admin door is: for people on this machine only.
+/// Where the admin door is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminAddress {
-    /// A loopback address.
+    /// An address, of this machine or for others.
     Tcp(SocketAddr),
     /// A socket in the file system.
     Unix(PathBuf),
@@ -23,6 +23,22 @@ impl AdminAddress {
     /// The address of a file, or the default.
     pub fn of(file: &File) -> Result<AdminAddress, String> {
         file.admin.as_ref().map_or(Ok(AdminAddress::Tcp(ADMIN_DEFAULT)), |admin| admin.address.parse())
+    }
+
+    /// The same as far as a process may open it: beyond this machine only when the file says who may ask, and that nobody
+    /// reads it on the way. `check` says so first; this is for whatever comes around it.
+    pub fn to_open(file: &File) -> Result<AdminAddress, String> {
+        let address = AdminAddress::of(file)?;
+        let is_guarded = file
+            .admin
+            .as_ref()
+            .is_some_and(|admin| admin.tokens_file.is_some() && (admin.tls.is_some() || admin.plaintext.is_some()));
+        match &address {
+            AdminAddress::Tcp(bound) if !bound.ip().is_loopback() && !is_guarded => Err(format!(
+                "the admin door at {bound} would be open to other machines: add `tokensFile`, and `tls` or `plaintext`"
+            )),
+            _ => Ok(address),
+        }
     }
 }
 
@@ -34,8 +50,10 @@ pub fn telemetry_address(file: &File) -> SocketAddr {
 /// Where the doors of a process are that runs with this file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doors {
-    /// The admin door.
+    /// The admin door, as this machine reaches it.
     pub admin: AdminAddress,
+    /// The certificate that it presents; `None` where it speaks plain HTTP.
+    pub admin_certificate: Option<PathBuf>,
     /// The telemetry door, as this machine reaches it.
     pub telemetry: SocketAddr,
     /// The file cannot be read, so these are the defaults: to be told when nobody answers there.
@@ -48,8 +66,21 @@ impl Doors {
     pub fn of(config: &Path) -> Doors {
         let found = load_what_fits(config).and_then(|file| Some((AdminAddress::of(&file).ok()?, file)));
         match found {
-            Some((admin, file)) => Doors { admin, telemetry: reachable(telemetry_address(&file)), are_guessed: false },
-            None => Doors { admin: AdminAddress::Tcp(ADMIN_DEFAULT), telemetry: TELEMETRY_DEFAULT, are_guessed: true },
+            Some((admin, file)) => Doors {
+                admin: match admin {
+                    AdminAddress::Tcp(bound) => AdminAddress::Tcp(reachable(bound)),
+                    AdminAddress::Unix(path) => AdminAddress::Unix(path),
+                },
+                admin_certificate: file.admin.as_ref().and_then(|admin| Some(admin.tls.as_ref()?.cert_file.clone())),
+                telemetry: reachable(telemetry_address(&file)),
+                are_guessed: false,
+            },
+            None => Doors {
+                admin: AdminAddress::Tcp(ADMIN_DEFAULT),
+                admin_certificate: None,
+                telemetry: TELEMETRY_DEFAULT,
+                are_guessed: true,
+            },
         }
     }
 }
@@ -85,11 +116,6 @@ impl FromStr for AdminAddress {
         let address = parsed.map_err(|_| {
             format!("`{text}` is no admin address: write it like {ADMIN_DEFAULT} or unix:/run/ringway/admin.sock")
         })?;
-        if !address.ip().is_loopback() {
-            return Err(format!(
-                "`{address}` is beyond this machine: an admin address is a loopback address or unix:PATH"
-            ));
-        }
         Ok(AdminAddress::Tcp(address))
     }
 }
@@ -97,6 +123,7 @@ impl FromStr for AdminAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::schema::{Admin, Plaintext};
 
     #[test]
     fn addresses_are_read_as_they_are_written() {
@@ -104,8 +131,26 @@ mod tests {
             assert_eq!(text.parse::<AdminAddress>().unwrap().to_string(), text);
         }
         assert_eq!("localhost:9901".parse::<AdminAddress>().unwrap().to_string(), "127.0.0.1:9901");
-        for text in ["", "unix:", "9901", "10.0.0.1:9901", "0.0.0.0:9901", "example.com:9901"] {
+        for text in ["", "unix:", "9901", "example.com:9901"] {
             assert!(text.parse::<AdminAddress>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn beyond_this_machine_a_door_opens_only_when_somebody_guards_it() {
+        let admin = |address: &str, tokens: bool, plaintext: bool| {
+            let admin = Admin {
+                address: address.to_owned(),
+                tokens_file: tokens.then(PathBuf::new),
+                plaintext: plaintext.then_some(Plaintext::Allow),
+                ..Admin::default()
+            };
+            AdminAddress::to_open(&File { admin: Some(admin), ..File::default() }).is_ok()
+        };
+        assert!(admin("127.0.0.1:1", false, false) && admin("unix:/a", false, false) && admin("[::1]:1", false, false));
+        for address in ["0.0.0.0:1", "10.0.0.1:1", "[::]:1"] {
+            assert!(!admin(address, false, false) && !admin(address, true, false) && !admin(address, false, true));
+            assert!(admin(address, true, true), "{address}");
         }
     }
 

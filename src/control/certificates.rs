@@ -1,5 +1,6 @@
 //! What is told of certificates: when they expire, and that one has.
 
+use super::reload::InForce;
 use crate::routing::Snapshot;
 use crate::telemetry::metrics::CertificateFact;
 
@@ -22,6 +23,17 @@ pub(super) fn certificates(snapshot: &Snapshot) -> Vec<CertificateFact> {
     let mut facts: Vec<CertificateFact> = facts.collect();
     facts.sort();
     facts
+}
+
+/// That of the admin door.
+pub(super) fn of_admin(in_force: &InForce) -> Option<CertificateFact> {
+    let files = in_force.loaded.file.admin.as_ref()?.tls.as_ref()?;
+    let certificate = in_force.references.tls().certificate(&files.cert_file, &files.key_file)?;
+    Some(CertificateFact {
+        listener: "admin".to_owned(),
+        name: certificate.names().next().unwrap_or("unnamed").to_owned(),
+        expires_unix_seconds: certificate.validity().not_after,
+    })
 }
 
 impl CertificateWatch {

@@ -1,8 +1,10 @@
 //! The other end of the doors: what `ringway reload`, `drain` and `healthcheck` do.
 
 mod listen;
+mod place;
 
 pub use listen::{Part, listen};
+pub use place::Place;
 
 use super::{AdminAddress, reachable};
 use http::{Method, Request, StatusCode, header};
@@ -15,13 +17,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 /// An admin door, and what proves there who asks.
 #[derive(Clone)]
 pub struct Door {
     /// Where it is.
-    pub address: AdminAddress,
+    pub place: Place,
     /// The token, if there is one. Nothing prints it.
     pub token: Option<String>,
 }
@@ -186,19 +188,19 @@ fn probe(telemetry: SocketAddr, path: &str, no: &str, patience: Duration) -> Res
 
 impl From<AdminAddress> for Door {
     fn from(address: AdminAddress) -> Door {
-        Door { address, token: None }
+        Door { place: Place::from(&address), token: None }
     }
 }
 
 impl fmt::Display for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.fmt(f)
+        self.place.fmt(f)
     }
 }
 
 impl fmt::Debug for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Door({}, token {})", self.address, if self.token.is_some() { "hidden" } else { "none" })
+        write!(f, "Door({}, token {})", self.place, if self.token.is_some() { "hidden" } else { "none" })
     }
 }
 
@@ -223,18 +225,10 @@ async fn show(door: &Door, path: &str) -> Result<Value, ClientError> {
 }
 
 async fn exchange(door: &Door, method: Method, path: &str, body: String) -> Result<Value, ClientError> {
-    let name = door.address.to_string();
-    let (status, body) = match &door.address {
-        AdminAddress::Tcp(address) => {
-            let request = with_token(request(method, &address.to_string(), path, body), door)?;
-            tcp(*address, request).await?
-        }
-        AdminAddress::Unix(socket) => {
-            let request = with_token(request(method, "localhost", path, body), door)?;
-            let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(&name, &error))?;
-            send(stream, request).await.map_err(|error| unreachable(&name, &error))?
-        }
-    };
+    let name = door.to_string();
+    let request = with_token(request(method, &door.place.host(), path, body), door)?;
+    let stream = door.place.connect().await.map_err(|error| unreachable(&name, &error))?;
+    let (status, body) = send(stream, request).await.map_err(|error| unreachable(&name, &error))?;
     understood(name, status, &body)
 }
 
@@ -326,11 +320,12 @@ fn within<T>(
 }
 
 fn unreachable(door: &str, error: &std::io::Error) -> ClientError {
-    use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+    use std::io::ErrorKind::{ConnectionRefused, InvalidData, NotFound, PermissionDenied};
     let reason = match error.kind() {
         ConnectionRefused | NotFound => {
             "nobody listens there; is Ringway running, and is this the address of its file?".to_owned()
         }
+        InvalidData => format!("{error}; --ca-file FILE names who vouches for its certificate"),
         PermissionDenied => "the socket belongs to another user; use the account that Ringway runs under".to_owned(),
         _ => error.to_string(),
     };

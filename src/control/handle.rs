@@ -1,9 +1,10 @@
 use super::drill::Drill;
 use super::events::Events;
+use super::looks::Looks;
 use super::outcome::{Cause, ReloadResult};
 use super::posted::PostedEvents;
 use super::reload::{Common, InForce};
-use super::rollouts::{Ask, RolloutView, Rollouts, Trial};
+use super::rollouts::{Ask, RolloutView, Rollouts, Trial, unix_ms};
 use super::weights::Weights;
 use crate::rollout::command::Answer;
 use crate::rollout::effect::Event;
@@ -27,9 +28,10 @@ pub struct Handle {
     common: Common,
     windows: Arc<Mutex<Windows>>,
     weights: Arc<Mutex<Weights>>,
-    rollouts: Arc<ArcSwap<Vec<RolloutView>>>,
+    rollouts: Arc<ArcSwap<Vec<Arc<RolloutView>>>>,
+    looks: Arc<Mutex<Looks>>,
     drill: Option<Arc<Drill>>,
-    trials: Arc<ArcSwap<BTreeMap<String, Trial>>>,
+    trials: Arc<ArcSwap<BTreeMap<String, Arc<Trial>>>>,
 }
 
 /// The control thread's end of all handles.
@@ -78,8 +80,8 @@ impl Requests {
     pub fn new(common: Common, registry: &Arc<Registry>) -> Requests {
         let (requests, waiting) = mpsc::channel(WAITING_MAX);
         let windows = Arc::new(Mutex::new(Windows::new(Arc::clone(registry))));
-        let (weights, rollouts, trials) = (Arc::default(), Arc::default(), Arc::default());
-        let handle = Handle { requests, common, windows, weights, rollouts, trials, drill: None };
+        let (weights, rollouts, trials, looks) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        let handle = Handle { requests, common, windows, weights, rollouts, trials, looks, drill: None };
         Requests { waiting, handle }
     }
 
@@ -169,18 +171,42 @@ impl Handle {
     }
 
     /// Where each rollout is, as of the last second or command.
-    pub fn rollouts(&self) -> Arc<Vec<RolloutView>> {
+    pub fn rollouts(&self) -> Arc<Vec<Arc<RolloutView>>> {
         self.rollouts.load_full()
     }
 
     /// What the engine knows of each service, as of the last second or command.
-    pub fn trials(&self) -> Arc<BTreeMap<String, Trial>> {
+    pub fn trials(&self) -> Arc<BTreeMap<String, Arc<Trial>>> {
         self.trials.load_full()
     }
 
     pub(super) fn show(&self, rollouts: &Rollouts) {
         self.trials.store(Arc::new(rollouts.trials()));
-        self.rollouts.store(Arc::new(rollouts.views()));
+        let views = rollouts.views();
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner).note(&views, unix_ms());
+        self.rollouts.store(Arc::new(views));
+    }
+
+    /// Reads how the differences that gates see went over time.
+    pub fn with_looks<T>(&self, read: impl FnOnce(&Looks) -> T) -> T {
+        read(&self.looks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The same after something that is about one service: what is shown of the others stays.
+    pub(super) fn show_one(&self, rollouts: &Rollouts, service: &str) {
+        let mut trials = BTreeMap::clone(&self.trials.load());
+        if let Some(trial) = rollouts.trial(service) {
+            trials.insert(service.to_owned(), trial);
+        }
+        self.trials.store(Arc::new(trials));
+        let mut views = Vec::clone(&self.rollouts.load());
+        if let Some(view) = rollouts.view(service) {
+            match views.iter_mut().find(|known| known.service == service) {
+                Some(known) => *known = view,
+                None => return self.show(rollouts),
+            }
+        }
+        self.rollouts.store(Arc::new(views));
     }
 
     /// How the new version is broken on purpose; `None` outside of the demo.

@@ -21,6 +21,7 @@ mod health;
 mod imagined;
 pub mod journal;
 mod leftovers;
+mod looks;
 mod memory;
 mod mount;
 mod notes;
@@ -47,6 +48,7 @@ pub use files::{Digests, Files, Fingerprint};
 pub use handle::{By, Handle, Request, Requests};
 pub use imagined::{Draft, WeightTrial, draft, in_force_again, with_trial};
 pub use leftovers::{known_traffic, leftover_warnings};
+pub use looks::{Look, Looks, OfGate};
 pub use memory::{CONTROL_GROUPS, Memory};
 pub use mount::warning as mount_warning;
 pub use notes::event_of_process;
@@ -217,8 +219,9 @@ async fn serve(state: &mut State, requests: &mut Requests, patience: Patience) -
 fn ask_rollouts(state: &mut State, requests: &Requests, asked: Request) {
     match asked {
         Request::Rollout(ask, answer) => {
+            let service = ask.service.clone();
             let answered = with_rollouts(state, |rollouts, state| rollouts.ask(state, ask));
-            requests.handle().show(&state.rollouts);
+            requests.handle().show_one(&state.rollouts, &service);
             let _ = answer.send(answered);
         }
         Request::Posted(posted, answer) => drop(answer.send(state.rollouts.post(&posted))),

@@ -141,6 +141,7 @@ impl State {
     /// Tells metrics what is true now.
     pub(super) fn tell_metrics(&mut self) {
         let mut facts = facts(&self.common.snapshot.load(), Instant::now());
+        facts.certificates.extend(certificates::of_admin(&self.common.in_force.load()));
         facts.rollouts = self.rollouts.facts();
         facts.leftovers = self.rollouts.leftover_facts();
         facts.state_durable = self.rollouts.is_durable();

@@ -34,7 +34,15 @@ impl Demo {
     pub(super) fn greeting(&self) -> Vec<Line> {
         let (users, rate) = (self.crowd.users.len(), self.options.rate);
         let head = format!("ringway demo: {users} users, {rate} requests/s, Ctrl-C ends");
-        std::iter::once((Look::Title, head)).chain(self.doors()).collect()
+        let mut lines = vec![(Look::Title, head)];
+        lines.extend(self.doors());
+        lines.push((Look::Quiet, "  break    the button of the control room, or, in a shell:".to_owned()));
+        let path = format!("http://{}/api/v1/demo/canary", self.running.admin);
+        lines.push((
+            Look::Quiet,
+            format!("           curl -H content-type:application/json -d '{{\"errors\":0.5}}' {path}"),
+        ));
+        lines
     }
 
     /// The whole picture, for a terminal of so many columns and rows.

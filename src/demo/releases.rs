@@ -20,7 +20,7 @@ pub(super) struct Releases {
     form: Option<Form>,
     drill: Arc<Drill>,
     /// The release as it was last seen.
-    view: Option<RolloutView>,
+    view: Option<Arc<RolloutView>>,
     began: Instant,
     /// When the last one was over, one way or the other.
     ended: Option<Instant>,
@@ -56,9 +56,9 @@ impl Releases {
     }
 
     /// What has happened since the last look, one line each.
-    pub(super) fn look(&mut self, now: &[RolloutView]) -> Vec<Line> {
+    pub(super) fn look(&mut self, now: &[Arc<RolloutView>]) -> Vec<Line> {
         let Some(now) = now.first() else { return Vec::new() };
-        let before = self.view.replace(now.clone());
+        let before = self.view.replace(Arc::clone(now));
         let before = before.filter(|before| before.id == now.id);
         let mut lines = Vec::new();
         if before.is_none() {
@@ -69,10 +69,10 @@ impl Releases {
         let was = before.as_ref().map(|before| before.phase);
         let has_turned = was != Some(now.phase);
         match now.phase {
-            Phase::Progressing | Phase::Holding | Phase::Idle => lines.extend(risen(before.as_ref(), now)),
+            Phase::Progressing | Phase::Holding | Phase::Idle => lines.extend(risen(before.as_deref(), now)),
             Phase::Promoted if has_turned => {
                 self.promoted += 1;
-                lines.extend(risen(before.as_ref(), now));
+                lines.extend(risen(before.as_deref(), now));
                 let took = self.began.elapsed().as_secs();
                 lines.push((Look::Good, format!("✔ {} is out to everyone after {took}s", now.id)));
             }
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_release_is_told_from_its_begin_to_its_end() {
         let mut releases = releases();
-        let mut told = |view| releases.look(&[view]).into_iter().map(|line| line.1).collect::<Vec<_>>();
+        let mut told = |view| releases.look(&[Arc::new(view)]).into_iter().map(|line| line.1).collect::<Vec<_>>();
         let id = "release-v42";
         assert_eq!(
             told(view(id, Phase::Progressing, [50, 0], "")),

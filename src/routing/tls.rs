@@ -90,6 +90,23 @@ impl ListenerTls {
         Ok(ListenerTls { ours: Arc::new(ours), theirs: Arc::new(config), certificates })
     }
 
+    /// TLS of a door that speaks HTTP/1.1 alone, and presents one certificate.
+    ///
+    /// # Errors
+    /// The certificate is not loaded.
+    pub fn of_door(pair: &schema::CertificateFiles, files: &TlsFiles) -> Result<Arc<ServerConfig>> {
+        let tls = schema::ListenerTls {
+            certificates: vec![pair.clone()],
+            client_ca_file: None,
+            client_auth: None,
+            crl_file: None,
+            min_version: None,
+        };
+        let mut config = ServerConfig::clone(&ListenerTls::compile(&tls, files)?.ours);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
     /// How the handshake is made with a client that offers these cipher suites, in its order.
     ///
     /// AES with a key of 128 bits comes first, by our order: it is no less safe in practice, and costs less than the

@@ -63,7 +63,7 @@ impl Doors {
     /// Opens what was not handed over.
     pub(super) fn of(file: &File, mut inheritance: Option<Inheritance>) -> Result<Doors, StartError> {
         let telemetry = telemetry_address(file);
-        let admin = AdminAddress::of(file).map_err(StartError::System)?;
+        let admin = AdminAddress::to_open(file).map_err(StartError::System)?;
         let upgrade = upgrade::path_of(file);
         let of_path = |path: &PathBuf| path.to_string_lossy().into_owned();
         let old = inheritance.as_mut();

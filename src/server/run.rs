@@ -2,7 +2,7 @@
 
 use super::handover::Estate;
 use super::{Options, Running, StartError, logs, start, upgrade};
-use crate::control::{Cause, Ended, Handle, ReloadResult};
+use crate::control::{AdminAddress, Cause, Ended, Handle, ReloadResult};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ fn tell_doors(running: &Running) {
     if let Some(address) = running.ofrep {
         tracing::info!(%address, "door for feature flags: /ofrep/v1/evaluate/flags");
     }
-    tracing::info!(address = %running.admin, "admin door: this machine only");
+    tell_admin(running);
     if let Some(url) = running.sign_in_url() {
         let minutes = crate::admin::LINK_TIME_MAX.as_secs() / 60;
         tracing::info!(url, minutes, "open this in a browser to sign in, once; `ringway dashboard` makes another link");
@@ -56,6 +56,22 @@ fn tell_doors(running: &Running) {
         tracing::warn!("{warning}");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), rev = &*snapshot.rev, services, workers, "ready");
+}
+
+/// Who can reach the admin door, and how it is spoken to.
+fn tell_admin(running: &Running) {
+    let in_force = running.handle().in_force();
+    let is_tls = in_force.loaded.file.admin.as_ref().is_some_and(|admin| admin.tls.is_some());
+    let address = &running.admin;
+    match address {
+        AdminAddress::Tcp(bound) if !bound.ip().is_loopback() && is_tls => {
+            tracing::info!(%address, "admin door: other machines, with a token, by https");
+        }
+        AdminAddress::Tcp(bound) if !bound.ip().is_loopback() => {
+            tracing::warn!(%address, "admin door: other machines, with a token, in plain text (`admin.plaintext`)");
+        }
+        _ => tracing::info!(%address, "admin door: this machine only"),
+    }
 }
 
 /// The signals that mean something.

@@ -87,10 +87,21 @@ impl House {
         House::with(SHOP)
     }
 
+    /// With this `admin`, and files beside the tokens.
+    pub fn with_files(admin: &str, files: &[(&str, &str)]) -> House {
+        let files = files.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+        House::of(&format!("{SHOP}{admin}"), files)
+    }
+
     pub fn with(text: &str) -> House {
+        House::of(text, Vec::new())
+    }
+
+    fn of(text: &str, mut files: Vec<(&str, String)>) -> House {
         let upstream = Recording::text("hello");
         let (tokens, lines) = Tokens::new();
-        let setup = Setup { upstreams: vec![("shop", upstream.address)], files: vec![("tokens", lines)], workers: 1 };
+        files.push(("tokens", lines));
+        let setup = Setup { upstreams: vec![("shop", upstream.address)], files, workers: 1 };
         let proxy = Proxy::set_up(text, &setup);
         let house = House { proxy, tokens, _upstream: upstream };
         eventually("the first step", || house.shared() == 50.0);

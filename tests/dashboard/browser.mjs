@@ -6,7 +6,9 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 const EXECUTABLE = process.env.RINGWAY_CHROMIUM ?? "/usr/bin/chromium";
-const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+// names of strangers are this machine, as with a name server that they own
+const NAMES = "--host-resolver-rules=MAP *.example 127.0.0.1";
+const FLAGS = [NAMES, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const PICTURES = process.env.RINGWAY_PICTURES ?? fileURLToPath(new URL("../../target/dashboard/", import.meta.url));
 
 let browser = null;

@@ -135,6 +135,7 @@ const GETS = {
   "/services": (world) => ({ services: names(world).map((name) => ({ name, variants: [["stable", "v41", 3001], ["canary", "v42", 3002]].map(([variant, version, port]) => ({ name: variant, version, inFlight: 3, endpoints: [0, 1].map((at) => ({ address: `127.0.0.1:${port + at * 10}`, state: at && variant === "canary" ? "ejected" : "ready", inFlight: 3 - at, lastError: at && variant === "canary" ? (world.hostile ? HOSTILE : "5 failed requests in a row: connection refused") : null, isDrained: false })) })), cohorts: [], fallback: "stable", hashOn: ["header x-user-id", "cookie uid", "clientIP"], mirror: name === "shop", override: false })) }),
   "/series": series,
   "/distribution": distribution,
+  "/log-level": (world) => ({ schema: "ringway.log-level/v1", result: "unchanged", level: world.level ?? "info" }),
   "/mirror/shop": (world) => ({ to: "canary", share: 0.1, requests: { compared: 1204, failed: 2, dropped: 0 }, differences: { status: 3, headers: 14, body: 9 }, last: [{ unixMs: Date.now() - 9000, method: "GET", path: world.hostile ? HOSTILE : "/cart", requestId: "r1", kinds: ["body"], primary: { variant: "stable", status: 200, ms: 21 }, mirror: { status: 200, ms: 24 }, places: [{ place: "body $.total", primary: "12.50", mirror: "12.5" }] }] }),
   "/config/file": (world) => ({ rev: "3f9c21", files: [{ name: "ringway.yaml", text: world.hostile ? `# ${HOSTILE}\n${FILE}` : FILE }] }),
   "/config/effective": (world) => ({ rev: "3f9c21", values: [["services.shop.variants.canary.weight", 5, "file", 6], ["services.shop.cohorts.beta.weights.canary", 10, "rollout step 2/6", null], ["listeners[0].limits.maxConnections", 10000, "default", null], ["services.shop.fallback", world.hostile ? HOSTILE : "stable", "default", null]].map(([path, value, source, line]) => ({ path, value, source, file: line ? "ringway.yaml" : null, line })) }),
@@ -158,6 +159,8 @@ function answer(world, request, response) {
   if (path === "/stream" || path === "/tap") return stream(world, path, response);
   if (request.method === "GET") {
     const one = path.match(/^\/rollouts\/([^/]+)$/);
+    const past = path.match(/^\/rollouts\/([^/]+)\/differences$/);
+    if (past) return reply(200, { service: "shop", rollout: "v42", gate: url.searchParams.get("gate"), points: Array.from({ length: 120 }, (_, at) => ({ unixMs: Date.now() - (121 - at) * 5000, value: 0.001, low: -0.3 / (at + 5), high: 0.4 / (at + 5), limit: 0.005 })) });
     if (one) return reply(200, rollouts(world).find((of) => of.service === decodeURIComponent(one[1])), { etag: "\"1\"" });
     const found = GETS[path];
     return found ? reply(200, found(world, url.searchParams)) : reply(404, { detail: `no ${path}` });

@@ -118,6 +118,17 @@ services:
     } };
 }
 
+/** Asks as commands do: Node's `fetch` says that it is a browser. */
+export const ask = (address, path, headers, body) => new Promise((resolve, reject) => {
+  const asked = request(`${address}/api/v1/${path}`, { method: body ? "POST" : "GET", headers: { ...headers, ...(body && { "content-type": "application/json" }) } }, (response) => {
+    let text = "";
+    response.on("data", (part) => { text += part; });
+    response.on("end", () => resolve(JSON.parse(text)));
+  });
+  asked.on("error", reject);
+  asked.end(body);
+});
+
 /** Asks again until it holds, or the time is up. */
 export async function eventually(holds, milliseconds = START_MS_MAX) {
   const until = Date.now() + milliseconds;

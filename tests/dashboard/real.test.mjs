@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { test, after } from "node:test";
 import { assertFits, close, picture, visit } from "./browser.mjs";
-import { freePort, run, shop, tempFolder } from "./process.mjs";
+import { ask, eventually, freePort, run, shop, tempFolder } from "./process.mjs";
 
 after(close);
 
@@ -29,7 +29,7 @@ test("sign in by the address of the start, look at every page, roll back by hand
     assert.equal(new URL(page.url()).hash, "");
     await page.waitForSelector("h1.sentence");
     assert.match(await page.textContent("article.card"), /v41 → v42/);
-    for (const path of ["page=rollout", "page=compare", "page=debug&tap=on", "page=playground", "page=playground&tab=batch&users=u-1+u-2", "page=config", "page=config&tab=file", "page=config&tab=check", "page=config&tab=events", "page=config&tab=audit"]) {
+    for (const path of ["page=rollout", "page=compare", "page=debug&tap=on", "page=playground", "page=playground&tab=batch&users=u-1+u-2", "page=playground&tab=simulate", "page=config", "page=config&tab=file", "page=config&tab=check", "page=config&tab=events", "page=config&tab=audit"]) {
       await page.goto(`${made.address}/?${path}`);
       await isLive(page);
       await settled(page);
@@ -127,6 +127,40 @@ test("the playground answers as the proxy does", () => withShop({}, async (made)
     await page.waitForSelector(".what-if.warn");
     assert.match(await page.textContent(".what-if"), /instead of/);
     await picture(page, "real-playground");
+  });
+}));
+
+test("an access log is simulated, and the log says more for a while", () => withShop({}, async (made) => {
+  await visit(await made.link(), {}, async (page) => {
+    await isLive(page);
+    await page.goto(`${made.address}/?page=playground&tab=simulate&play=shop&inject=canary%3A+error%3D60%25&host=shop.example.com`);
+    await page.click("text=2,000 made-up lines");
+    await page.click("button:has-text('Simulate')");
+    await page.waitForSelector("text=2,000 lines read");
+    assert.match(await page.textContent("section[aria-label='The rollout v42']"), /✖ rolled back.*requests and .* users met the new version/s);
+    await picture(page, "real-simulate");
+    await page.goto(`${made.address}/?page=config&tab=audit`);
+    await page.click("text=Log so for a while");
+    await page.waitForSelector("text=the log is at debug for 600 s");
+    await page.waitForSelector("li:has-text('the log is at debug')");
+    await picture(page, "real-log");
+    await page.click("text=As at the start");
+    await page.waitForSelector("text=✔ the log is at info");
+  });
+}));
+
+test("who opens the page after a rollback sees how the difference came to it", () => withShop({}, async (made) => {
+  const link = await made.link();
+  const seen = async () => (await ask(made.address, "rollouts/shop/differences?gate=errors&cohort=everyone", {})).points.length;
+  await eventually(async () => (await seen()) >= 4);
+  made.canary.isBroken = true;
+  await made.program.line(/rolled back|took it back|rolled-back/);
+  await visit(link, {}, async (page) => {
+    await isLive(page);
+    await page.goto(`${made.address}/?page=rollout&service=shop`);
+    // those from before the page was opened; since then nothing was counted
+    await page.waitForFunction(() => [...document.querySelectorAll("figure")].some((figure) => figure.textContent.includes("Difference:") && (figure.querySelector("svg.chart path.line")?.getAttribute("d").match(/[ML]/g)?.length ?? 0) >= 4));
+    await picture(page, "real-late");
   });
 }));
 

@@ -8,7 +8,7 @@ import { HOSTILE, start, takeBack } from "./mock.mjs";
 
 after(close);
 
-const PAGES = ["", "?page=rollout&service=shop", "?page=compare&service=shop", "?page=debug&service=shop&tap=on", "?page=playground", "?page=playground&tab=batch&users=u-1+u-2", "?page=config", "?page=config&tab=file", "?page=config&tab=check", "?page=config&tab=events", "?page=config&tab=audit"];
+const PAGES = ["", "?page=rollout&service=shop", "?page=compare&service=shop", "?page=debug&service=shop&tap=on", "?page=playground", "?page=playground&tab=batch&users=u-1+u-2", "?page=playground&tab=simulate", "?page=config", "?page=config&tab=file", "?page=config&tab=check", "?page=config&tab=events", "?page=config&tab=audit"];
 const ready = (page) => page.waitForSelector("[data-fresh]");
 
 /** Everything that was asked is answered and drawn. */
@@ -52,6 +52,15 @@ describe("pages", () => {
         await assertFits(page, `200 % ${path}`);
       });
     }
+  }));
+
+  test("who comes late sees how the difference went before", () => with_({}, async (address, world) => {
+    takeBack(world);
+    await visit(`${address}/?page=rollout&service=shop`, {}, async (page) => {
+      await ready(page);
+      // the band of one look is a point; that of many is wide
+      await page.waitForFunction(() => [...document.querySelectorAll("figure")].some((figure) => figure.textContent.includes("Difference:") && (figure.querySelector("svg.chart path.line")?.getAttribute("d").match(/[ML]/g)?.length ?? 0) > 100));
+    });
   }));
 
   test("the state is in the address, and the way back works", () => told("/", {}, {}, async (page) => {

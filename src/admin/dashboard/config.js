@@ -5,10 +5,11 @@ import { redraw } from "./state.js";
 import { use, get, post, refresh, refusal, enc } from "./api.js";
 import { live } from "./live.js";
 import { panel, table, right, choice, field, select, state, eventList, copyable } from "./parts.js";
+import { log } from "./log.js";
 import { show, hide } from "./dialogs.js";
 import { clock, count, percent } from "./words.js";
 
-const TABS = [["effective", "effective values"], ["file", "file"], ["check", "check an edit"], ["events", "events"], ["audit", "reloads and audit"]];
+const TABS = [["effective", "effective values"], ["file", "file"], ["check", "check an edit"], ["events", "events"], ["audit", "reloads, log, audit"]];
 const draft = { text: null, check: null, diff: null, failure: null, isBusy: false };
 let timer = 0;
 
@@ -152,8 +153,8 @@ function audit() {
   const chain = use("/audit/verify");
   const refused = refusal("admin");
   return h("div", { class: "columns even", key: "audit" },
-    panel("Reloads", { id: "reloads", tools: h("button", { class: `small${refused ? " off" : ""}`, "aria-disabled": refused ? "true" : undefined, title: refused ?? "read the file again", onclick: () => askReload(refused) }, "Reload now") },
-      eventList([...all.values()].sort((a, b) => b.id - a.id), { empty: "none since the start of what is kept" })),
+    h("div", { class: "stack" }, panel("Reloads", { id: "reloads", tools: h("button", { class: `small${refused ? " off" : ""}`, "aria-disabled": refused ? "true" : undefined, title: refused ?? "read the file again", onclick: () => askReload(refused) }, "Reload now") },
+      eventList([...all.values()].sort((a, b) => b.id - a.id), { empty: "none since the start of what is kept" })), log()),
     panel("Audit log", { id: "chain", tools: h("button", { class: "small", onclick: () => refresh("/audit/verify") }, "Verify again") },
       state(chain, "audit log"),
       chain.data ? h("p", { class: `verdict ${chain.data.ok ? "good" : "bad"}`, role: "status" }, chain.data.ok ? `✔ The chain of ${count(chain.data.lines)} lines is whole: none was changed, removed or put in.` : `✖ The chain is broken: ${chain.data.problem}`) : null,

@@ -149,7 +149,7 @@ function paths(service) {
   }
   const rate = ([bad, of]) => (of > 0 ? bad / of : null);
   const rows = [...all].map(([path, of]) => ({ path, of, gap: (rate(of[to]) ?? 0) - (rate(of[from]) ?? 0) })).sort((a, b) => b.gap - a.gap || b.of[to][1] - a.of[to][1]).slice(0, 15);
-  return panel("Paths by error difference", { id: "paths" }, h("p", { class: "note" }, "Of the requests tapped above; with a filter on status this compares what the filter lets through."),
+  return panel("Paths by error difference", { id: "paths" }, h("p", { class: "note" }, `Counted in this page, from the ${count(tap.requests.length)} requests that the tap above shows: Ringway keeps no paths. With a filter on status it compares what the filter lets through.`),
     table(["path", right(from), right(to), right("difference")], rows.map((row) => h("tr", { key: row.path, class: row.gap > 0 ? "bad" : "" },
       h("td", { class: "path" }, row.path), h("td", { class: "right num" }, `${percent(rate(row.of[from]))} of ${count(row.of[from][1])}`),
       h("td", { class: "right num" }, `${percent(rate(row.of[to]))} of ${count(row.of[to][1])}`), h("td", { class: "right num" }, `${row.gap > 0 ? "✖ " : ""}${points(row.gap)}`))),

@@ -40,8 +40,8 @@ function samples(decision) {
     { label: "samples of failed requests", empty: "none were kept" })];
 }
 
-/** Numbers that do not stand elsewhere. */
-const further = (decision) => Object.entries(decision.numbers ?? {}).filter(([name]) => name !== "gate" && name !== "cohort");
+/** Numbers that do not stand elsewhere; of evidence the sentence tells, and not by its logarithm. */
+const further = (decision) => Object.entries(decision.numbers ?? {}).filter(([name]) => name !== "gate" && name !== "cohort" && !/^ln\b|^ln[A-Z]/.test(name));
 
 const fact = (name, value) => h("div", { key: name }, h("dt", null, name), h("dd", null, value));
 const text = (value) => (typeof value === "number" ? (Number.isInteger(value) ? count(value) : String(Math.round(value * 1e4) / 1e4)) : typeof value === "object" ? JSON.stringify(value) : String(value));

@@ -17,7 +17,7 @@ export const live = {
   events: [],
   /** When the last tick came whose time had moved on, by this browser's clock. */
   at: -Infinity,
-  /** Each gate's difference over time, since this page was opened; by `lookKey`. */
+  /** Each gate's difference, second by second since this page was opened, beyond what the server has noted; by `lookKey`. */
   looks: new Map(),
   /** The last rollout of each service about which Ringway decided by itself: its page outlives the next release. */
   decisions: new Map(),
@@ -98,6 +98,9 @@ function keepLooks(tick) {
       if (!gate.difference) continue;
       const key = lookKey(rollout, gate);
       const looks = live.looks.get(key) ?? [];
+      const last = looks.at(-1);
+      // what counts no more is not drawn on and on
+      if (last && ["value", "low", "high"].every((name) => last[name] === gate.difference[name])) continue;
       looks.push({ unixMs: tick.unixMs, limit: gate.limit, ...gate.difference });
       if (looks.length > LOOKS_MAX) looks.shift();
       live.looks.set(key, looks);

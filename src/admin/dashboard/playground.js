@@ -7,9 +7,11 @@ import { live } from "./live.js";
 import { panel, table, right, choice, field, select, copyable } from "./parts.js";
 import { snippet } from "./commands.js";
 import { save, csv } from "./export.js";
+import { simulate } from "./simulate.js";
 import { percent, count } from "./words.js";
 
 const BATCH_MAX = 1000;
+const VIEWS = { one, batch, simulate };
 const asked = new Map();
 let timer = 0;
 
@@ -17,10 +19,10 @@ export const playground = {
   title: "Playground",
   needsTick: true,
   view(at) {
-    const tab = at.tab === "batch" ? "batch" : "one";
+    const tab = VIEWS[at.tab] ? at.tab : "one";
     return [
-      h("div", { class: "toolbar", key: "toolbar" }, h("h1", null, "Playground"), choice("tab", "what to ask", [["", "one request"], ["batch", "many users"]], tab === "one" ? "" : tab)),
-      h("div", { class: "columns even", key: tab }, tab === "one" ? one(at) : batch(at)),
+      h("div", { class: "toolbar", key: "toolbar" }, h("h1", null, "Playground"), choice("tab", "what to ask", [["", "one request"], ["batch", "many users"], ["simulate", "an access log"]], tab === "one" ? "" : tab)),
+      h("div", { class: "columns even", key: tab }, VIEWS[tab](at)),
     ];
   },
 };

@@ -6,7 +6,7 @@ import { use } from "./api.js";
 import { live } from "./live.js";
 import { phase, badge, panel, table, right, shareBar, ring, select, state } from "./parts.js";
 import { look } from "./plot.js";
-import { PHASES, percent, count, versions, health, worstGate, VERDICTS, clock, span, ms } from "./words.js";
+import { PHASES, percent, count, versions, hasAll, health, worstGate, VERDICTS, clock, span, ms } from "./words.js";
 
 export const releases = {
   title: "Releases",
@@ -51,7 +51,7 @@ function card(rollout) {
     ring(rollout),
     h("dl", { class: "facts live" },
       fact("users exposed", count(exposed)),
-      fact("worst gate", gate ? `${VERDICTS[gate.verdict]?.[0] ?? "?"} ${gate.name}${gate.cohort ? ` in ${gate.cohort}` : ""}: ${VERDICTS[gate.verdict]?.[1] ?? gate.verdict}` : "none yet"),
+      fact("worst gate", gate ? gate.verdict === "unknown" && hasAll(rollout, gate.cohort) ? `◌ nothing to compare with in ${gate.cohort}` : `${VERDICTS[gate.verdict]?.[0] ?? "?"} ${gate.name}${gate.cohort ? ` in ${gate.cohort}` : ""}: ${VERDICTS[gate.verdict]?.[1] ?? gate.verdict}` : "none yet"),
       gate?.stable && gate?.canary ? fact(rollout.from ?? "stable", rate(gate.stable, gate.unit)) : null,
       gate?.stable && gate?.canary ? fact(rollout.to ?? "canary", rate(gate.canary, gate.unit)) : null));
 }
@@ -75,7 +75,8 @@ function matrix(service, rollout) {
     h("td", { class: "right num live" }, count(cohort.variants.reduce((sum, variant) => sum + (variant.rps ?? 0), 0)))));
   const version = (name) => service.cohorts.flatMap((cohort) => cohort.variants).find((variant) => variant.name === name)?.version;
   return panel(`Who gets what: ${service.name}`, { id: `matrix-${service.name}`, tools: phase(service.phase ?? "idle") },
-    table(["cohort", ...variants.map((name) => `${name}${version(name) ? ` ${version(name)}` : ""}`), right("rps")], rows, { label: `weights of ${service.name}`, className: "matrix" }));
+    table(["cohort", ...variants.map((name) => `${name}${version(name) ? ` ${version(name)}` : ""}`), right("rps")], rows, { label: `weights of ${service.name}`, className: "matrix" }),
+    h("p", { class: "note" }, `Asked for, and below it what came of the last ${live.tick.status.windowSeconds ?? 60} s: a share that has just changed is not all of that yet.`));
 }
 
 const OUTCOMES = { promoted: PHASES.promoted, "rolled-back": PHASES["rolled-back"], superseded: ["⤳", "superseded", "calm"], removed: PHASES.removed, running: PHASES.running };

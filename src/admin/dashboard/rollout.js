@@ -127,7 +127,7 @@ function grid(series, at, service, cohort, roles, rollout, answer) {
 
 const words = (seconds) => (seconds < 60 ? `${Math.round(seconds)} s` : span(seconds));
 
-/** The difference that a gate sees, with its band and limit, since this page was opened. */
+/** The difference that a gate sees, with its band and limit: what the server has noted, and each second since. */
 function difference(rollout, cohort, at, service, isOld) {
   const [from, to] = [rollout?.from ?? "stable", rollout?.to ?? "canary"];
   const gates = (rollout ? gatesByWeight(rollout) : []).filter((gate) => gate.difference && (!cohort || !gate.cohort || gate.cohort === cohort));
@@ -137,14 +137,21 @@ function difference(rollout, cohort, at, service, isOld) {
     return h("figure", { class: "plot empty", key: "difference" }, h("figcaption", null, h("span", { class: "plot-title" }, "Difference, canary − stable")),
       h("p", { class: "muted" }, rollout ? "No gate has enough data for a difference yet." : "There is no rollout, so no gate compares."));
   }
-  const looks = live.looks.get(lookKey(rollout, gate)) ?? [];
+  const window = WINDOW_SECONDS[at.window] ? at.window : "15m";
+  // when it is over, the end of what was seen is what one wants to see
+  const isOver = ["promoted", "rolled-back", "superseded"].includes(rollout.phase);
+  const past = use(`/rollouts/${enc(rollout.service)}/differences?gate=${enc(gate.name)}&cohort=${enc(gate.cohort ?? "")}&window=${isOver ? "6h" : window}`, 60_000);
+  const known = past.data?.rollout === rollout.id ? past.data.points : [];
+  const newest = known.at(-1)?.unixMs ?? -Infinity;
+  const since = (isOver && known.length > 0 ? newest : live.tick.unixMs) - WINDOW_SECONDS[window] * 1000;
+  const looks = [...known, ...(live.looks.get(lookKey(rollout, gate)) ?? []).filter((of) => of.unixMs > newest)].filter((of) => of.unixMs >= since);
   return h("div", { class: "plot-with-choice", key: "difference" },
     plot({
       id: `${service}-difference`, title: `Difference: ${label(gate)}`, dim: isOld,
       xs: looks.map((of) => of.unixMs), zero: true, formatX: timeText, limit: gate.limit ?? undefined, isClipped: true,
       lines: [{ name: "difference", look: "canary", values: looks.map((of) => of.value), low: looks.map((of) => of.low), high: looks.map((of) => of.high) }],
       format: (value) => differenceInUnit(value, gate.unit),
-      note: `${to} − ${from} with its 95 % band, since this page was opened`,
+      note: `${to} − ${from} with its 95 % band; each step of the rollout counts anew`,
     }),
     gates.length > 1 ? h("select", { class: "over", "aria-label": "gate of the difference", value: label(gate), onchange: (event) => change({ gate: event.target.value }) }, gates.map((of) => h("option", { key: label(of), value: label(of) }, label(of)))) : null);
 }

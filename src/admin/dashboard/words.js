@@ -127,6 +127,9 @@ function isBegun(rollout, cohort) {
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const rolledBack = (why) => (/^rolled back/i.test(why) ? capital(why) : `Rolled back. ${capital(why)}`);
 
+/** A whole cohort has the new version, so that nobody is left to compare it with. */
+export const hasAll = (rollout, name) => (rollout.cohorts ?? []).some((cohort) => cohort.name === name && cohort.share >= 1);
+
 /** How a rollout is, as `[kind, symbol, sentence]`, for whoever has five seconds. */
 export function health(rollout) {
   const worst = worstGate(rollout);
@@ -146,7 +149,10 @@ export function health(rollout) {
   const old = rollout.fromVersion || rollout.from || "stable";
   if (passing === 0) {
     const isWaiting = ofStep.length === 0 || ofStep.some((gate) => gate.verdict === "waiting");
-    return isWaiting ? ["wait", "◌", `Too early to say${here}: ${rollout.why || "not enough data yet"}`] : ["warn", "⚠", `No gate can say${here}: there is nothing of ${old} to compare with.`];
+    if (isWaiting) return ["wait", "◌", `Too early to say${here}: ${rollout.why || "not enough data yet"}`];
+    // by plan, and no reason to worry
+    if (hasAll(rollout, cohort)) return ["wait", "◌", `All of ${cohort} have ${rollout.toVersion || rollout.to}: nobody of ${old} is left there to compare with.`];
+    return ["warn", "⚠", `No gate can say${here}: there is nothing of ${old} to compare with.`];
   }
   return ["good", "✔", `No worse than ${old}${here}, by ${passing === ofStep.length ? "every gate" : `${passing} of ${ofStep.length} gates; the others have not enough data`}.`];
 }

@@ -147,6 +147,7 @@ pub(super) fn certificates(file: &File) -> Vec<Finding> {
     let of_listeners = file.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let mut paths: Vec<PathBuf> =
         of_listeners.flat_map(|tls| tls.certificates.iter().map(|of| of.cert_file.clone())).collect();
+    paths.extend(file.admin.as_ref().and_then(|admin| Some(admin.tls.as_ref()?.cert_file.clone())));
     paths.sort();
     paths.dedup();
     paths.iter().map(|path| certificate(path, now())).collect()

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::problems::Problems;
 use super::texts::check_header_name;
+use super::tls::check_path;
 use crate::config::codes::Code;
 use crate::config::place::Place;
 use crate::config::schema::{Admin, File, Sso};
@@ -15,6 +16,7 @@ pub(super) fn check_admin(file: &File, problems: &mut Problems<'_>) -> Option<So
     let Some(admin) = &file.admin else { return ADMIN_DEFAULT.parse().ok() };
     let place = Place::root().key("admin");
     check_names(admin, &place, problems);
+    check_tls(admin, &place, problems);
     if let Some(sso) = &admin.sso {
         check_sso(admin, sso, &place.key("sso"), problems);
     }
@@ -33,14 +35,46 @@ pub(super) fn check_admin(file: &File, problems: &mut Problems<'_>) -> Option<So
         return None;
     };
     if !address.ip().is_loopback() {
-        let message = format!("the admin door at {address} would be open to other machines, in plain text");
-        let last = problems.at(Code::AdminBeyondLoopback, &place, message);
+        check_beyond(admin, address, &place, problems);
+    }
+    Some(address)
+}
+
+/// Other machines reach the door: it must be told who asks, in a way that nobody reads on the way.
+fn check_beyond(admin: &Admin, address: SocketAddr, place: &Place, problems: &mut Problems<'_>) {
+    if admin.tokens_file.is_none() {
+        let message =
+            format!("the admin door at {address} would be open to other machines, and nothing tells who asks");
+        let last = problems.at(Code::AdminBeyondLoopback, place, message);
         last.help(format!(
-            "write 127.0.0.1:{} or unix:/run/ringway/admin.sock, and put a proxy with TLS before it (`admin.sso`, `admin.hosts`)",
+            "add `tokensFile`, with lines that `ringway token admin` prints, or write 127.0.0.1:{} or unix:/run/ringway/admin.sock",
             address.port()
         ));
     }
-    Some(address)
+    if admin.tls.is_none() && admin.plaintext.is_none() {
+        let message = format!("the admin door at {address} would tell tokens to other machines in plain text");
+        let last = problems.at(Code::AdminBeyondLoopback, place, message);
+        last.help(
+            "add `tls: { certFile: tls.crt, keyFile: tls.key }`; in a network that encrypts by itself, such as a mesh, \
+             `plaintext: allow`",
+        );
+    }
+}
+
+/// A certificate that nobody would see, or that says something else than the key beside it.
+fn check_tls(admin: &Admin, place: &Place, problems: &mut Problems<'_>) {
+    let Some(tls) = &admin.tls else { return };
+    check_path(Some(&tls.cert_file), &place.key("tls").key("certFile"), problems);
+    check_path(Some(&tls.key_file), &place.key("tls").key("keyFile"), problems);
+    if admin.address.starts_with("unix:") {
+        let message = "the admin door is a socket in the file system, which speaks no TLS";
+        let last = problems.at(Code::AdminTlsUnused, &place.key("tls"), message);
+        last.help("remove `tls`, or give the door an address, such as 127.0.0.1:9901");
+    }
+    if admin.plaintext.is_some() {
+        let message = "the admin door has a certificate, and is to speak in plain text";
+        problems.at(Code::AdminTlsUnused, &place.key("plaintext"), message).help("remove one of the two");
+    }
 }
 
 /// Further names and origins are exact: no wildcard lets in what nobody thought of.

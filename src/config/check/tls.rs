@@ -108,7 +108,7 @@ fn check_upstream_tls(tls: &UpstreamTls, place: &Place, problems: &mut Problems<
     }
 }
 
-fn check_path(path: Option<&Path>, place: &Place, problems: &mut Problems<'_>) {
+pub(super) fn check_path(path: Option<&Path>, place: &Place, problems: &mut Problems<'_>) {
     if path.is_some_and(|path| path.as_os_str().is_empty()) {
         problems.at(Code::EmptyText, place, "the path is empty");
     }

@@ -28,6 +28,10 @@ impl TlsFiles {
                 loading.listener(tls, &Place::root().key("listeners").index(at).key("tls"));
             }
         }
+        if let Some(files) = file.admin.as_ref().and_then(|admin| admin.tls.as_ref()) {
+            let place = Place::root().key("admin").key("tls");
+            loading.certificate((&files.cert_file, "certFile"), (&files.key_file, "keyFile"), &place);
+        }
         for (name, service) in &file.services {
             let place = Place::root().key("services").key(name).key("variants");
             for (name, variant) in &service.variants {

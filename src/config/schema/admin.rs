@@ -5,19 +5,26 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::tls::CertificateFiles;
 use crate::config::values::networks;
 
 /// The door for people and scripts that change things.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Admin {
-    /// A loopback address and port, or `unix:/path/to.sock`. Default `127.0.0.1:9901`.
+    /// An address and port, or `unix:/path/to.sock`. Beyond loopback it needs `tokensFile`, and `tls` or `plaintext`.
+    /// Default `127.0.0.1:9901`.
     #[serde(default = "address")]
     pub address: String,
     /// Who may do what: a line `NAME ROLE HASH [GROUP,GROUP]` for each token, as `ringway token admin` prints it. With
     /// it, nobody gets in without a token, a session or a proxy that vouches. Default: whoever reaches the address is
     /// an admin.
     pub tokens_file: Option<PathBuf>,
+    /// The certificate of the door, which then speaks HTTPS alone. Not for sockets. Default: plain HTTP.
+    pub tls: Option<CertificateFiles>,
+    /// `allow`: plain HTTP to other machines, where tokens and sessions can be read on their way. For networks that encrypt by
+    /// themselves, such as a mesh. Default: refused.
+    pub plaintext: Option<Plaintext>,
     /// Nothing can be changed through this door, whatever the role. Default false.
     #[serde(default)]
     pub read_only: bool,
@@ -29,6 +36,14 @@ pub struct Admin {
     pub origins: Vec<String>,
     /// A proxy that signs people in and tells who they are. Default: none is believed.
     pub sso: Option<Sso>,
+}
+
+/// Whether the door speaks plain HTTP beyond this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Plaintext {
+    /// It does.
+    Allow,
 }
 
 /// A proxy that signs people in, and tells who they are in a header.
@@ -91,6 +106,8 @@ impl Default for Admin {
         Admin {
             address: address(),
             tokens_file: None,
+            tls: None,
+            plaintext: None,
             read_only: false,
             hosts: Vec::new(),
             origins: Vec::new(),

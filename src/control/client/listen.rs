@@ -1,7 +1,6 @@
 //! Streams of the admin door: what comes is told part by part, and a connection that breaks is made again.
 
 use super::{ANSWER_BYTES_MAX, ClientError, Door, request, stranger, understood, unreachable, with_token, within};
-use crate::control::AdminAddress;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -10,7 +9,6 @@ use serde_json::Value;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
 /// The door says something at least every ten seconds: whoever is silent for so long is gone.
@@ -65,21 +63,13 @@ async fn once<T>(
     away: &mut Option<Instant>,
     on_part: &mut impl FnMut(Part) -> ControlFlow<T>,
 ) -> Result<ControlFlow<T>, ClientError> {
-    let host = match &door.address {
-        AdminAddress::Tcp(address) => address.to_string(),
-        AdminAddress::Unix(_) => "localhost".to_owned(),
-    };
-    let mut asked = with_token(request(Method::GET, &host, path, String::new()), door)?;
+    let mut asked = with_token(request(Method::GET, &door.place.host(), path, String::new()), door)?;
     if let Some(id) = seen {
         asked.headers_mut().insert("last-event-id", HeaderValue::from(*id));
     }
     let name = door.to_string();
     let lost = |error: std::io::Error| unreachable(&name, &error);
-    let response = match &door.address {
-        AdminAddress::Tcp(address) => open(TcpStream::connect(address).await.map_err(lost)?, asked).await,
-        AdminAddress::Unix(socket) => open(UnixStream::connect(socket).await.map_err(lost)?, asked).await,
-    };
-    let response = response.map_err(lost)?;
+    let response = open(door.place.connect().await.map_err(lost)?, asked).await.map_err(lost)?;
     if response.status() != StatusCode::OK {
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;

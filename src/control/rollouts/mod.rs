@@ -31,6 +31,7 @@ pub use view::{BAND_ALPHA, CohortView, GateView, Progress, RolloutView, StepView
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::events::PastEvent;
@@ -227,19 +228,21 @@ impl Rollouts {
     }
 
     /// Where each rollout is.
-    pub(super) fn views(&self) -> Vec<RolloutView> {
-        let mut views = self.judged();
-        views.iter_mut().for_each(|view| self.add_outward(view));
-        views
+    pub(super) fn views(&self) -> Vec<Arc<RolloutView>> {
+        self.plans.keys().filter_map(|service| self.view(service)).collect()
+    }
+
+    /// Where the rollout of a service is; `None` when it has none.
+    pub(super) fn view(&self, service: &str) -> Option<Arc<RolloutView>> {
+        let mut view = self.judged(service)?;
+        self.add_outward(&mut view);
+        Some(Arc::new(view))
     }
 
     /// The same as far as the judge goes.
-    fn judged(&self) -> Vec<RolloutView> {
-        let of = |(name, plan): (&String, &Plan)| {
-            let watching = |cohort: &str| self.watching.get(&(name.clone(), cohort.to_owned()));
-            view::view(plan, self.states.get(name)?, watching)
-        };
-        self.plans.iter().filter_map(of).collect()
+    fn judged(&self, service: &str) -> Option<RolloutView> {
+        let watching = |cohort: &str| self.watching.get(&(service.to_owned(), cohort.to_owned()));
+        view::view(self.plans.get(service)?, self.states.get(service)?, watching)
     }
 
     /// What metrics tell of rollouts.
@@ -251,7 +254,7 @@ impl Rollouts {
             verdicts: self.verdicts_of(&view.service),
             service: view.service,
         };
-        self.judged().into_iter().map(fact).collect()
+        self.plans.keys().filter_map(|service| self.judged(service)).map(fact).collect()
     }
 
     fn verdicts_of(&self, service: &str) -> Vec<(String, String, &'static str, u64)> {
@@ -403,7 +406,8 @@ fn canary_share(state: &State, cohort: &str) -> f64 {
     if both > 0.0 { to.as_f64() / both } else { 0.0 }
 }
 
-fn unix_ms() -> u64 {
+/// Now, in milliseconds since 1970.
+pub(super) fn unix_ms() -> u64 {
     let since: Duration = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_millis() as u64
 }

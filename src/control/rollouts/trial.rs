@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Rollouts, unix_ms, view};
 use crate::rollout::command::{Actor, Answer, Command};
@@ -55,19 +56,20 @@ impl Rollouts {
     }
 
     /// What the engine would be told now, by service.
-    pub(in crate::control) fn trials(&self) -> BTreeMap<String, Trial> {
-        let of = |(name, plan): (&String, &Plan)| {
-            let trial = Trial {
-                plan: plan.clone(),
-                state: self.states.get(name)?.clone(),
-                now: Moment { monotonic: self.began.elapsed(), unix_ms: unix_ms() },
-                readings: self.readings(name),
-                open_windows: self.open_windows.clone(),
-                can_persist: self.can_persist,
-            };
-            Some((name.clone(), trial))
-        };
-        self.plans.iter().filter_map(of).collect()
+    pub(in crate::control) fn trials(&self) -> BTreeMap<String, Arc<Trial>> {
+        self.plans.keys().filter_map(|name| Some((name.clone(), self.trial(name)?))).collect()
+    }
+
+    /// The same of one service.
+    pub(in crate::control) fn trial(&self, service: &str) -> Option<Arc<Trial>> {
+        Some(Arc::new(Trial {
+            plan: self.plans.get(service)?.clone(),
+            state: self.states.get(service)?.clone(),
+            now: Moment { monotonic: self.began.elapsed(), unix_ms: unix_ms() },
+            readings: self.readings(service),
+            open_windows: self.open_windows.clone(),
+            can_persist: self.can_persist,
+        }))
     }
 
     pub(super) fn readings(&self, service: &str) -> Vec<CohortReading> {

@@ -136,7 +136,7 @@ impl RolloutView {
 
 impl GateView {
     /// A gate that others answer with a word, and without numbers to compare.
-    pub(super) fn of_word(cohort: &str, gate: &str, verdict: &'static str, sentence: String) -> GateView {
+    pub(in crate::control) fn of_word(cohort: &str, gate: &str, verdict: &'static str, sentence: String) -> GateView {
         GateView {
             cohort: cohort.to_owned(),
             gate: gate.to_owned(),
@@ -152,11 +152,15 @@ impl GateView {
         }
     }
 
+    /// There are two rates to compare.
+    pub fn compares(&self) -> bool {
+        self.is_comparison && self.canary.of > 0 && self.stable.of > 0
+    }
+
     /// The new version's rate less that of what it replaces, and where it lies with [`BAND_ALPHA`]. `None` when there is
     /// nothing to compare.
     pub fn difference(&self) -> Option<(f64, Band)> {
-        let has_data = self.is_comparison && self.canary.of > 0 && self.stable.of > 0;
-        has_data.then(|| {
+        self.compares().then(|| {
             let band = difference_band(self.canary, self.stable, BAND_ALPHA);
             (self.canary.rate() - self.stable.rate(), band)
         })
