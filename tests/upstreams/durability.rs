@@ -128,8 +128,10 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // lazily: the process that holds files on it ends later
-        let _ = Command::new("umount").arg("-l").arg(&self.0).stderr(Stdio::null()).status();
+        // itself, and what may still lie over it; lazily: the process that holds files on it ends later
+        for _ in 0..2 {
+            let _ = Command::new("umount").arg("-l").arg(&self.0).stderr(Stdio::null()).status();
+        }
     }
 }
 
