@@ -247,6 +247,7 @@ def fleet():
             lines("Folded names", "Services, cohorts and variants beyond telemetry.maxSeries.", "short", query(f"ringway_series_folded_total{{{FLEET}}}", "{{instance}}"), width=6),
             lines("Notes to people", "A second, by what became of them; 0 where nobody is to be told.", "short", query(rate("ringway_notifications_total", "notifier, result", FLEET) + " or vector(0)", "{{notifier}}: {{result}}"), width=6),
             lines("Probes", "A second, by result; 0 where there are none.", "short", query(rate("ringway_probes_total", "service, cohort, variant, result", FLEET) + " or vector(0)", "{{service}}/{{cohort}} {{variant}}: {{result}}"), width=6),
+            lines("Spans", "A second, by what became of them; 0 where there is no tracer. Rejected ones the receiver did not want, failed ones it did not take, dropped ones had no room.", "short", query(rate("ringway_spans_total", "result", FLEET) + " or vector(0)", "{{result}}"), width=6),
             lines("Left over", "Of releases that are over; `ringway check` names it.", "short", query(f"sum by (service, kind) (ringway_leftovers{{{FLEET}}})", "{{service}}: {{kind}}"), width=6),
             lines("Certificates expire in", "The soonest of each name.", "s", query(f"min by (listener, name) (ringway_tls_certificate_expiry_seconds{{{FLEET}}}) - time()", "{{listener}} / {{name}}"), width=6),
         ],

@@ -33,6 +33,7 @@ mod room;
 mod send;
 mod socket;
 mod stall;
+mod traced;
 mod tunnel;
 mod worker;
 
