@@ -6,6 +6,8 @@ mod support;
 
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/by_hand.rs"]
+mod by_hand;
 #[path = "cli/check.rs"]
 mod check;
 #[path = "cli/complete.rs"]

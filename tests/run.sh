@@ -27,7 +27,7 @@ main() {
     find_cargo
     tree_before=$(tree_state)
     step "tools" install_tools
-    step "clients" install_python_clients
+    step "clients" install_clients
     step "dependencies" cargo fetch --locked
     step "formatting" cargo fmt --check
     step "lints" cargo clippy --all-targets --locked -- -D warnings
@@ -110,6 +110,23 @@ install_tools() {
 
 # Clients from PyPI, for tests/edge: in an environment of their own, below the target folder.
 PYTHON_CLIENTS="grpcio==1.85.1 websockets==17.4 sslyze==6.3.1 tlslite-ng==0.8.2 openfeature-sdk==0.10.0 openfeature-provider-ofrep==0.3.0 openapi-spec-validator==0.9.0"
+
+install_clients() {
+    install_python_clients
+    install_node_clients
+}
+
+# OpenFeature's SDK from npm: what the lock file says, beside the others.
+install_node_clients() {
+    local folder="${CARGO_TARGET_DIR:-target}/clients/npm"
+    if cmp -s tests/edge/npm/package-lock.json "$folder/installed"; then
+        return
+    fi
+    mkdir -p "$folder"
+    cp tests/edge/npm/package.json tests/edge/npm/package-lock.json "$folder/"
+    npm ci --prefix "$folder" --silent --no-audit --no-fund --ignore-scripts
+    cp "$folder/package-lock.json" "$folder/installed"
+}
 
 install_python_clients() {
     local folder="${CARGO_TARGET_DIR:-target}/clients"

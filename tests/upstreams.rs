@@ -59,5 +59,7 @@ mod rollouts;
 mod service;
 #[path = "upstreams/story.rs"]
 mod story;
+#[path = "upstreams/traces.rs"]
+mod traces;
 #[path = "upstreams/upgrade.rs"]
 mod upgrade;

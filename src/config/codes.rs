@@ -1,7 +1,7 @@
 //! Every rule that a configuration is held to, with its stable code.
 //!
 //! RW00xx file and syntax, RW01xx services and weights, RW02xx cohorts and conditions, RW03xx routes,
-//! RW04xx listeners and doors, RW05xx windows, RW06xx referenced files, RW07xx tests, RW08xx rollouts.
+//! RW04xx listeners and doors, RW05xx windows, RW06xx referenced files, RW07xx tests, RW08xx rollouts, RW09xx traces.
 //! A code is never given to another rule.
 
 use std::fmt;
@@ -236,6 +236,12 @@ codes! {
     Warning 840 Leftover: "something is left over of a release",
     Warning 860 GateNotAllowed: "a gate may not be asked",
 
+    Error 950 BadTraceEndpoint: "a receiver of traces is not one of OTLP over HTTP",
+    Warning 951 TraceEndpointNotAllowed: "a receiver of traces may not be asked",
+    Warning 952 NothingTraced: "no request is ever traced",
+    Warning 953 TraceHeaderInClear: "a secret of a receiver of traces stands in the file",
+    Error 954 TraceSettingTwice: "a setting of traces has two places",
+
     Error 960 AdminTlsUnused: "the certificate of the admin door is not used",
 }
 
@@ -300,6 +306,8 @@ impl Code {
                 | Code::NoControl
                 | Code::NoStateDir
                 | Code::GateNotAllowed
+                | Code::TraceEndpointNotAllowed
+                | Code::NothingTraced
                 | Code::NotOneCheck
                 | Code::NothingToEjectFor
                 | Code::MirrorOfNothing

@@ -2,7 +2,7 @@
 
 use super::place::Place;
 use super::schema::{
-    CertificateFiles, Condition, File, Gates, GeoSource, Listener, ListenerTls, Notifier, Service, UpstreamTls,
+    CertificateFiles, Condition, File, Gates, GeoSource, Listener, ListenerTls, Notifier, Service, Traces, UpstreamTls,
 };
 use std::path::{Path, PathBuf};
 
@@ -34,6 +34,9 @@ pub(crate) fn each_path(file: &mut File, visit: &mut dyn FnMut(Place, &mut PathB
     }
     if let Some(path) = file.outbound.as_mut().and_then(|outbound| outbound.ca_file.as_mut()) {
         visit(root.key("outbound").key("caFile"), path);
+    }
+    if let Some(traces) = file.telemetry.as_mut().and_then(|telemetry| telemetry.traces.as_mut()) {
+        each_path_of_traces(traces, visit);
     }
     for (index, notifier) in file.notifiers.iter_mut().enumerate() {
         each_path_of_notifier(notifier, &root.key("notifiers").index(index), visit);
@@ -128,6 +131,14 @@ pub(in crate::config) fn each_path_of_gates(
         if let Some(path) = path {
             visit(place.key(kind).index(at).key("tokenFile"), path);
         }
+    }
+}
+
+/// All of them are secrets.
+pub(in crate::config) fn each_path_of_traces(traces: &mut Traces, visit: &mut dyn FnMut(Place, &mut PathBuf)) {
+    let place = Place::root().key("telemetry").key("traces").key("headerFiles");
+    for (name, path) in &mut traces.header_files {
+        visit(place.key(name.as_str()), path);
     }
 }
 

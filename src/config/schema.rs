@@ -33,7 +33,7 @@ mod traffic;
 pub use admin::{Admin, Plaintext, Role, Sso};
 pub use faults::{Fault, FaultAbort, FaultDelay};
 pub use limits::{Memory, RateKey, RateLimit};
-pub use telemetry::{AccessLog, LogFormat, Telemetry};
+pub use telemetry::{AccessLog, LogFormat, ParentFrom, Telemetry, Traces};
 pub use traffic::{Cache, HeaderEdits, PathEdit, Redirect, Rewrite, Scheme};
 mod test;
 mod tls;

@@ -14,6 +14,7 @@ pub mod client;
 mod drain;
 mod drill;
 pub mod events;
+mod export;
 mod facts;
 mod files;
 mod handle;
@@ -126,6 +127,7 @@ pub async fn run<E>(
     // what rollouts had given is in force before the first request
     state.rollouts.look_back(requests.handle());
     with_rollouts(&mut state, Rollouts::start);
+    state.follow_traces();
     requests.handle().show(&state.rollouts);
 
     // 2. the clock of the windows
@@ -143,6 +145,9 @@ pub async fn run<E>(
         tracing::warn!("{warning}");
     }
     let ended = serve(&mut state, &mut requests, patience).await;
+    if ended != Ended::Interrupted {
+        state.export.flush(export::FLUSH_MAX).await;
+    }
     clock.abort();
     Ok(ended)
 }

@@ -6,6 +6,7 @@ use crate::config::files::References;
 use crate::config::{ConfigErrors, Loaded, load};
 use crate::control::certificates::{self, CertificateWatch};
 use crate::control::events::Events;
+use crate::control::export::{self, Export};
 use crate::control::facts::{facts, slots};
 use crate::control::files::{Digests, Files, Fingerprint};
 use crate::control::memory::{Memory, resident};
@@ -87,6 +88,8 @@ pub struct State {
     /// Weights that are not the file's.
     overlay: Overlay,
     pub(super) rollouts: Rollouts,
+    /// Spans on their way to a tracer.
+    pub(super) export: Export,
 }
 
 /// Sockets of new listeners, by address of the file.
@@ -98,6 +101,7 @@ impl State {
         let fixed = fixed(&common.in_force.load().loaded);
         let digests = Digests::default();
         let (certificates, overlay) = (CertificateWatch::default(), Overlay::default());
+        let export = Export::new(Arc::clone(common.registry.spans()), export::Pace::default());
         let mut state = State {
             common,
             plane,
@@ -111,6 +115,7 @@ impl State {
             certificates,
             overlay,
             rollouts: Rollouts::default(),
+            export,
         };
         state.common.health.reload_applied(unix_seconds());
         state.tell_metrics();
@@ -147,8 +152,15 @@ impl State {
         facts.state_durable = self.rollouts.is_durable();
         facts.notifiers = self.rollouts.notifier_facts();
         facts.probes = self.rollouts.probe_facts();
+        facts.spans = self.export.facts();
         certificates::warn(&mut self.certificates, &facts.certificates, unix_seconds() as i64);
         self.common.metrics.state(facts);
+    }
+
+    /// Spans are sampled and sent as the files in force say. To be called within a runtime.
+    pub(super) fn follow_traces(&mut self) {
+        let in_force = self.common.in_force.load_full();
+        self.export.follow(&in_force.loaded.file, &in_force.references);
     }
 
     /// The telemetry door, which tells health and metrics.
@@ -334,6 +346,7 @@ fn publish(state: &mut State, prepared: Prepared, bound: Bound, begun: Instant) 
         state.plane.close(*address);
     }
     common.in_force.store(Arc::new(InForce { loaded, references, named, since_unix_seconds, listeners }));
+    state.follow_traces();
     state.tell_metrics();
     Applied { rev: Arc::clone(&snapshot.rev), previous_rev: Arc::clone(&previous.rev), took, warnings }
 }

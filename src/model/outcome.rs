@@ -32,6 +32,16 @@ impl Reason {
         }
     }
 
+    /// The resolution reason of OpenFeature, as OpenTelemetry writes it.
+    pub fn as_flag_reason(self) -> &'static str {
+        match self {
+            Reason::Override | Reason::Cohort => "targeting_match",
+            Reason::Split | Reason::Held => "split",
+            Reason::Only => "static",
+            Reason::Fallback => "default",
+        }
+    }
+
     /// The position in [`Reason::ALL`].
     pub fn index(self) -> usize {
         self as usize

@@ -67,12 +67,7 @@ pub(super) fn evaluate(file: &File, snapshot: &Snapshot, name: &str, context: &C
             format!("users are told apart by {}: give a targetingKey, or an `ip` for clientIP", wanted.join(", "));
         return Err(Failure::KeyMissing(why));
     }
-    let reason = match placed.reason {
-        Reason::Override | Reason::Cohort => "TARGETING_MATCH",
-        Reason::Split | Reason::Held => "SPLIT",
-        Reason::Only => "STATIC",
-        Reason::Fallback => "DEFAULT",
-    };
+    let reason = placed.reason.as_flag_reason().to_ascii_uppercase();
     let variant = &*service.variants[placed.variant].name;
     let mut metadata = json!({
         "cohort": *service.cohorts[placed.cohort].name,

@@ -59,7 +59,7 @@ pub(super) async fn handle(connection: &Rc<Connection>, arrived: &mut Arrived, e
     let has_body = !arrived.body.is_end_stream();
     let form = local_form(arrived);
     let mut record = Record::begin(connection.clone(), started);
-    record.describe(&arrived.head);
+    record.describe(arrived);
     let answered = match connection.check_room() {
         Ok(()) => forward(connection, arrived, &mut record, exchange, started).await,
         Err(error) => Err(error),
@@ -169,7 +169,7 @@ async fn forward(
     let found = snapshot.routes.find(&view).ok_or(ProxyError::NoRoute)?;
     let route = found.route;
     record.route(&route.name, &current);
-    let is_https = connection.is_secure() || is_secure(head, client.peer_trusted);
+    let is_https = record.scheme(connection.is_secure() || is_secure(head, client.peer_trusted));
     if let Some(answer) =
         redirect::answer(found, &Asked { head, destination: &destination, client, is_https }, snapshot)?
     {
@@ -181,7 +181,8 @@ async fn forward(
     decision.begin_record(head, record);
     limit::of_route(&mut decision, quotas, client.ip, &head.headers, started)?;
 
-    let additions = prepare(head, (fields, relied_on), &destination, connection, client.peer_trusted, &decision)?;
+    let additions =
+        prepare(head, (fields, relied_on), &destination, connection, client.peer_trusted, &decision, record)?;
     decision.told = Told::of(route, service, snapshot, client, &head.headers, &additions);
     let rewritten = redirect::rewrite(found, head, &destination);
     let idle = route.timeouts.idle.unwrap_or(rules.timeouts.idle);
@@ -193,8 +194,7 @@ async fn forward(
         Box::pin(fault::inject(connection, &decision, record, exchange)).await?;
     }
     let (websocket_key, was_connect) = websocket(head, asked);
-    let destination = rewritten.as_ref().unwrap_or(&destination);
-    let interim = exchange.interim_for(head.version);
+    let (interim, destination) = (exchange.interim_for(head.version), rewritten.as_ref().unwrap_or(&destination));
     let outgoing = Outgoing { head, fields, additions, destination, body, watch, asked };
     let sending = Sending { connection, decision: &decision, deadline, interim, started };
     let (answered, variant) = send(&sending, outgoing, record).await?;
@@ -350,6 +350,7 @@ fn prepare<'r>(
     connection: &'r Connection,
     peer_trusted: bool,
     decision: &Decision<'r>,
+    record: &Record,
 ) -> Result<Additions<'r>, ProxyError> {
     let lines = &mut head.headers;
     let is_http2 = head.version == Version::HTTP_2;
@@ -370,7 +371,7 @@ fn prepare<'r>(
         scheme: (!has_scheme).then_some(if connection.is_secure() { "https" } else { "http" }),
         forwarded_host: destination.authority.as_ref().filter(|_| !has_host),
         request_id: headers::request_id(lines, fields, peer_trusted),
-        traceparent: headers::trace_context(lines, fields),
+        traceparent: record.context(lines, fields),
         decided: [
             &service.header,
             &service.cohorts[decision.cohort].header,

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use super::error::ProxyError;
 use crate::routing::forged::{KEPT_FROM_CONNECTION, is_ours};
+use crate::telemetry::spans::{Remote, traceparent};
 use crate::upstream::{Fields, is_forbidden_trailer};
 
 /// `x-ringway-service`, `x-ringway-cohort` and `x-ringway-variant`: what was decided.
@@ -22,7 +23,7 @@ pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwa
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The W3C trace context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -209,7 +210,7 @@ pub(super) fn trace_context(headers: &mut HeaderMap, fields: Fields) -> Option<[
     if fields.has(Fields::TRACEPARENT) {
         let mut lines = headers.get_all(TRACEPARENT).iter();
         let first = lines.next();
-        if first.is_some_and(|value| is_traceparent(value.as_bytes())) && lines.next().is_none() {
+        if first.is_some_and(|value| Remote::read(value.as_bytes()).is_some()) && lines.next().is_none() {
             return None;
         }
         headers.remove(TRACEPARENT);
@@ -217,21 +218,7 @@ pub(super) fn trace_context(headers: &mut HeaderMap, fields: Fields) -> Option<[
     if fields.has(Fields::TRACESTATE) {
         headers.remove(TRACESTATE);
     }
-    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
-    write_hex(&fastrand::u128(1..).to_be_bytes(), &mut text[3..35]);
-    write_hex(&fastrand::u64(1..).to_be_bytes(), &mut text[36..52]);
-    Some(text)
-}
-
-fn is_traceparent(text: &[u8]) -> bool {
-    let is_hex = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let has_shape = text.len() >= 55 && text[2] == b'-' && text[35] == b'-' && text[52] == b'-';
-    if !has_shape || (text.len() > 55 && (&text[..2] == b"00" || text[55] != b'-')) {
-        return false;
-    }
-    let (version, trace, parent, flags) = (&text[..2], &text[3..35], &text[36..52], &text[53..55]);
-    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == b'0');
-    [version, trace, parent, flags].into_iter().all(is_hex) && version != b"ff" && !is_zero(trace) && !is_zero(parent)
+    Some(traceparent(fastrand::u128(1..), fastrand::u64(1..), 1))
 }
 
 fn write_hex(bytes: &[u8], to: &mut [u8]) {
@@ -338,7 +325,7 @@ mod tests {
         let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let (mut lines, fields) = (HeaderMap::new(), Fields::default());
         let made = trace_context(&mut lines, fields).unwrap();
-        assert!(is_traceparent(&made));
+        assert!(Remote::read(&made).is_some_and(Remote::is_sampled));
         for (text, is_kept) in [
             (valid, true),
             ("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", true),

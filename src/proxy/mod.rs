@@ -33,6 +33,7 @@ mod retry;
 mod room;
 mod send;
 mod stall;
+mod traced;
 mod tunnel;
 mod upload;
 mod worker;

@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::additions::Additions;
+use super::arrived::Arrived;
 use super::connection::{Connection, Origin};
 use super::error::ProxyError;
 use super::headers::{TRACEPARENT, X_REQUEST_ID};
 use super::mirror::Copied;
 use super::room::Holds;
+use super::traced;
 use super::worker::Current;
 use crate::model::{Failure, Outcome, Reason};
 use crate::routing::snapshot::Service;
 use crate::routing::{Assignment, RequestView};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::recorder::{OutcomeBits, Tracked, trace_hash};
+use crate::telemetry::spans::Traced;
 use crate::telemetry::{Finished, Judged, Slot};
-use crate::upstream::{Endpoint, UpstreamBody};
+use crate::upstream::{Endpoint, Fields, UpstreamBody};
 
 /// What becomes of a request. It is recorded exactly once: when the answer is complete, when it breaks off, or, when
 /// the client goes away and everything about the request is dropped, by that drop.
@@ -45,6 +48,8 @@ pub(super) struct Record {
     /// What it is when it is dropped.
     dropped: Option<(Outcome, &'static str)>,
     log: Option<Box<LogFields>>,
+    /// What tracers are told.
+    traced: Traced,
     pub(super) bytes_out: u64,
     /// The request's copy for the mirror.
     pub(super) copy: Option<Box<Copied>>,
@@ -106,16 +111,18 @@ impl Record {
             is_finished: false,
             dropped: None,
             log: None,
+            traced: Traced::Off,
             bytes_out: 0,
             copy: None,
         })
     }
 
     /// Gathers what the access log tells of a request, if there is an access log, or somebody else who wants it.
-    pub(super) fn describe(&mut self, head: &request::Parts) {
+    pub(super) fn describe(&mut self, arrived: &Arrived) {
+        self.traced = traced::decide(&self.connection, &arrived.head, arrived.fields);
         let worker = &self.connection.worker;
-        if worker.log.is_some() || worker.shared.registry.tap().is_listened() {
-            self.gather(head);
+        if worker.log.is_some() || worker.shared.registry.tap().is_listened() || self.traced.is_sampled() {
+            self.gather(&arrived.head);
         }
     }
 
@@ -147,6 +154,17 @@ impl Record {
             upstream_us: None,
             body: None,
         }));
+    }
+
+    /// The trace context that the service gets, unless it is the one that came.
+    pub(super) fn context(&self, headers: &mut HeaderMap, fields: Fields) -> Option<[u8; 55]> {
+        traced::context(&self.traced, headers, fields)
+    }
+
+    /// Whether the client came by TLS is known.
+    pub(super) fn scheme(&mut self, is_https: bool) -> bool {
+        traced::told_scheme(&mut self.traced, is_https);
+        is_https
     }
 
     /// The client behind trusted proxies is known.
@@ -337,6 +355,7 @@ impl Record {
         if std::mem::replace(&mut self.is_finished, true) {
             return;
         }
+        let last_outcome = outcome;
         let (outcome, failure) = self.first_outcome.unwrap_or((outcome, self.failure));
         let now = Instant::now();
         let latency_us = now.saturating_duration_since(self.started).as_micros() as u64;
@@ -364,6 +383,9 @@ impl Record {
             let entry = self.entry(fields, latency_us, flags);
             worker.log.iter().for_each(|shard| shard.write(&entry));
             worker.shared.registry.tap().tell(&entry, outcome);
+            if let Traced::Sampled(begun) = &self.traced {
+                worker.shared.registry.spans().offer(&entry, begun, last_outcome);
+            }
         }
         self.connection.request_ended(now);
     }

@@ -7,6 +7,8 @@
 //!           Metrics (at a scrape)  →  door: /metrics, /livez, /readyz, /startupz
 //! ```
 //!
+//! Spans of sampled requests go to the control thread by a bounded channel (`spans`), which sends them on.
+//!
 //! The module knows the names of services, cohorts and variants, and nothing of how requests get to them.
 
 pub mod access_log;
@@ -17,7 +19,9 @@ pub mod metrics;
 pub mod mirror;
 pub mod overload;
 pub mod panics;
+pub(crate) mod protobuf;
 pub mod recorder;
+pub mod spans;
 pub mod tap;
 pub mod windows;
 

@@ -9,20 +9,9 @@ from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
 
+from flags_file import FILE
 from proxied import Proxy
 
-FILE = """
-ofrep: { address: 127.0.0.1:0 }
-routes: [{ service: shop }, { matches: [{ path: { prefix: /cart } }], service: cart }]
-services:
-  cart:
-    hashOn: [{ cookie: uid }]
-    variants:
-      stable: { weight: 50, endpoints: ["127.0.0.1:1"] }
-      canary: { weight: 50, endpoints: ["127.0.0.1:2"] }
-    cohorts: [{ name: staff, when: { header: { name: x-employee, exact: "1" } }, weights: { canary: 100 } }]
-  shop: { variants: { stable: { endpoints: ["127.0.0.1:1"] } } }
-"""
 program = sys.argv[1]
 with Proxy(program, file=FILE) as proxy:
     api.set_provider(OFREPProvider(f"http://127.0.0.1:{proxy.flags}"))

@@ -15,10 +15,15 @@ fn tool(program: &str, args: &[&str]) -> Option<Command> {
     None
 }
 
+/// Where `tests/run.sh` puts clients that are libraries.
+fn clients() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("clients")
+}
+
 /// Python with this package, of `target/clients/venv` or else the system's.
 fn python(package: &str) -> Option<Command> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("clients/venv/bin/python");
+    let own = clients().join("venv/bin/python");
     let program = if own.exists() { own.to_str().unwrap().to_owned() } else { "python3".to_owned() };
     let mut python = tool(&program, &["-c", &format!("import {package}")])?;
     python.env("PYTHONDONTWRITEBYTECODE", "1");
@@ -139,5 +144,20 @@ fn the_sdk_of_openfeature_asks_for_flags() {
     let Some(mut python) = python("openfeature.contrib.provider.ofrep") else { return };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/edge/flags_talk.py");
     let (done, text) = output(python.arg(script).arg(env!("CARGO_BIN_EXE_ringway")));
+    assert!(done.status.success() && text.contains("4 ways of asking"), "{text}");
+}
+
+#[test]
+fn the_sdk_of_openfeature_for_node_asks_for_flags() {
+    let packages = clients().join("npm");
+    let import =
+        format!("require('node:module').createRequire('{}/')('@openfeature/ofrep-provider')", packages.display());
+    if tool("python3", &["--version"]).is_none() || tool("node", &["-e", &import]).is_none() {
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/edge/flags_node.py");
+    let mut python = Command::new("python3");
+    python.env("PYTHONDONTWRITEBYTECODE", "1").arg(script).arg(env!("CARGO_BIN_EXE_ringway")).arg(packages);
+    let (done, text) = output(&mut python);
     assert!(done.status.success() && text.contains("4 ways of asking"), "{text}");
 }

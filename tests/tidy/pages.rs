@@ -123,6 +123,7 @@ fn families() -> BTreeMap<String, Family> {
     let notifiers = vec![NotifierFact { notifier: "chat".to_owned(), results: vec![("delivered", 0)] }];
     let [service, cohort, variant] = ["shop", "everyone", "canary"].map(str::to_owned);
     let probes = vec![ProbeFact { service, cohort, variant, results: vec![("passed", 0)] }];
+    let spans = vec![("exported", 0)];
     metrics.state(Facts {
         rev,
         weights,
@@ -134,6 +135,7 @@ fn families() -> BTreeMap<String, Family> {
         state_durable: Some(true),
         notifiers,
         probes,
+        spans,
     });
     let text = String::from_utf8(metrics.text().unwrap()).unwrap();
     let mut families: BTreeMap<String, Family> = BTreeMap::new();

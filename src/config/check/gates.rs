@@ -194,21 +194,27 @@ pub(super) fn check_url(text: &str, place: &Place, problems: &mut Problems<'_>) 
 /// Whether an address may be asked, as far as that can be told without looking up names.
 fn check_reach(file: &File, text: &str, place: &Place, problems: &mut Problems<'_>) {
     let Ok(uri) = text.parse::<http::Uri>() else { return };
+    if let Some(message) = why_not_reached(file, &uri) {
+        let last = problems.at(Code::GateNotAllowed, place, message);
+        last.help("write https, or name the network: `outbound: { allow: [10.0.0.0/8] }`");
+    }
+}
+
+/// Why an address may not be asked; `None` when it may, or nobody can tell yet.
+pub(super) fn why_not_reached(file: &File, uri: &http::Uri) -> Option<String> {
     let allowed = file.outbound.iter().flat_map(|outbound| &outbound.allow);
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let address = if host == "localhost" { Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { host.parse::<IpAddr>().ok() };
-    let message = match address.map(|address| address.to_canonical()) {
-        Some(address) if allowed.clone().any(|network| network.contains(&address)) => return,
+    match address.map(|address| address.to_canonical()) {
+        Some(address) if allowed.clone().any(|network| network.contains(&address)) => None,
         Some(address) if !is_public(address) => {
-            format!("{address} is no public address, and `outbound` does not allow it")
+            Some(format!("{address} is no public address, and `outbound` does not allow it"))
         }
         _ if uri.scheme_str() == Some("http") && (address.is_some() || allowed.count() == 0) => {
-            format!("{host} would be asked without encryption, and `outbound` does not allow it")
+            Some(format!("{host} would be asked without encryption, and `outbound` does not allow it"))
         }
-        _ => return,
-    };
-    let last = problems.at(Code::GateNotAllowed, place, message);
-    last.help("write https, or name the network: `outbound: { allow: [10.0.0.0/8] }`");
+        _ => None,
+    }
 }
 
 /// How often something is asked.

@@ -23,6 +23,7 @@ mod services;
 mod tests_section;
 mod texts;
 mod tls;
+mod traces;
 mod user_key;
 mod weights;
 mod windows;
@@ -45,6 +46,7 @@ pub(crate) fn check(file: &File, tree: &Node, spans: &dyn Fn(&Place) -> Span) ->
     windows::check(file, &mut problems);
     rollout::check(file, &mut problems);
     gates::check_notifiers(file, &mut problems);
+    traces::check(file, &mut problems);
     tests_section::check(file, &mut problems);
     problems.into_found()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{FileProblem, Geo, GeoMmdb, GeoTable, KeySet, Secret, TlsFiles, Tokens, UserList};
 use crate::config::Place;
-use crate::config::paths::{each_path_of_gates, each_path_of_notifier};
+use crate::config::paths::{each_path_of_gates, each_path_of_notifier, each_path_of_traces};
 use crate::config::schema::{Condition, File, GeoSource};
 
 /// The loaded files of one configuration. Looked up by the path that the configuration has.
@@ -70,6 +70,9 @@ impl References {
                 }
             };
             each_path_of_notifier(&mut notifier.clone(), &place, load);
+        }
+        if let Some(traces) = file.telemetry.as_ref().and_then(|telemetry| telemetry.traces.as_ref()) {
+            each_path_of_traces(&mut traces.clone(), &mut |place, path| loading.field(path, place));
         }
         let (tls, problems) = TlsFiles::load(file);
         loading.references.tls = tls;
@@ -181,6 +184,15 @@ impl Loading {
         });
         if !is_url {
             self.problems.push((place, format!("{} is not an absolute URL such as https://..", path.display())));
+        }
+    }
+
+    /// A secret that must be the value of a header field.
+    fn field(&mut self, path: &Path, place: Place) {
+        self.secret(path, place.clone());
+        let Some(secret) = self.references.secrets.get(path) else { return };
+        if http::HeaderValue::from_bytes(secret.expose().trim_ascii()).is_err() {
+            self.problems.push((place, format!("{} holds what cannot stand in a header", path.display())));
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::config::values::networks;
 
-/// Whom Ringway itself may ask on the network, for notifiers and gates. Public addresses by https may always be asked.
+/// Whom Ringway itself may ask on the network, for notifiers, gates and traces. Public addresses by https may always be asked.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Outbound {

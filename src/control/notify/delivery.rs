@@ -21,13 +21,13 @@ pub(crate) enum Verdict {
 
 /// How patient a line is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(in crate::control) struct Patience {
     /// Before the second attempt.
-    pub(super) first: Duration,
+    pub(in crate::control) first: Duration,
     /// Between attempts at most.
-    pub(super) most: Duration,
-    /// A note that is older is given up after an attempt.
-    pub(super) give_up_after: Duration,
+    pub(in crate::control) most: Duration,
+    /// What is older is given up after an attempt.
+    pub(in crate::control) give_up_after: Duration,
 }
 
 impl Default for Patience {
@@ -63,7 +63,7 @@ pub(crate) fn verdict(answered: &Result<Answered, Failed>) -> Verdict {
 }
 
 /// The pause before the next attempt after so many: twice as long each time, by chance up to half of it less.
-pub(super) fn pause(patience: &Patience, attempts: u32, chance: f64) -> Duration {
+pub(in crate::control) fn pause(patience: &Patience, attempts: u32, chance: f64) -> Duration {
     let doubled = patience.first.saturating_mul(1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX));
     doubled.min(patience.most).mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0)
 }

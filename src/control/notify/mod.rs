@@ -19,6 +19,7 @@ mod webhook;
 #[cfg(test)]
 mod tests;
 
+pub(super) use delivery::{Patience, pause};
 pub(crate) use delivery::{Verdict, verdict};
 pub(crate) use note::Note;
 pub(crate) use recipient::Recipient;

@@ -1,4 +1,4 @@
-//! The one way by which this process asks others on its own account: notifiers and gates.
+//! The one way by which this process asks others on its own account: notifiers, gates, and receivers of traces.
 //!
 //! ```text
 //! URL ─▶ names looked up once ─▶ addresses that may be asked ─▶ connection to one of those ─▶ one exchange ─▶ closed

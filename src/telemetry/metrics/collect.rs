@@ -136,7 +136,7 @@ impl RecorderCollector {
         facts.rollouts.iter().for_each(|rollout| expose_rollout(&mut to, rollout, series_max / 2));
         facts.leftovers.iter().for_each(|left| expose_leftovers(&mut to, left, series_max / 2));
         expose_durable(&mut to, facts.state_durable);
-        expose_outside(&mut to, &facts.notifiers, &facts.probes, series_max / 2);
+        expose_outside(&mut to, &facts, series_max / 2);
         let endpoint_states = facts.endpoints.iter().map(|fact| fact.state).collect::<std::collections::BTreeSet<_>>();
         expose_certificates(&mut to, &facts.certificates);
         // One for the count of what is folded, and one for each state of folded endpoints.

@@ -26,6 +26,8 @@ pub struct Facts {
     pub notifiers: Vec<NotifierFact>,
     /// What came of probes.
     pub probes: Vec<ProbeFact>,
+    /// What became of spans, by result; a closed set. Empty where there has been no tracer.
+    pub spans: Vec<(&'static str, u64)>,
 }
 
 /// What is left over of the releases of a service.

@@ -1,5 +1,6 @@
-//! The families of what Ringway itself asks and tells others: notifiers and probes.
+//! The families of what Ringway itself asks and tells others: notifiers, probes, and spans for a tracer.
 
+use super::Facts;
 use super::exposition::Kind::Counter;
 use super::exposition::{Exposition, Family, family};
 
@@ -16,8 +17,15 @@ const PROBES: Family = family(
     &["service", "cohort", "variant", "result"],
 );
 
-/// A process without notifiers and probes has none of them.
-pub(super) const OUTSIDE: [&Family; 2] = [&NOTIFICATIONS, &PROBES];
+const SPANS: Family = family(
+    Counter,
+    "ringway_spans_total",
+    "Spans by what became of them; rejected ones the receiver did not want, failed ones it did not take, dropped ones had no room.",
+    &["result"],
+);
+
+/// A process without notifiers, probes and a tracer has none of them.
+pub(super) const OUTSIDE: [&Family; 3] = [&NOTIFICATIONS, &PROBES, &SPANS];
 
 /// What became of the notes to one notifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,15 +49,16 @@ pub struct ProbeFact {
     pub results: Vec<(&'static str, u64)>,
 }
 
-/// The series of notifiers and probes, as long as there is room up to `end`.
-pub(super) fn expose_outside(to: &mut Exposition, notifiers: &[NotifierFact], probes: &[ProbeFact], end: usize) {
-    for NotifierFact { notifier, results } in notifiers {
+/// The series of notifiers, probes and spans, as long as there is room up to `end`.
+pub(super) fn expose_outside(to: &mut Exposition, facts: &Facts, end: usize) {
+    facts.spans.iter().for_each(|(result, count)| to.count(&SPANS, &[result], *count));
+    for NotifierFact { notifier, results } in &facts.notifiers {
         if to.series() + results.len() > end {
             return;
         }
         results.iter().for_each(|(result, count)| to.count(&NOTIFICATIONS, &[notifier, result], *count));
     }
-    for ProbeFact { service, cohort, variant, results } in probes {
+    for ProbeFact { service, cohort, variant, results } in &facts.probes {
         if to.series() + results.len() > end {
             return;
         }
@@ -61,7 +70,7 @@ pub(super) fn expose_outside(to: &mut Exposition, notifiers: &[NotifierFact], pr
 mod tests {
     use super::super::super::health::Health;
     use super::super::super::recorder::Registry;
-    use super::super::{Facts, Metrics};
+    use super::super::Metrics;
     use super::*;
 
     #[test]
@@ -73,12 +82,18 @@ mod tests {
             .extend((0..500).map(|number| NotifierFact { notifier: number.to_string(), results: results.clone() }));
         let [service, cohort, variant] = ["shop", "beta", "canary"].map(str::to_owned);
         let probes = vec![ProbeFact { service, cohort, variant, results: vec![("passed", 7)] }];
-        metrics.state(Facts { notifiers: notifiers[..1].to_vec(), probes: probes.clone(), ..Facts::default() });
+        metrics.state(Facts {
+            notifiers: notifiers[..1].to_vec(),
+            probes: probes.clone(),
+            spans: vec![("dropped", 9)],
+            ..Facts::default()
+        });
         let text = |metrics: &Metrics| String::from_utf8(metrics.text().unwrap()).unwrap();
         for line in [
             r#"ringway_notifications_total{notifier="chat",result="delivered"} 3"#,
             r#"ringway_notifications_total{notifier="chat",result="failed"} 0"#,
             r#"ringway_probes_total{service="shop",cohort="beta",variant="canary",result="passed"} 7"#,
+            r#"ringway_spans_total{result="dropped"} 9"#,
         ] {
             assert!(text(&metrics).contains(line), "{line}");
         }

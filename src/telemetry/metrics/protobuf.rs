@@ -3,6 +3,7 @@
 //!
 //! The messages are those of `io.prometheus.client`, of which only what is exposed here is written.
 
+use super::super::protobuf::{Message, push_varint};
 use super::Metrics;
 use super::exposition::Exposition;
 use super::native::{Native, SCHEMA, Span, ZERO_THRESHOLD};
@@ -13,10 +14,6 @@ use prometheus::proto::{Histogram, LabelPair, Metric, MetricFamily, MetricType};
 pub const PROTOBUF_CONTENT_TYPE: &str =
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
-/// A message on its way to bytes.
-#[derive(Debug, Default)]
-struct Message(Vec<u8>);
-
 impl Metrics {
     /// All series in Prometheus' delimited protobuf format, histograms both native and classic.
     pub fn protobuf(&self) -> Vec<u8> {
@@ -26,7 +23,7 @@ impl Metrics {
         for family in families {
             let natives = natives.get(family.name()).map_or(&[][..], Vec::as_slice);
             let message = family_message(&family, natives);
-            varint(&mut bytes, message.0.len() as u64);
+            push_varint(&mut bytes, message.0.len() as u64);
             bytes.extend(message.0);
         }
         bytes
@@ -129,74 +126,9 @@ fn histogram_message(histogram: &Histogram, native: Option<&Native>) -> Message 
     message
 }
 
-/// How a value is written, in the lowest bits of its key.
-const VARINT: u64 = 0;
-const FIXED_64: u64 = 1;
-const LENGTH: u64 = 2;
-
-impl Message {
-    fn key(&mut self, field: u64, wire: u64) {
-        varint(&mut self.0, (field << 3) | wire);
-    }
-
-    fn unsigned(&mut self, field: u64, value: u64) {
-        self.key(field, VARINT);
-        varint(&mut self.0, value);
-    }
-
-    /// `sint32` and `sint64`: zigzag, so that small negative numbers stay short.
-    fn signed(&mut self, field: u64, value: i64) {
-        self.unsigned(field, ((value << 1) ^ (value >> 63)) as u64);
-    }
-
-    fn double(&mut self, field: u64, value: f64) {
-        self.key(field, FIXED_64);
-        self.0.extend(value.to_le_bytes());
-    }
-
-    fn text(&mut self, field: u64, value: &str) {
-        self.bytes(field, value.as_bytes());
-    }
-
-    fn message(&mut self, field: u64, message: &Message) {
-        self.bytes(field, &message.0);
-    }
-
-    fn bytes(&mut self, field: u64, bytes: &[u8]) {
-        self.key(field, LENGTH);
-        varint(&mut self.0, bytes.len() as u64);
-        self.0.extend(bytes);
-    }
-}
-
-/// Seven bits a byte, the lowest first; all but the last one have the highest bit set.
-fn varint(to: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        to.push((value as u8) | 0x80);
-        value >>= 7;
-    }
-    to.push(value as u8);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_written_as_the_specification_of_protobuf_shows() {
-        let mut message = Message::default();
-        message.unsigned(1, 150);
-        message.text(2, "testing");
-        message.signed(3, -1);
-        message.double(4, 1.0);
-        let expected = [
-            &[0x08, 0x96, 0x01][..],
-            &[0x12, 0x07, 0x74, 0x65, 0x73, 0x74, 0x69, 0x6e, 0x67],
-            &[0x18, 0x01],
-            &[0x21, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f],
-        ];
-        assert_eq!(message.0, expected.concat());
-    }
 
     #[test]
     fn protobuf_is_for_those_who_ask_for_it_first() {

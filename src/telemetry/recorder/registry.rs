@@ -1,4 +1,5 @@
 use super::super::mirror::{MirrorRecord, MirrorRecords};
+use super::super::spans::Spans;
 use super::super::tap::Tap;
 use super::{Shard, Slot};
 use crate::model::Reason;
@@ -26,6 +27,7 @@ pub struct Registry {
     names: Mutex<Names>,
     mirrors: MirrorRecords,
     tap: Arc<Tap>,
+    spans: Arc<Spans>,
 }
 
 /// Who a slot is for.
@@ -73,6 +75,7 @@ impl Registry {
             names: Mutex::new(Names::default()),
             mirrors: MirrorRecords::default(),
             tap: Arc::default(),
+            spans: Arc::default(),
         };
         registry.slot(OTHER, OTHER, OTHER, Reason::Split);
         Arc::new(registry)
@@ -108,6 +111,11 @@ impl Registry {
     /// Where finished requests pass by.
     pub fn tap(&self) -> &Arc<Tap> {
         &self.tap
+    }
+
+    /// Where spans of sampled requests pass by.
+    pub fn spans(&self) -> &Arc<Spans> {
+        &self.spans
     }
 
     /// Every mirror that there has been.
