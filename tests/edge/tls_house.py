@@ -33,10 +33,11 @@ class Service:
             threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
     def serve(self, client):
-        while data := client.recv(65536):
-            self.got += data
-            if data.endswith(b"\r\n\r\n"):
-                client.sendall(ANSWER)
+        with contextlib.suppress(ConnectionError):
+            while data := client.recv(65536):
+                self.got += data
+                if data.endswith(b"\r\n\r\n"):
+                    client.sendall(ANSWER)
 
 
 class House:
