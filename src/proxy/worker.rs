@@ -286,6 +286,7 @@ impl Worker {
         }
         self.pools.make_room();
         if sweep {
+            self.seats.trim();
             self.pools.sweep(Instant::now());
         }
     }

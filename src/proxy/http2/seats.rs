@@ -2,7 +2,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::Request;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -17,6 +17,8 @@ use crate::proxy::exchange::Exchange;
 #[derive(Default)]
 pub(in crate::proxy) struct Seats {
     free: RefCell<Vec<Rc<Seat>>>,
+    /// How many were free all the time since they were last trimmed.
+    unused: Cell<usize>,
 }
 
 /// A request on its stream, with the way to answer it.
@@ -31,23 +33,38 @@ struct Seat {
     given: RefCell<Option<Given>>,
     /// Of the task that waits for a request.
     task: RefCell<Option<Waker>>,
+    /// It is not needed any more.
+    is_over: Cell<bool>,
 }
 
-/// How many tasks wait for requests at most: those of a few busy connections.
-const FREE_MAX: usize = 64;
+/// How many tasks wait for requests at most: those of ten busy connections.
+const FREE_MAX: usize = 1024;
 
 impl Seats {
     /// Has a request answered.
     pub(super) fn give(self: &Rc<Self>, given: Given) {
-        let free = self.free.borrow_mut().pop();
-        let is_new = free.is_none();
-        let seat = free.unwrap_or_default();
+        let mut free = self.free.borrow_mut();
+        let Some(seat) = free.pop() else {
+            let seat = Rc::<Seat>::default();
+            *seat.given.borrow_mut() = Some(given);
+            // boxed: the runtime moves a future from place to place, and this one is large
+            tokio::task::spawn_local(Box::pin(sit(self.clone(), seat)));
+            return;
+        };
+        self.unused.set(self.unused.get().min(free.len()));
         *seat.given.borrow_mut() = Some(given);
-        if is_new {
-            tokio::task::spawn_local(sit(self.clone(), seat));
-        } else {
-            seat.task.borrow().iter().for_each(Waker::wake_by_ref);
+        seat.wake();
+    }
+
+    /// Lets half of those go that had nothing to do since this was last called.
+    pub(in crate::proxy) fn trim(&self) {
+        let mut free = self.free.borrow_mut();
+        let kept = free.len() - self.unused.get().min(free.len()).div_ceil(2);
+        for seat in free.drain(kept..) {
+            seat.is_over.set(true);
+            seat.wake();
         }
+        self.unused.set(free.len());
     }
 
     /// Takes back who has nothing to do. False when there are enough of them.
@@ -62,10 +79,18 @@ impl Seats {
 }
 
 impl Seat {
-    async fn next(&self) -> Given {
+    fn wake(&self) {
+        self.task.borrow().iter().for_each(Waker::wake_by_ref);
+    }
+
+    /// The next request; `None` when none will come.
+    async fn next(&self) -> Option<Given> {
         std::future::poll_fn(|cx| {
             if let Some(given) = self.given.borrow_mut().take() {
-                return Poll::Ready(given);
+                return Poll::Ready(Some(given));
+            }
+            if self.is_over.get() {
+                return Poll::Ready(None);
             }
             let mut task = self.task.borrow_mut();
             if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
@@ -79,8 +104,8 @@ impl Seat {
 
 async fn sit(seats: Rc<Seats>, seat: Rc<Seat>) {
     let mut exchange = Rc::new(Exchange::new(Rc::default()));
-    loop {
-        stream::answer(seat.next().await, &exchange).await;
+    while let Some(given) = seat.next().await {
+        stream::answer(given, &exchange).await;
         if Rc::strong_count(&exchange) > 1 || Rc::strong_count(&exchange.deadline) > 1 {
             // somebody still holds what is over
             exchange = Rc::new(Exchange::new(Rc::default()));
@@ -89,5 +114,42 @@ async fn sit(seats: Rc<Seats>, seat: Rc<Seat>) {
         if !seats.take_back(&seat) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tasks that wait, as if so many requests had been answered.
+    fn waiting(seats: &Rc<Seats>, count: usize) {
+        for _ in 0..count {
+            let seat = Rc::<Seat>::default();
+            assert!(seats.take_back(&seat));
+            let (seats, seat) = (seats.clone(), seat);
+            tokio::task::spawn_local(async move {
+                let came = seat.next().await;
+                assert!(came.is_none());
+                drop(seats);
+            });
+        }
+    }
+
+    #[test]
+    fn who_has_nothing_to_do_for_long_goes() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let seats = Rc::<Seats>::default();
+            waiting(&seats, 100);
+            tokio::task::yield_now().await;
+            let mut left = Vec::new();
+            for _ in 0..9 {
+                seats.trim();
+                tokio::task::yield_now().await;
+                left.push(Rc::strong_count(&seats) - 1);
+            }
+            // none in the first second, as they may have been busy until now
+            assert_eq!(left, [100, 50, 25, 12, 6, 3, 1, 0, 0]);
+        });
     }
 }
