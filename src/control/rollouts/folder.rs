@@ -69,7 +69,9 @@ impl Rollouts {
             }
         };
         for (name, state) in states {
-            if self.states.get(&name).is_none_or(|own| own.phase != Phase::RolledBack) {
+            let own = self.states.get(&name).map(|own| own.phase);
+            let was_back = self.adopted.insert(name.clone(), state.phase) == Some(Phase::RolledBack);
+            if own != Some(Phase::RolledBack) || was_back {
                 self.states.insert(name, state);
             }
         }
@@ -151,5 +153,35 @@ impl Rollouts {
             Ok(()) | Err(_) => {}
         }
         self.can_persist = written.is_ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::journal::audit::Head;
+    use crate::control::journal::state_file::Document;
+
+    fn written(phase: Phase) -> Found {
+        let services = BTreeMap::from([("shop".to_owned(), State { phase, ..State::default() })]);
+        Found::Good(Document { saved_ms: 0, audit: Head::default(), services })
+    }
+
+    #[test]
+    fn what_was_taken_back_here_stays_back_and_what_was_begun_again_there_goes_on() {
+        use Phase::{Progressing, RolledBack};
+        for (before, here, there, expected) in [
+            (Progressing, Progressing, Progressing, Progressing),
+            (Progressing, RolledBack, Progressing, RolledBack),
+            (RolledBack, RolledBack, Progressing, Progressing),
+            (RolledBack, RolledBack, RolledBack, RolledBack),
+            (Progressing, Progressing, RolledBack, RolledBack),
+        ] {
+            let mut rollouts = Rollouts::default();
+            rollouts.adopt(written(before));
+            rollouts.states.get_mut("shop").unwrap().phase = here;
+            rollouts.adopt(written(there));
+            assert_eq!(rollouts.states["shop"].phase, expected, "{before:?} {here:?} {there:?}");
+        }
     }
 }

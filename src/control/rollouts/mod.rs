@@ -84,6 +84,8 @@ pub struct Rollouts {
     probes: Probes,
     /// The folder that another process hands over.
     awaited: Option<PathBuf>,
+    /// What was read in it before it was handed over; that process may have gone on since.
+    adopted: BTreeMap<String, Phase>,
     /// Events until then.
     unwritten: Vec<Event>,
     /// Another process goes on with them.
@@ -133,6 +135,7 @@ impl Default for Rollouts {
             asked: Asked::default(),
             probes: Probes::default(),
             awaited: None,
+            adopted: BTreeMap::new(),
             unwritten: Vec::new(),
             is_over: false,
             past_events: Vec::new(),
