@@ -212,6 +212,12 @@ impl Judge {
 
     fn observe(&mut self, tick: &Tick) {
         let (canary, stable) = (&tick.canary, &tick.stable);
+        if self.canary_share != Some(tick.canary_share) {
+            self.canary_share = Some(tick.canary_share);
+            self.sample_ratio.iter_mut().for_each(|test| test.start(tick.canary_share));
+            self.errors.iter_mut().for_each(|gate| gate.ratio.interrupt());
+            self.latency.iter_mut().for_each(LatencyTest::interrupt);
+        }
         let (errors, slow) = self.unit(tick);
         if let Some(gate) = &mut self.errors {
             gate.add(errors.0, errors.1);
@@ -229,10 +235,6 @@ impl Judge {
                 outcomes.get(at).copied().unwrap_or_default().checked()
             };
             test.add(of(canary), of(stable));
-        }
-        if self.canary_share != Some(tick.canary_share) {
-            self.canary_share = Some(tick.canary_share);
-            self.sample_ratio.iter_mut().for_each(|test| test.start(tick.canary_share));
         }
         if let Some(test) = &mut self.sample_ratio {
             test.add(new_users(canary), new_users(stable));

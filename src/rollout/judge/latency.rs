@@ -68,6 +68,11 @@ impl LatencyTest {
         self.by_quantile.iter_mut().for_each(|test| test.start(weight));
     }
 
+    /// A weight changes.
+    pub fn interrupt(&mut self) {
+        self.by_quantile.iter_mut().for_each(RatioTest::interrupt);
+    }
+
     /// Slow requests among those without error in one tick, by quantile.
     pub fn add(&mut self, canary: &[Tally; QUANTILES], stable: &[Tally; QUANTILES]) {
         for (at, test) in self.by_quantile.iter_mut().enumerate() {

@@ -27,9 +27,11 @@ impl OutcomeTest {
         self.test.start(weight);
     }
 
-    /// Events among those eligible in one tick.
+    /// Events among those eligible in one tick. Of one variant alone they are not compared: those that are posted come in
+    /// batches, of which one may be of another hour than the next.
     pub fn add(&mut self, canary: Tally, stable: Tally) {
         self.test.add(canary, stable);
+        self.test.interrupt();
     }
 
     /// The logarithm of the evidence.

@@ -19,24 +19,54 @@ pub struct RatioTest {
     tolerated: f64,
     ratios: &'static [f64],
     pub(crate) mixture: Mixture,
+    waiting: Waiting,
 }
+
+/// What happened to the canary while nobody was exposed to stable. A service of a request a second has hardly a tick with
+/// both.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Waiting {
+    canary: Tally,
+    ticks: u32,
+}
+
+/// For how many ticks the canary waits for something to be compared with. Beyond, what was is too long ago.
+const WAITING_TICKS_MAX: u32 = 60;
 
 impl RatioTest {
     /// A test that tolerates this ratio (> 0) and looks for `ratios`, all of them above it, or all below.
     pub fn new(tolerated: f64, ratios: &'static [f64]) -> RatioTest {
-        RatioTest { tolerated, ratios, mixture: Mixture::new(ratios.len()) }
+        RatioTest { tolerated, ratios, mixture: Mixture::new(ratios.len()), waiting: Waiting::default() }
     }
 
     /// Begins now with a share of the whole evidence.
     pub fn start(&mut self, weight: f64) {
         self.mixture.start(weight);
+        self.interrupt();
     }
 
-    /// What happened to both in one tick. With nobody exposed on one side there is nothing to compare.
+    /// A weight changes: what waits is not compared with what comes after it.
+    pub fn interrupt(&mut self) {
+        self.waiting = Waiting::default();
+    }
+
+    /// What happened to both in one tick. With nobody exposed to stable the canary's waits for the next tick with somebody,
+    /// up to [`WAITING_TICKS_MAX`]: when that is depends on who comes and not on what happens to them. With nobody exposed
+    /// to the canary there is nothing to compare.
     pub fn add(&mut self, canary: Tally, stable: Tally) {
         let (tolerated, ratios) = (self.tolerated, self.ratios);
-        if canary.of > 0 && stable.of > 0 {
+        self.waiting.canary.add(canary);
+        if self.waiting.canary.of == 0 {
+            return;
+        }
+        if stable.of > 0 {
+            let canary = std::mem::take(&mut self.waiting).canary;
             self.mixture.add(|k| ln_likelihood_ratio(tolerated, ratios[k], canary, stable));
+        } else {
+            self.waiting.ticks += 1;
+            if self.waiting.ticks >= WAITING_TICKS_MAX {
+                self.interrupt();
+            }
         }
     }
 
@@ -99,7 +129,36 @@ mod tests {
 
     #[test]
     fn one_group_alone_says_nothing() {
-        assert_eq!(evidence(1.2, &[(5, 0, 10, 0), (0, 7, 0, 10)]), 0.0);
+        assert_eq!(evidence(1.2, &[(5, 0, 10, 0)]), 0.0);
+        assert_eq!(evidence(1.2, &[(0, 7, 0, 10), (5, 0, 10, 0)]), 0.0);
+    }
+
+    #[test]
+    fn the_canary_waits_for_something_to_be_compared_with() {
+        let together = evidence(1.2, &[(5, 7, 10, 10)]);
+        assert_eq!(evidence(1.2, &[(2, 0, 4, 0), (0, 0, 0, 0), (3, 7, 6, 10)]), together);
+        let mut test = RatioTest::new(1.2, &ERROR_RATIOS);
+        test.start(1.0);
+        // a request a second: one to the canary, which fails, then two to stable, which do not
+        for _ in 0..10 {
+            test.add(Tally::new(1, 1), Tally::new(0, 0));
+            test.add(Tally::new(0, 0), Tally::new(0, 1));
+            test.add(Tally::new(0, 0), Tally::new(0, 1));
+        }
+        assert!(test.ln_value() > f64::ln(20.0), "{}", test.ln_value());
+    }
+
+    #[test]
+    fn the_canary_does_not_wait_for_ever_nor_for_another_weight() {
+        let mut test = RatioTest::new(1.2, &ERROR_RATIOS);
+        test.start(1.0);
+        test.add(Tally::new(1, 1), Tally::new(0, 0));
+        test.interrupt();
+        test.add(Tally::new(0, 0), Tally::new(0, 5));
+        test.add(Tally::new(1, 1), Tally::new(0, 0));
+        (1..WAITING_TICKS_MAX).for_each(|_| test.add(Tally::new(0, 0), Tally::new(0, 0)));
+        test.add(Tally::new(0, 0), Tally::new(0, 5));
+        assert_eq!(test.ln_value(), 0.0);
     }
 
     #[test]

@@ -114,6 +114,39 @@ fn power_in_full() {
     }
 }
 
+/// A healthy service of 0.5 to 5 requests a second, and ten minutes for each of three steps.
+fn quiet(seed: u64) -> World {
+    let rate = 0.5 * 10f64.powf(fastrand::Rng::with_seed(seed ^ 0x0a17).f64());
+    World { requests_per_s: rate, users: 500, ..healthy(seed) }
+}
+
+fn ten_minutes_each() -> Steps {
+    Steps(vec![(0.1, 600), (0.3, 600), (0.5, 600)])
+}
+
+/// Services that have hardly a second with requests to both versions.
+#[test]
+#[ignore]
+fn quiet_services_in_full() {
+    let policy = Policy::Judge(without_collateral());
+    print("quiet, healthy", &Summary::of(quiet, &ten_minutes_each(), &policy, 0, runs(5_000)));
+    let (_, half_fail) = FAULTS[0];
+    let calm = |seed| World { fault: half_fail, outage: None, broken_users: 0.0, ..quiet(seed) };
+    print("quiet, half fail", &Summary::of(calm, &ten_minutes_each(), &policy, 0, runs(5_000) / 10));
+}
+
+#[test]
+fn a_quiet_service_is_judged_as_well() {
+    let policy = Policy::Judge(without_collateral());
+    let healthy = Summary::of(quiet, &ten_minutes_each(), &policy, 0, 60);
+    assert!(healthy.rate() <= 0.05, "{:.3}", healthy.rate());
+    let (_, half_fail) = FAULTS[0];
+    let world = |_| World { requests_per_s: 1.0, users: 500, fault: half_fail, ..World::default() };
+    let harmed = Summary::of(world, &ten_minutes_each(), &policy, 0, 40);
+    let median = harmed.quantile(0.5, |run| run.seconds);
+    assert!(harmed.rate() > 0.95 && median.is_some_and(|seconds| seconds < 300), "{:.2}, {median:?}", harmed.rate());
+}
+
 /// How soon a test would notice a fault that knows it beforehand: one alternative, the right one, and all of the evidence
 /// on the first second. No test that may be looked at all the time does clearly better (Wald, 1945).
 #[test]
