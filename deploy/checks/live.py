@@ -39,6 +39,8 @@ services:
       to: canary
       steps: [{{ cohort: everyone, weight: 40, hold: 10m, warmup: 3s }}]
       onHarm: {{ action: rollback, scope: rollout }}
+      # not before there is something for alerts to see: the judge would be done after a handful
+      judge: {{ minBad: 60 }}
   search:
     fallback: stable
     variants:
