@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::control::outside::{Answered, Failed};
-use crate::model::printable;
+use crate::control::outside::{Answered, Failed, first_words};
 use crate::telemetry::protobuf::{Value, fields};
 
 /// What became of an attempt to send spans.
@@ -21,27 +20,17 @@ pub(super) enum Verdict {
 pub(super) fn verdict(answered: &Result<Answered, Failed>) -> Verdict {
     let answered = match answered {
         Ok(answered) => answered,
-        // the file must change before these can go well
-        Err(failed @ (Failed::NotUrl | Failed::NotAllowed { .. } | Failed::Plain { .. })) => {
-            return Verdict::Refused { why: failed.to_string() };
-        }
+        Err(failed) if failed.is_final() => return Verdict::Refused { why: failed.to_string() },
         Err(failed) => return Verdict::Again { why: failed.to_string(), not_before: Duration::ZERO },
     };
-    let status = answered.status;
-    match status {
+    let why = || answered.complaint(message(&answered.body));
+    match answered.status {
         200..=299 => {
             let (rejected, why) = rejected(&answered.body);
             Verdict::Taken { rejected, why }
         }
-        429 | 502..=504 => Verdict::Again {
-            why: format!("it answered {status}{}", said(answered)),
-            not_before: answered.retry_after.unwrap_or_default(),
-        },
-        300..=399 => {
-            let why = format!("it answered {status}, a redirect, which is not followed; write the address it leads to");
-            Verdict::Refused { why }
-        }
-        _ => Verdict::Refused { why: format!("it answered {status}{}", said(answered)) },
+        429 | 502..=504 => Verdict::Again { why: why(), not_before: answered.retry_after.unwrap_or_default() },
+        _ => Verdict::Refused { why: why() },
     }
 }
 
@@ -55,27 +44,20 @@ fn rejected(body: &[u8]) -> (u64, String) {
     for (field, value) in fields(partial.unwrap_or_default()) {
         match (field, value) {
             (1, Value::Number(number)) => rejected = number,
-            (2, Value::Bytes(text)) => why = shown(text),
+            (2, Value::Bytes(text)) => why = first_words(text),
             _ => {}
         }
     }
     (rejected, why)
 }
 
-/// The message of a `google.rpc.Status`, or the first words of an answer that is text.
-fn said(answered: &Answered) -> String {
-    let message = fields(&answered.body).find_map(|(field, value)| match (field, value) {
+/// The message of a `google.rpc.Status`, or an answer that is text.
+fn message(body: &[u8]) -> &[u8] {
+    let message = fields(body).find_map(|(field, value)| match (field, value) {
         (2, Value::Bytes(text)) if std::str::from_utf8(text).is_ok() => Some(text),
         _ => None,
     });
-    let text = shown(message.unwrap_or(&answered.body));
-    if text.is_empty() { text } else { format!(": {text}") }
-}
-
-fn shown(text: &[u8]) -> String {
-    const CHARACTERS_MAX: usize = 120;
-    let first: String = String::from_utf8_lossy(text).trim().chars().take(CHARACTERS_MAX).collect();
-    printable(&first).into_owned()
+    message.unwrap_or(body)
 }
 
 #[cfg(test)]

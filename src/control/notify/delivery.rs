@@ -41,24 +41,16 @@ impl Default for Patience {
 pub(crate) fn verdict(answered: &Result<Answered, Failed>) -> Verdict {
     let answered = match answered {
         Ok(answered) => answered,
-        // the file must change before these can go well
-        Err(failed @ (Failed::NotUrl | Failed::NotAllowed { .. } | Failed::Plain { .. })) => {
-            return Verdict::Refused { why: failed.to_string() };
-        }
+        Err(failed) if failed.is_final() => return Verdict::Refused { why: failed.to_string() },
         Err(failed) => return Verdict::Again { why: failed.to_string(), not_before: Duration::ZERO },
     };
-    let status = answered.status;
-    match status {
+    let why = || answered.complaint(&answered.body);
+    match answered.status {
         200..=299 => Verdict::Delivered,
-        300..=399 => {
-            let why = format!("it answered {status}, a redirect, which is not followed; write the address it leads to");
-            Verdict::Refused { why }
+        408 | 425 | 429 | 500..=599 => {
+            Verdict::Again { why: why(), not_before: answered.retry_after.unwrap_or_default() }
         }
-        408 | 425 | 429 | 500..=599 => Verdict::Again {
-            why: format!("it answered {status}{}", said(answered)),
-            not_before: answered.retry_after.unwrap_or_default(),
-        },
-        _ => Verdict::Refused { why: format!("it answered {status}{}", said(answered)) },
+        _ => Verdict::Refused { why: why() },
     }
 }
 
@@ -66,14 +58,6 @@ pub(crate) fn verdict(answered: &Result<Answered, Failed>) -> Verdict {
 pub(in crate::control) fn pause(patience: &Patience, attempts: u32, chance: f64) -> Duration {
     let doubled = patience.first.saturating_mul(1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX));
     doubled.min(patience.most).mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0)
-}
-
-/// The first words of an answer, which most often say what was wrong.
-fn said(answered: &Answered) -> String {
-    const CHARACTERS_MAX: usize = 120;
-    let text = String::from_utf8_lossy(&answered.body);
-    let first: String = text.trim().chars().take(CHARACTERS_MAX).collect();
-    if first.is_empty() { String::new() } else { format!(": {}", crate::model::printable(&first)) }
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ use tokio::sync::OnceCell;
 
 use crate::config::files::{Authorities, References, provider};
 use crate::config::schema::File;
+use crate::model::printable;
 use crate::upstream::{Alpn, ClientTls, ClientTlsParts, Connect, ConnectError, connect};
 use allowed::Allowed;
 
@@ -107,6 +108,32 @@ pub(crate) enum Failed {
     Broken { host: String },
     #[error("no certificate can be verified: {0}")]
     NoRoots(String),
+}
+
+impl Answered {
+    /// What is wrong with an answer that is no success. `words`: what it says of that, of which the first are shown.
+    pub(crate) fn complaint(&self, words: &[u8]) -> String {
+        let status = self.status;
+        if (300..400).contains(&status) {
+            return format!("it answered {status}, a redirect, which is not followed; write the address it leads to");
+        }
+        let words = first_words(words);
+        if words.is_empty() { format!("it answered {status}") } else { format!("it answered {status}: {words}") }
+    }
+}
+
+impl Failed {
+    /// The file must change before this can go well.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Failed::NotUrl | Failed::NotAllowed { .. } | Failed::Plain { .. })
+    }
+}
+
+/// The first words of what a stranger says, for people.
+pub(crate) fn first_words(text: &[u8]) -> String {
+    const CHARACTERS_MAX: usize = 120;
+    let first: String = String::from_utf8_lossy(text).trim().chars().take(CHARACTERS_MAX).collect();
+    printable(&first).into_owned()
 }
 
 /// How names become addresses.

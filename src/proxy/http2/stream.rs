@@ -20,6 +20,7 @@ use crate::proxy::connection::Connection;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::forward::{self, Reply};
 use crate::proxy::{extended, headers, tunnel};
+use crate::upstream::http1::content_length;
 use crate::upstream::{BodyError, ClientBody, Fields};
 
 /// Answers a request, or resets its stream when its time is up. An answer that takes its time goes on by itself.
@@ -84,8 +85,7 @@ fn take_up(stream: RecvStream, headers: &HeaderMap, fields: Fields, exchange: &R
         return ClientBody::Empty;
     }
     // the library holds it to what follows
-    let length = headers.get(header::CONTENT_LENGTH).filter(|_| fields.has(Fields::CONTENT_LENGTH));
-    let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    let length = content_length(headers, fields).unwrap_or_default();
     let expects_continue = fields.has(Fields::EXPECT).then(|| exchange.clone());
     ClientBody::Streamed {
         body: Box::pin(StreamBody { stream, rest: length, expects_continue }),
