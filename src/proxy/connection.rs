@@ -151,7 +151,8 @@ pub(super) async fn serve(
         }
         if let (After::Tunnel, Some(tunnel), Some(wire)) = (after, tunnel, Rc::into_inner(wire)) {
             let (stream, read) = wire.into_inner().into_parts();
-            tunnel::run(&connection, stream, read, tunnel).await;
+            // boxed: those that never become tunnels need no room for it
+            Box::pin(tunnel::run(&connection, stream, read, tunnel)).await;
         }
         return;
     }
@@ -286,7 +287,7 @@ fn address_value(peer: SocketAddr) -> HeaderValue {
 }
 
 fn is_preface(bytes: &[u8]) -> bool {
-    // the rest of it is hyper's to check
+    // the rest of it is the library's to check
     bytes.starts_with(&PREFACE[..16])
 }
 

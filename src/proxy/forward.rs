@@ -195,9 +195,9 @@ async fn forward(
     }
     let (websocket_key, was_connect) = websocket(head, asked);
     let (interim, destination) = (exchange.interim_for(head.version), rewritten.as_ref().unwrap_or(&destination));
-    let outgoing = Outgoing { head, fields, additions, destination, body, watch, asked };
+    let mut outgoing = Outgoing { head, fields, additions, destination, body, watch, asked };
     let sending = Sending { connection, decision: &decision, deadline, interim, started };
-    let (answered, variant) = send(&sending, outgoing, record).await?;
+    let (answered, variant) = send(&sending, &mut outgoing, record).await?;
     finish(answered, Sent { variant, websocket_key, was_connect, idle }, exchange, &decision, record)
 }
 

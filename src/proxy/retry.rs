@@ -4,6 +4,7 @@
 //! of its users are saved by the second.
 
 use http::{HeaderMap, header};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use super::error::ProxyError;
@@ -61,7 +62,7 @@ pub(super) async fn send<'r>(
         if let Ok(answer) = answered {
             answer.body.discard().await;
         }
-        within(tokio::time::sleep(wait), None, sending.deadline, None).await?;
+        within(pin!(tokio::time::sleep(wait)), None, sending.deadline, None).await?;
         attempt.tries_any = what == RetryOn::Connect;
         if let (Some(standby), Some((head, additions))) = (standby, &original) {
             *outgoing.head = head.clone();

@@ -4,7 +4,7 @@ use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri, Version, request};
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -69,14 +69,14 @@ const RECONNECTS_MAX: u32 = 3;
 /// variant that it came from.
 pub(super) async fn send<'r>(
     sending: &Sending<'r>,
-    mut outgoing: Outgoing<'r>,
+    outgoing: &mut Outgoing<'r>,
     record: &mut Record,
 ) -> Result<(Answered, usize), ProxyError> {
     let mut attempt = Attempt::first(sending.decision);
     let retry = sending.decision.route.retry.as_deref().filter(|_| !sending.decision.is_probe);
     let response = match retry {
-        None => attempt.run(sending, &mut outgoing, record).await?,
-        Some(retry) => Box::pin(retry::send(sending, &mut outgoing, &mut attempt, retry, record)).await?,
+        None => attempt.run(sending, outgoing, record).await?,
+        Some(retry) => Box::pin(retry::send(sending, outgoing, &mut attempt, retry, record)).await?,
     };
     Ok((response, attempt.variant))
 }
@@ -222,7 +222,7 @@ impl Attempt {
             }
             self.made_for = Some(self.variant);
         }
-        let connect = (is_http2 && asked.wants_websocket).then(|| extended::to_connect(head));
+        let connect = (is_http2 && asked.wants_websocket).then(|| Box::new(extended::to_connect(head)));
         let has_open_end = watch.is_some() && !fields.has(Fields::CONTENT_LENGTH);
         let added = |lines: &mut Vec<u8>| {
             push_hop_by_hop(lines, asked, has_open_end);
@@ -231,9 +231,9 @@ impl Attempt {
         for _ in 0..=RECONNECTS_MAX {
             let (was_reused, witness) = (lease.is_reused(), lease.witness());
             self.avoid = Some(lease.endpoint().id());
-            let sent: &request::Parts = connect.as_ref().unwrap_or(head);
+            let sent: &request::Parts = connect.as_deref().unwrap_or(head);
             let request = Sendable { head: sent, fields, added: &added, interim: sending.interim };
-            let answer = lease.exchange(&request, body);
+            let answer = pin!(lease.exchange(&request, body));
             let answered = within(answer, self.timeout, sending.deadline, watch.as_deref()).await;
             if matches!(answered, Err(ProxyError::AnswerTimeout)) {
                 witness.failed();
@@ -254,7 +254,8 @@ impl Attempt {
                     return Err(ProxyError::BadAnswer);
                 }
             }
-            lease = self.lend(sending, upstream, alpn).await.map_err(|error| match error {
+            // boxed: it is seldom needed
+            lease = Box::pin(self.lend(sending, upstream, alpn)).await.map_err(|error| match error {
                 PickError::Variant(cause) => ProxyError::NoEndpoint(cause),
                 PickError::Exhausted => ProxyError::Exhausted,
             })?;
@@ -265,12 +266,11 @@ impl Attempt {
 
 /// Waits for an answer, but not for ever.
 pub(super) async fn within<T>(
-    answer: impl Future<Output = T>,
+    mut answer: Pin<&mut impl Future<Output = T>>,
     timeout: Option<Duration>,
     deadline: &Deadline,
     watch: Option<&BodyWatch>,
 ) -> Result<T, ProxyError> {
-    let mut answer = pin!(answer);
     let mut timer = pin!(timeout.map(tokio::time::sleep));
     std::future::poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {

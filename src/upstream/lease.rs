@@ -105,37 +105,46 @@ impl Lease {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub async fn exchange(mut self, request: &Sendable<'_>, body: RequestBody) -> Result<Answered, ExchangeError> {
-        match &mut self.connection {
-            Some(Borrowed::Http1(connection, _)) => {
-                let (head, fields) = connection.send(request, body).await?;
-                let is_complete = connection.remaining() == Some(0) && head.status != StatusCode::SWITCHING_PROTOCOLS;
-                let mut body = UpstreamBody::of(None, self, head.status);
-                if is_complete {
-                    body.finish();
-                }
-                Ok(Answered { head, fields, body })
-            }
-            Some(Borrowed::Http2(connection)) => match Box::pin(connection.send(request.head, body)).await {
-                Ok(answer) => {
-                    let (mut head, incoming) = answer.into_parts();
-                    let fields = Fields::of(&head.headers);
-                    let mut body = UpstreamBody::of(Some(incoming), self, head.status);
-                    body.is_unwanted = request.head.method == Method::HEAD;
-                    if request.head.method == Method::CONNECT {
-                        body.tunnel = head.extensions.remove::<OnUpgrade>();
+    #[expect(clippy::manual_async_fn, reason = "an async fn would keep room for what it is given twice")]
+    pub fn exchange(
+        mut self,
+        request: &Sendable<'_>,
+        body: RequestBody,
+    ) -> impl Future<Output = Result<Answered, ExchangeError>> {
+        async move {
+            match &mut self.connection {
+                Some(Borrowed::Http1(connection, _)) => {
+                    connection.begin(request, body);
+                    let (head, fields) = connection.answer(request).await?;
+                    let is_complete =
+                        connection.remaining() == Some(0) && head.status != StatusCode::SWITCHING_PROTOCOLS;
+                    let mut body = UpstreamBody::of(None, self, head.status);
+                    if is_complete {
+                        body.finish();
                     }
                     Ok(Answered { head, fields, body })
                 }
-                Err(error) => {
-                    if let (SendError::Unsent(_), Ok(mut shared)) = (&error, self.pool.http2.try_lock()) {
-                        // the next request opens another one; those that are on it stay
-                        *shared = None;
+                Some(Borrowed::Http2(connection)) => match Box::pin(connection.send(request.head, body)).await {
+                    Ok(answer) => {
+                        let (mut head, incoming) = answer.into_parts();
+                        let fields = Fields::of(&head.headers);
+                        let mut body = UpstreamBody::of(Some(incoming), self, head.status);
+                        body.is_unwanted = request.head.method == Method::HEAD;
+                        if request.head.method == Method::CONNECT {
+                            body.tunnel = head.extensions.remove::<OnUpgrade>();
+                        }
+                        Ok(Answered { head, fields, body })
                     }
-                    Err(error.into())
-                }
-            },
-            None => Err(ExchangeError::Unsent(body)),
+                    Err(error) => {
+                        if let (SendError::Unsent(_), Ok(mut shared)) = (&error, self.pool.http2.try_lock()) {
+                            // the next request opens another one; those that are on it stay
+                            *shared = None;
+                        }
+                        Err(error.into())
+                    }
+                },
+                None => Err(ExchangeError::Unsent(body)),
+            }
         }
     }
 

@@ -91,25 +91,28 @@ async fn exchange(connection: &Rc<Connection>, wire: &Rc<RefCell<Wire>>, arrived
     *body = Wire::take_up(wire, manner.framing, expects_continue);
     let asked = Asked { is_head, version, keeps_alive: manner.keeps_alive };
     connection.exchange.interim.borrow_mut().clear();
-    let mut answering = pin!(forward::handle(connection, arrived, &connection.exchange));
-    let reply = std::future::poll_fn(|cx| {
-        let polled = answering.as_mut().poll(cx);
-        let wire = &mut *wire.borrow_mut();
-        if !connection.exchange.interim.borrow().is_empty() {
-            pass_on(&connection.exchange.interim, wire);
-        }
-        match polled {
-            Poll::Ready(reply) => Poll::Ready(Some(reply)),
-            Poll::Pending if connection.exchange.is_cut.get() => Poll::Ready(None),
-            Poll::Pending => {
-                // who is gone is noticed by reading
-                let _ = wire.poll_flush(cx);
-                // a client that leaves takes its request along: dropping it tells the endpoint
-                wire.poll_gone(cx).map(|()| None)
+    let reply = {
+        let mut answering = pin!(forward::handle(connection, arrived, &connection.exchange));
+        std::future::poll_fn(|cx| {
+            let polled = answering.as_mut().poll(cx);
+            let wire = &mut *wire.borrow_mut();
+            if !connection.exchange.interim.borrow().is_empty() {
+                pass_on(&connection.exchange.interim, wire);
             }
-        }
-    });
-    match reply.await {
+            match polled {
+                Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                Poll::Pending if connection.exchange.is_cut.get() => Poll::Ready(None),
+                Poll::Pending => {
+                    // who is gone is noticed by reading
+                    let _ = wire.poll_flush(cx);
+                    // a client that leaves takes its request along: dropping it tells the endpoint
+                    wire.poll_gone(cx).map(|()| None)
+                }
+            }
+        })
+        .await
+    };
+    match reply {
         Some(reply) => deliver(connection, wire, reply, asked).await,
         None => After::Close,
     }

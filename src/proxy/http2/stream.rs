@@ -23,18 +23,41 @@ use crate::proxy::{extended, headers, tunnel};
 use crate::upstream::http1::content_length;
 use crate::upstream::{BodyError, ClientBody, Fields};
 
+/// A request that somebody answers now.
+pub(super) struct Taken {
+    connection: Rc<Connection>,
+    arrived: Arrived,
+    /// What the client sends into the tunnel that it asks for.
+    client_end: Option<RecvStream>,
+    respond: SendResponse<Bytes>,
+}
+
+impl Taken {
+    /// A request, and what whoever answers it and its stream tell each other.
+    pub(super) fn of(given: Given, exchange: &Rc<Exchange>) -> Taken {
+        let Given { connection, request, respond } = given;
+        let (mut head, body) = request.into_parts();
+        let is_tunnel = head.method == Method::CONNECT && extended::to_handshake(&mut head);
+        let fields = Fields::of(&head.headers);
+        let (body, client_end) = match is_tunnel {
+            true => (ClientBody::Empty, Some(body)),
+            false => (take_up(body, &head.headers, fields, exchange), None),
+        };
+        Taken { connection, arrived: Arrived { head, fields, body }, client_end, respond }
+    }
+}
+
 /// Answers a request, or resets its stream when its time is up. An answer that takes its time goes on by itself.
-pub(super) async fn answer(given: Given, exchange: &Rc<Exchange>) {
-    let Given { connection, request, mut respond } = given;
-    let (head, body) = request.into_parts();
-    in_time(&connection, exchange, serve(&connection, exchange, head, body, &mut respond)).await;
+pub(super) async fn answer(taken: &mut Taken, exchange: &Rc<Exchange>) {
+    let Taken { connection, arrived, client_end, respond } = taken;
+    let part = pin!(serve(connection, exchange, arrived, client_end, respond));
+    in_time(connection, exchange, part).await;
 }
 
 /// Does something for as long as a stream has time.
 ///
 /// When a client takes no more of an answer, the body is asked for nothing, so it cannot see that its time is up.
-async fn in_time(connection: &Connection, exchange: &Exchange, part: impl Future<Output = ()>) {
-    let mut part = pin!(part);
+async fn in_time(connection: &Connection, exchange: &Exchange, mut part: Pin<&mut impl Future<Output = ()>>) {
     std::future::poll_fn(|cx| {
         if part.as_mut().poll(cx).is_ready() || exchange.is_cut.get() {
             return Poll::Ready(());
@@ -47,19 +70,12 @@ async fn in_time(connection: &Connection, exchange: &Exchange, part: impl Future
 async fn serve(
     connection: &Rc<Connection>,
     exchange: &Rc<Exchange>,
-    mut head: http::request::Parts,
-    body: RecvStream,
+    arrived: &mut Arrived,
+    client_end: &mut Option<RecvStream>,
     respond: &mut SendResponse<Bytes>,
 ) {
-    let is_tunnel = head.method == Method::CONNECT && extended::to_handshake(&mut head);
-    let fields = Fields::of(&head.headers);
-    let (body, client_end) = match is_tunnel {
-        true => (ClientBody::Empty, Some(body)),
-        false => (take_up(body, &head.headers, fields, exchange), None),
-    };
-    let mut arrived = Arrived { head, fields, body };
-    let reply = {
-        let mut handling = pin!(forward::handle(connection, &mut arrived, exchange));
+    let mut reply = {
+        let mut handling = pin!(forward::handle(connection, arrived, exchange));
         std::future::poll_fn(|cx| {
             let polled = handling.as_mut().poll(cx);
             pass_on(exchange, respond);
@@ -71,12 +87,20 @@ async fn serve(
         })
         .await
     };
-    drop(arrived);
-    let Some(reply) = reply else { return };
-    match (exchange.tunnel.take(), client_end) {
-        (Some(tunnel), Some(end)) => switch(connection, reply, end, tunnel, respond).await,
-        _ => deliver(connection, exchange, reply, respond).await,
+    *arrived = Arrived::nothing();
+    if let (Some(tunnel), Some(end)) = (exchange.tunnel.take(), client_end.take()) {
+        if let Some(reply) = reply {
+            Box::pin(switch(connection, reply, end, tunnel, respond)).await;
+        }
+        return;
     }
+    std::future::poll_fn(|cx| {
+        if let Some(reply) = reply.take() {
+            deliver(connection, exchange, reply, respond, cx);
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// The body of a request that has begun to come.
@@ -109,11 +133,12 @@ fn pass_on(exchange: &Exchange, respond: &mut SendResponse<Bytes>) {
 /// Sends an answer. An answer that breaks off, or that nobody wants any more, resets the stream.
 ///
 /// What is not there yet, or not taken, is left to a task of its own, which is small: answers may take hours.
-async fn deliver(
+fn deliver(
     connection: &Rc<Connection>,
     exchange: &Rc<Exchange>,
     reply: Reply,
     respond: &mut SendResponse<Bytes>,
+    cx: &mut Context<'_>,
 ) {
     let Reply { response, fields, .. } = reply;
     let (mut head, body) = response.into_parts();
@@ -127,10 +152,10 @@ async fn deliver(
         return;
     }
     let mut delivery = Delivery { body, stream, waiting: None };
-    if std::future::poll_fn(|cx| Poll::Ready(delivery.poll(cx))).await.is_pending() {
+    if delivery.poll(cx).is_pending() {
         let (connection, exchange) = (connection.clone(), exchange.clone());
         tokio::task::spawn_local(async move {
-            in_time(&connection, &exchange, std::future::poll_fn(|cx| delivery.poll(cx))).await;
+            in_time(&connection, &exchange, pin!(std::future::poll_fn(|cx| delivery.poll(cx)))).await;
         });
     }
 }

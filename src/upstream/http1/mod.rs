@@ -116,19 +116,19 @@ impl Http1 {
         }
     }
 
-    /// Sends a request and waits for the head of its answer.
-    pub(super) async fn send(
-        &mut self,
-        request: &Sendable<'_>,
-        body: RequestBody,
-    ) -> Result<(response::Parts, Fields), Failure> {
-        let Sendable { head, fields, added, interim } = *request;
+    /// Takes a request to be sent.
+    pub(super) fn begin(&mut self, request: &Sendable<'_>, body: RequestBody) {
+        let Sendable { head, fields, added, .. } = *request;
         self.form = encode::body_form(head, fields, !body.is_end_stream());
         self.is_sent = self.form == BodyForm::Empty;
         self.body = body;
         self.informational = 0;
         encode::push_head(self.pending.front(), head, added, fields, self.form);
-        std::future::poll_fn(|cx| self.poll_answer(&head.method, interim, cx)).await
+    }
+
+    /// Sends the request that was begun, and waits for the head of its answer.
+    pub(super) async fn answer(&mut self, request: &Sendable<'_>) -> Result<(response::Parts, Fields), Failure> {
+        std::future::poll_fn(|cx| self.poll_answer(&request.head.method, request.interim, cx)).await
     }
 
     /// The next piece of the answer's body.
