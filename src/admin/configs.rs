@@ -211,7 +211,7 @@ fn weights(service: &Service) -> Vec<Value> {
             json!({
                 "path": format!("services.{}.cohorts.{}.weights.{}", service.name, cohort.name, variant.name),
                 "value": share,
-                "source": source(cohort, at),
+                "source": source(cohort, at, None),
                 "file": null,
                 "line": null,
             })

@@ -13,8 +13,10 @@ use crate::config::schema::Role;
 use crate::config::values;
 use crate::control::permanent::{self, Wanted};
 use crate::control::{Ask, Handle, RolloutView};
-use crate::model::{Weight, printable};
+use crate::model::{BUCKETS, Weight, printable};
 use crate::rollout::command::{Answer, Command, Refusal};
+use crate::rollout::state::{PauseCause, Phase};
+use crate::routing::snapshot::Service;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -89,13 +91,15 @@ async fn command(
 ) -> Result<Response, Problem> {
     let ask = ask_of(&change, service.clone(), &command, &body)?;
     let wanted = ask.command.clone();
+    // by what is in force before it
+    let undo = undo(&handle, &service, &wanted);
     if change.is_dry_run {
         return rehearse(&handle, &ask);
     }
     let answered = handle.ask_rollout(ask).map_err(|_| Problem::busy())?;
     let absent = || no_service(&handle, &service);
     let told = answered.await.map_err(|_| Problem::busy())?.ok_or_else(absent)?;
-    Ok(answer(StatusCode::OK, &tell(&handle, &service, &wanted, &told)?))
+    Ok(answer(StatusCode::OK, &tell(&handle, &service, &wanted, &told, &undo)?))
 }
 
 /// What would come of it, by a copy of all that the engine knows.
@@ -109,7 +113,8 @@ fn rehearse(handle: &Handle, ask: &Ask) -> Result<Response, Problem> {
         return Err(moved());
     }
     let would = trial.ask(&ask.actor, &ask.command).ok_or_else(Problem::busy)?;
-    let mut value = tell(handle, &ask.service, &ask.command, &would)?;
+    let undo = undo(handle, &ask.service, &ask.command);
+    let mut value = tell(handle, &ask.service, &ask.command, &would, &undo)?;
     if value["result"] == "done" {
         value["result"] = "would-do".into();
     }
@@ -195,7 +200,7 @@ fn share(number: &serde_json::Number) -> Result<Weight, String> {
 }
 
 /// The answer of a rollout, with the way back. 409 when it cannot be done in this phase.
-fn tell(handle: &Handle, service: &str, command: &Command, answer: &Answer) -> Result<Value, Problem> {
+fn tell(handle: &Handle, service: &str, command: &Command, answer: &Answer, undo: &str) -> Result<Value, Problem> {
     let (result, text) = match answer {
         Answer::Done(text) => ("done", text),
         Answer::Unchanged(text) => ("unchanged", text),
@@ -211,7 +216,7 @@ fn tell(handle: &Handle, service: &str, command: &Command, answer: &Answer) -> R
         "schema": "ringway.rollout-command/v1",
         "result": result,
         "text": text,
-        "undo": undo(service, command),
+        "undo": undo,
         "permanent": permanent(handle, service, command),
     }))
 }
@@ -220,15 +225,47 @@ fn moved() -> Problem {
     Problem::new(StatusCode::PRECONDITION_FAILED, Refusal::Moved.to_string())
 }
 
-/// What to type to undo a command.
-fn undo(service: &str, command: &Command) -> String {
+/// What to type to undo a command, which was not done yet.
+fn undo(handle: &Handle, service: &str, command: &Command) -> String {
     let word = match command {
-        Command::Pause | Command::SetWeight { .. } => "resume",
+        Command::SetWeight { cohort, variant, .. } => {
+            let trials = handle.trials();
+            let trial = trials.get(service);
+            match trial.and_then(|trial| trial.pause()) {
+                None if trial.is_some_and(|trial| trial.is_back(cohort)) => "retry",
+                None => "resume",
+                Some(PauseCause::Harm) => "retry",
+                // `resume` would go on with the rollout as well
+                Some(_) => {
+                    let snapshot = handle.snapshot();
+                    let was = snapshot.service(service).and_then(|known| weight_in_force(known, cohort, variant));
+                    let was = was.unwrap_or(Weight::ZERO);
+                    return format!("ringway set-weight {service} {variant} {was} --cohort {cohort} --yes");
+                }
+            }
+        }
+        Command::Pause => "resume",
+        // what people had set has ended, and there is nothing to pause
+        Command::Resume if !is_under_way(handle, service) => {
+            return format!("ringway set-weight {service} VARIANT PERCENT --yes");
+        }
         Command::Resume => "pause",
         Command::Rollback { .. } => "retry",
         Command::Promote | Command::PromoteFull | Command::Retry | Command::Approve | Command::Skip => "rollback",
     };
     format!("ringway {word} {service}")
+}
+
+fn is_under_way(handle: &Handle, service: &str) -> bool {
+    handle.rollouts().iter().any(|view| view.service == service && view.phase != Phase::Superseded)
+}
+
+/// Percent of a cohort.
+fn weight_in_force(service: &Service, cohort: &str, variant: &str) -> Option<Weight> {
+    let cohort = service.cohorts.iter().find(|known| &*known.name == cohort)?;
+    let at = service.variants.iter().position(|known| &*known.name == variant)?;
+    let parts = u64::from(cohort.layout.width_of(at)) * Weight::HUNDRED.micros();
+    Some(Weight::from_micros(parts / u64::from(BUCKETS)))
 }
 
 /// What to write into the file so that it stays. Only of weights: the rest is not of the file, or is what it says already.

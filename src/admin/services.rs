@@ -2,7 +2,7 @@
 
 use super::status::source;
 use crate::config::{Loaded, Place};
-use crate::control::{EndpointView, Handle, endpoints};
+use crate::control::{EndpointView, Handle, Trial, endpoints};
 use crate::model::BUCKETS;
 use crate::routing::snapshot::{Cohort, Service, Variant};
 use serde_json::{Value, json};
@@ -12,17 +12,19 @@ use std::time::Instant;
 pub(super) fn services(handle: &Handle) -> Value {
     let (snapshot, in_force) = (handle.snapshot(), handle.in_force());
     let now = Instant::now();
-    let of = |service: &Service| self::service(service, &in_force.loaded, now);
+    let trials = handle.trials();
+    let trial = |name: &str| trials.get(name).map(|trial| &**trial);
+    let of = |service: &Service| self::service(service, &in_force.loaded, now, trial(&service.name));
     let services: Vec<Value> = snapshot.services.iter().map(of).collect();
     json!({ "schema": "ringway.services/v1", "services": services })
 }
 
-fn service(of: &Service, loaded: &Loaded, now: Instant) -> Value {
+fn service(of: &Service, loaded: &Loaded, now: Instant, trial: Option<&Trial>) -> Value {
     let hash_on: Vec<String> = of.key_sources.iter().map(|source| source.describe()).collect();
     json!({
         "name": &*of.name,
         "variants": of.variants.iter().map(|of| variant(of, now)).collect::<Vec<_>>(),
-        "cohorts": of.cohorts.iter().map(|cohort| self::cohort(cohort, of, loaded)).collect::<Vec<_>>(),
+        "cohorts": of.cohorts.iter().map(|cohort| self::cohort(cohort, of, loaded, trial)).collect::<Vec<_>>(),
         "remainder": &*of.variants[of.remainder].name,
         "fallback": of.fallback.map(|at| &*of.variants[at].name),
         "hashOn": hash_on,
@@ -46,7 +48,7 @@ fn endpoint(of: &EndpointView) -> Value {
 }
 
 /// The condition is what stands in the file.
-fn cohort(of: &Cohort, service: &Service, loaded: &Loaded) -> Value {
+fn cohort(of: &Cohort, service: &Service, loaded: &Loaded, trial: Option<&Trial>) -> Value {
     let written = loaded.file.services.get(&*service.name);
     let at = written.and_then(|written| written.cohorts.iter().position(|cohort| *cohort.name == *of.name));
     let place = at.map(|at| Place::root().key("services").key(&*service.name).key("cohorts").index(at).key("when"));
@@ -56,7 +58,7 @@ fn cohort(of: &Cohort, service: &Service, loaded: &Loaded) -> Value {
         json!({
             "name": &*variant.name,
             "weight": of.weights[at].as_f64(),
-            "source": source(of, at),
+            "source": source(of, at, trial),
             "configuredShare": f64::from(of.layout.width_of(at)) / f64::from(BUCKETS),
             "fileWeight": in_file[at].as_f64(),
         })

@@ -2,7 +2,7 @@
 
 use super::progress::gates;
 use super::sentence;
-use crate::control::{Handle, RolloutView};
+use crate::control::{Handle, RolloutView, Trial};
 use crate::model::BUCKETS;
 use crate::routing::snapshot::{Cohort, Service};
 use crate::telemetry::windows::{WindowStats, Windows};
@@ -57,6 +57,8 @@ fn service(service: &Service, rollout: Option<&RolloutView>, windows: &Windows, 
 
 fn cohort(cohort: &Cohort, service: &Service, windows: &Windows, handle: &Handle) -> Value {
     let stats: Vec<WindowStats> = cohort.slots.iter().map(|slot| windows.stats(*slot, WINDOW_SECONDS)).collect();
+    let trials = handle.trials();
+    let trial = trials.get(&*service.name).map(|trial| &**trial);
     let all: u64 = stats.iter().map(|stats| stats.requests).sum();
     let variants: Vec<Value> = (service.variants.iter().zip(&cohort.weights).zip(&stats).enumerate())
         .map(|(position, ((variant, weight), stats))| {
@@ -67,7 +69,7 @@ fn cohort(cohort: &Cohort, service: &Service, windows: &Windows, handle: &Handle
                 "name": &*variant.name,
                 "version": variant.version,
                 "weight": weight.as_f64(),
-                "source": source(cohort, position),
+                "source": source(cohort, position, trial),
                 "configuredShare": f64::from(cohort.layout.width_of(position)) / f64::from(BUCKETS),
                 "share": (all > 0).then(|| stats.requests as f64 / all as f64),
                 "users": handle.users(&cohort.slots[position..=position]),
@@ -84,8 +86,12 @@ fn cohort(cohort: &Cohort, service: &Service, windows: &Windows, handle: &Handle
 }
 
 /// By whose word a variant has its weight.
-pub(super) fn source(cohort: &Cohort, variant: usize) -> String {
-    if cohort.ruled_by.is_some() { cohort.source_of(variant) } else { "file".to_owned() }
+pub(super) fn source(cohort: &Cohort, variant: usize, trial: Option<&Trial>) -> String {
+    if cohort.ruled_by.is_none() {
+        return "file".to_owned();
+    }
+    let more = trial.map_or(String::new(), |trial| trial.time_left(&cohort.name));
+    cohort.source_for(variant, &more)
 }
 
 /// Requests that failed, and not by the client's fault; those that a fallback had to serve count too.

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::Exit;
 use super::out::{print, say};
-use crate::control::journal::audit::{Head, Verified, verify};
+use crate::control::journal::audit::{Head, Verified, has_line, verify};
 use crate::control::journal::state_file;
+use crate::control::journal::store::{AUDIT, is_put_aside};
 use crate::model::grouped;
 
 /// Look at the audit log.
@@ -24,11 +25,22 @@ enum Kind {
 }
 
 /// Exits with 0 when all is as it was written, with 1 when it is not.
+///
+/// Lines that are missing at its end are known by the state.json beside it. A copy elsewhere has none, and whoever can write
+/// the one can write the other: note the hash that this prints at another place, and give it by --head the next time.
 #[derive(Debug, clap::Args)]
 struct Verify {
-    /// The log, such as /var/lib/ringway/audit.jsonl; several are checked as one, in their order
+    /// The log, such as /var/lib/ringway/audit.jsonl; several are checked as one, in their order; a folder is all that is in it
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// The hash of a line that must be there, as it was noted elsewhere: one that was its last line then
+    #[arg(long, value_name = "HASH", value_parser = hash)]
+    head: Option<String>,
+}
+
+fn hash(text: &str) -> Result<String, String> {
+    let is_hash = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hash { Ok(text.to_ascii_lowercase()) } else { Err("a hash has 64 hexadecimal digits".to_owned()) }
 }
 
 impl Args {
@@ -36,8 +48,11 @@ impl Args {
         let Kind::Verify(request) = self.kind;
         let mut before: Option<Head> = None;
         let (mut first, mut lines) = (0, 0);
-        for path in &request.files {
+        let (mut has_head, mut has_state) = (false, false);
+        for path in &logs(&request.files)? {
             let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            has_head |= request.head.as_ref().is_some_and(|head| has_line(&bytes, head));
+            has_state = is_log(path) && path.with_file_name("state.json").exists();
             let verified = match verify(&bytes, before.as_ref()) {
                 Ok(verified) => verified,
                 Err(broken) => {
@@ -56,7 +71,15 @@ impl Args {
                 before = Some(verified.head);
             }
         }
-        print(&format!("✔ {} lines are as they were written\n", grouped(lines)))?;
+        if let Some(head) = request.head.as_ref().filter(|_| !has_head) {
+            print(&format!("✗ no line has the hash {head}: lines are missing at its end, or all were written anew\n"))?;
+            return Ok(Exit::No);
+        }
+        let last = before.unwrap_or_default();
+        print(&format!("✔ {} lines are as they were written, the last is {}\n", grouped(lines), last.hash))?;
+        if request.head.is_none() && !has_state {
+            say("whether lines are missing at its end is not known: no state.json stands beside it; see --head");
+        }
         if first > 1 {
             say(&format!("they begin with line {}; name the older files first to check those as well", grouped(first)));
         }
@@ -64,9 +87,31 @@ impl Args {
     }
 }
 
+/// The logs of a folder, the oldest first.
+fn logs(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut logs = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            logs.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut aside: Vec<String> = names.filter(|name| is_put_aside(name)).collect();
+        aside.sort();
+        logs.extend(aside.into_iter().map(|name| path.join(name)));
+        logs.push(path.join(AUDIT));
+    }
+    Ok(logs)
+}
+
+fn is_log(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == AUDIT)
+}
+
 /// What the state file beside the log knows of it. A log that lacks its last lines is good by itself.
 fn missing_at_end(log: &Path, verified: &Verified) -> anyhow::Result<Option<String>> {
-    if log.file_name().is_none_or(|name| name != "audit.jsonl") {
+    if !is_log(log) {
         return Ok(None);
     }
     let path = log.with_file_name("state.json");

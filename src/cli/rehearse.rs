@@ -115,14 +115,7 @@ impl Args {
         let (name, service) = find(file, self.service.as_deref())?;
         let plan = plan(name, service);
         let Some(rollout) = &plan.rollout else { bail!("{name} has no rollout; write one under services.{name}") };
-        if let Some(fault) = self.inject.iter().find(|fault| !fault.concerns(&rollout.to, &rollout.to)) {
-            bail!("`{}`: what is released is {}; write `canary: ...`", fault.text, rollout.to);
-        }
-        let known = rollout.cohorts();
-        let unknown = self.inject.iter().filter_map(|fault| fault.cohort.as_deref()).find(|name| !known.contains(name));
-        if let Some(unknown) = unknown {
-            bail!("the rollout has no step for cohort `{unknown}`; it has {}", known.join(", "));
-        }
+        self.inject.iter().try_for_each(|fault| fault.fits(rollout)).map_err(anyhow::Error::msg)?;
         if self.p99.0 < self.p50.0 || self.p50.0.is_zero() {
             bail!("--p50 is above 0 and at most --p99");
         }

@@ -91,6 +91,11 @@ impl Args {
             Output::Text => print(&report.text)?,
             Output::Json => print_json(&report.json)?,
         }
+        let lines = &report.json["lines"];
+        if lines["read"] != 0 && lines["read"] == lines["unreadable"] {
+            say("error: no line of the log can be read; `--format` and `ringway simulate --help` name what can");
+            return Ok(Exit::Input);
+        }
         let Some((expected, false)) = expected else { return Ok(Exit::Yes) };
         say(&format!("expected {expected}, and it is {}", report.phase.unwrap_or(Phase::Idle)));
         Ok(Exit::No)

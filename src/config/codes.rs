@@ -227,7 +227,7 @@ codes! {
     Error 815 WayBackNotFalling: "the way back does not fall to 0",
     Error 816 RolloutOutOfRange: "a value of a rollout is out of range",
     Warning 817 GateOff: "a gate is off",
-    Warning 818 MaxHoldTooShort: "maxHold is not longer than a hold",
+    Warning 818 MaxHoldTooShort: "maxHold or maxDuration is not longer than what is held",
     Error 819 NotOneKind: "a notifier has not exactly one kind",
     Error 820 NameTaken: "a name is taken",
     Warning 821 FallsFirst: "a share falls before it rises",

@@ -10,7 +10,7 @@ pub(super) struct Date {
 impl Date {
     /// The date of now.
     pub(super) fn now() -> Date {
-        let text = httpdate::fmt_http_date(SystemTime::now());
+        let text = httpdate::fmt_http_date(SystemTime::now().max(SystemTime::UNIX_EPOCH));
         Date { value: HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("")) }
     }
 

@@ -141,7 +141,7 @@ impl fmt::Display for Refusal {
             Refusal::Harm => f.write_str("a gate found harm; type `retry` to begin again, or `rollback`"),
             Refusal::RolledBack => f.write_str("it was rolled back; type `retry`, or give the rollout a new id"),
             Refusal::Superseded => {
-                f.write_str("the weights were edited in the file; type `retry`, or give it a new id")
+                f.write_str("the file rules: it was edited, or the state was lost; type `retry`, or give it a new id")
             }
             Refusal::Frozen(why) => write!(f, "evidence of harm is growing ({why}); wait, or type `rollback`"),
             Refusal::NeedsApproval(groups) => write!(f, "a member of {} must approve first", groups.join(" or ")),

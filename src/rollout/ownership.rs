@@ -33,6 +33,12 @@ pub fn in_force(plan: &Plan, state: &State, cohort: &str) -> (Split, Source) {
     (by_file(), Source::File)
 }
 
+/// How much longer what a person set for a while holds: `, 42m more`.
+pub fn time_left(state: &State, cohort: &str) -> String {
+    let left = state.pins.get(cohort).and_then(|pin| pin.left);
+    left.map_or(String::new(), |left| format!(", {} more", super::sentence::span(left)))
+}
+
 /// A share with its source: `10 % (rollout step 2/5; the file says 0)`.
 pub fn shown(plan: &Plan, state: &State, cohort: &str, variant: &str) -> String {
     let (split, source) = in_force(plan, state, cohort);
@@ -41,10 +47,7 @@ pub fn shown(plan: &Plan, state: &State, cohort: &str, variant: &str) -> String 
         Source::File => return format!("{} % (the file)", split.of(variant)),
         Source::Step { number, of } => format!("rollout step {number}/{of}"),
         Source::Rollback => "rolled back".to_owned(),
-        Source::Person { actor, .. } => match state.pins.get(cohort).and_then(|pin| pin.left) {
-            Some(left) => format!("set by {actor}, {} more", super::sentence::span(left)),
-            None => format!("set by {actor}"),
-        },
+        Source::Person { actor, .. } => format!("set by {actor}{}", time_left(state, cohort)),
     };
     format!("{} % ({by}; the file says {in_file})", split.of(variant))
 }

@@ -111,9 +111,15 @@ impl Cohort {
 
     /// By whose word a variant has its weight: `the file`, or `rollout step 2/5; the file says 0`.
     pub fn source_of(&self, variant: usize) -> String {
+        self.source_for(variant, "")
+    }
+
+    /// The same with how much longer it holds (`, 42m more`), which is told of what people set.
+    pub fn source_for(&self, variant: usize, more: &str) -> String {
         let Some(ruled) = &self.ruled_by else { return "the file".to_owned() };
         let in_file = ruled.in_file.get(variant).copied().unwrap_or(Weight::ZERO);
-        format!("{}; the file says {in_file}", ruled.source)
+        let more = if matches!(ruled.source, WeightSource::Person { .. }) { more } else { "" };
+        format!("{}{more}; the file says {in_file}", ruled.source)
     }
 }
 

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::config::values;
+use crate::rollout::plan::Rollout;
 
 /// What is wrong with the new version.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,9 @@ impl FromStr for Injection {
             let (key, value) = part.trim().split_once('=').ok_or_else(|| format!("`{}`: {HELP}", part.trim()))?;
             injection.put(key.trim(), value.trim()).map_err(|error| format!("`{}`: {error}", part.trim()))?;
         }
+        if injection.part < 1.0 && injection.plus.is_zero() {
+            return Err("`part` says how many answers `latency=+500ms` concerns, and that is not there".to_owned());
+        }
         if injection.variant.is_empty() || !injection.is_any() {
             return Err(format!("it breaks nothing; {HELP}"));
         }
@@ -90,6 +94,28 @@ impl Injection {
             _ => return Err(HELP.to_owned()),
         }
         Ok(())
+    }
+
+    /// That it can be met in a rollout at all: a fault that cannot would look like a release that is well.
+    ///
+    /// # Errors
+    /// It is of another variant, cohort or step; says which there are.
+    pub fn fits(&self, rollout: &Rollout) -> Result<(), String> {
+        let (text, to) = (&self.text, &rollout.to);
+        if !self.concerns(to, to) {
+            return Err(format!("`{text}`: what is released is {to}; write `canary: ..`"));
+        }
+        let known = rollout.cohorts();
+        if let Some(cohort) = self.cohort.as_deref().filter(|cohort| !known.contains(cohort)) {
+            return Err(format!(
+                "`{text}`: the rollout has no step for cohort `{cohort}`; it has {}",
+                known.join(", ")
+            ));
+        }
+        match self.step > rollout.written {
+            true => Err(format!("`{text}`: the rollout has no step {}, it has {}", self.step, rollout.written)),
+            false => Ok(()),
+        }
     }
 
     /// Whether anything is wrong.
@@ -134,6 +160,8 @@ mod tests {
             ("canary: eror=2%", "`eror=2%`: write"),
             ("canary: latency=1.3", "`latency=1.3`: write"),
             ("canary: latency=x0.5", "a factor is from 1"),
+            ("canary: latency=x10, part=50%", "`part` says how many answers"),
+            ("canary: error=2%, part=50%", "`part` says how many answers"),
             ("canary: error=1%, step=0", "a step is a number"),
             ("canary: outcomes=x1.2", "what is left of outcomes"),
             (": error=1%", "it breaks nothing"),

@@ -150,7 +150,7 @@ fn what_a_process_has_noted_names_leftovers_and_makes_previews() {
     let desk = Desk::new();
     desk.write("ringway.yaml", RELEASE);
     let folder = desk.path("state");
-    let store = Store::open(&folder, SystemTime::now()).unwrap().store;
+    let mut store = Store::open(&folder, SystemTime::now()).unwrap().store;
     // nobody has got it since 1970
     let state = State { without_share: BTreeMap::from([("canary".to_owned(), 1)]), ..State::default() };
     store.save(1, &BTreeMap::from([("shop".to_owned(), state)])).unwrap();

@@ -35,6 +35,8 @@ fn a_rollout_is_rehearsed_healthy_and_broken() {
         (["--inject", "canary: eror=1%"], "error=2%"),
         (["--inject", "next: error=1%"], "what is released is canary"),
         (["--inject", "canary: error=1%, cohort=beta"], "no step for cohort `beta`"),
+        (["--inject", "canary: error=1%, step=2"], "the rollout has no step 2, it has 1"),
+        (["--inject", "canary: latency=x2, part=5%"], "`part` says how many answers"),
         (["--cohort", "beta=1%"], "there is no cohort `beta`"),
         (["--p50", "200ms"], "--p50 is above 0"),
     ] {
@@ -58,11 +60,17 @@ fn a_log_is_replayed_compared_and_expected() {
     assert_eq!(play("canary: error=50%", "promoted", 1)["rollout"]["phase"], "rolled-back");
     let healthy = desk.run(&["simulate", "access.log", "--expect", "promoted"]).ended_with(0);
     assert!(healthy.stdout.contains("note: the log holds no durations: latency is not judged"), "{}", healthy.stdout);
-    let stdin = desk.run_with(&["simulate", "-"], "rubbish\n").ended_with(0);
+    let stdin = desk.run_with(&["simulate", "-"], "rubbish\n").ended_with(2);
+    assert!(stdin.stderr.contains("no line of the log can be read"), "{}", stdin.stderr);
     assert!(stdin.stdout.contains("1 line cannot be read; the first is line 1"), "{}", stdin.stdout);
     let long = "x".repeat(200_000) + "\nrubbish\n";
-    let long = desk.run_with(&["simulate", "-"], &long).ended_with(0);
+    let long = desk.run_with(&["simulate", "-"], &long).ended_with(2);
     assert!(long.stdout.contains("2 lines cannot be read; the first is line 1: it is longer"), "{}", long.stdout);
+    for (fault, told) in [("cohort=beta", "no step for cohort `beta`"), ("step=2", "the rollout has no step 2")] {
+        let fault = format!("canary: error=50%, {fault}");
+        let done = desk.run(&["simulate", "access.log", "--inject", &fault, "--expect", "promoted"]).ended_with(2);
+        assert!(done.stderr.contains(told), "{}", done.stderr);
+    }
     assert!(desk.run(&["simulate", "access.log.gz"]).ended_with(2).stderr.contains("gunzip -c"));
     assert!(desk.run(&["simulate", "nothing.log"]).ended_with(2).stderr.contains("cannot read nothing.log"));
     assert!(

@@ -138,3 +138,32 @@ routes: [{ service: shop, rateLimit: { requests: 200, per: 1s, burst: 20, key: n
     assert!(passed <= most * 1.1, "{passed} passed, and the limit is {most}");
     assert!(tried < most || passed >= most * 0.7, "only {passed} of {tried} passed, and the limit is {most}");
 }
+
+const FLOODED: &str = r#"
+listeners: [{ address: 127.0.0.1:0 }]
+telemetry: { address: 127.0.0.1:0 }
+services:
+  shop:
+    salt: shop-v42
+    hashOn: [{ cookie: uid }]
+    variants: { stable: { weight: 95, endpoints: [$stable] }, canary: { weight: 5, endpoints: [$canary] } }
+routes:
+  - { service: shop, rateLimit: { requests: 3, per: 1h, key: userKey } }
+"#;
+
+/// The ceiling of the canary's share of requests under a flood of one user's.
+#[test]
+fn a_user_of_the_canary_sends_it_no_more_than_the_quota() {
+    let (stable, canary) = (Recording::text("stable"), Recording::text("canary"));
+    let upstreams = vec![("stable", stable.address), ("canary", canary.address)];
+    let proxy = Proxy::set_up(FLOODED, &Setup { upstreams, workers: 2, ..Setup::default() });
+    let ask_as = |user: &str| ask(&proxy, "shop", &format!("cookie: uid={user}\r\n"));
+    let users: Vec<String> = (0..200).map(|user| format!("u-{user}")).collect();
+    let of_canary: Vec<&String> = users.iter().filter(|user| ask_as(user).text() == "canary").collect();
+    let (before, flooding) = (canary.count(), of_canary[0]);
+    assert_eq!(before, of_canary.len());
+    let passed = (0..300).filter(|_| ask_as(flooding).status == 200).count();
+    // one request of its quota was spent before
+    assert_eq!((passed, canary.count()), (2, before + 2));
+    assert_eq!(stable.count(), 200 - before, "what is beyond goes nowhere");
+}

@@ -71,6 +71,11 @@ fn permissions(folder: &Path, known: &fs::Metadata) -> Finding {
         let text = format!("others may write in {name} (mode {:o})", known.mode() & 0o777);
         return Finding::problem("state", text, format!("chmod go-w {name}"));
     }
+    if rustix::fs::access(folder, rustix::fs::Access::WRITE_OK) == Err(rustix::io::Errno::ROFS) {
+        let text =
+            format!("{name} is on a file system that is mounted read-only: what runs is taken back at the start");
+        return Finding::problem("state", text, "look at the disk (`dmesg`), then mount it to be written");
+    }
     if !is_writable(folder) {
         let owner = known.uid();
         let text = format!("this account may not write in {name}, which belongs to uid {owner}");

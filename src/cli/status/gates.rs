@@ -1,6 +1,7 @@
 //! What the judge says, as a table.
 
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 use crate::cli::grid::Grid;
 use crate::cli::words::{dash, each, milliseconds, share, word};
@@ -11,14 +12,14 @@ const EIGHTHS: [&str; 8] = ["▏", "▎", "▍", "▌", "▋", "▊", "▉", "�
 
 /// The gates of a rollout; with their cohort where there are several.
 pub(super) fn gates(rollout: &Value) -> Grid {
-    let mut cohorts: Vec<&Value> = each(&rollout["gates"]).map(|gate| &gate["cohort"]).collect();
-    cohorts.dedup();
+    let cohorts: BTreeSet<String> = each(&rollout["gates"]).map(|gate| word(&gate["cohort"])).collect();
+    let has_several = cohorts.iter().filter(|name| !name.is_empty()).count() > 1;
     let (from, to) = (word(&rollout["from"]).to_uppercase(), word(&rollout["to"]).to_uppercase());
     let header = ["GATE", &from, &to, "DIFFERENCE (95 %)", "EVIDENCE OF HARM", "VERDICT"];
     let mut grid = Grid::new(&header, &[]);
     for gate in each(&rollout["gates"]) {
         let name = word(&gate["name"]);
-        let name = if cohorts.len() > 1 { format!("{}/{name}", word(&gate["cohort"])) } else { name };
+        let name = if has_several { of_cohort(gate) } else { name };
         let (stable, canary) = (rate(gate, "stable"), rate(gate, "canary"));
         let verdict = word(&gate["verdict"]);
         grid.row([name, stable, canary, difference(gate), evidence(gate), format!("{} {verdict}", mark(&verdict))]);
@@ -29,9 +30,13 @@ pub(super) fn gates(rollout: &Value) -> Grid {
 /// Why gates say nothing, in words, a line each.
 pub(super) fn why_unknown(rollout: &Value) -> Vec<String> {
     let unknown = each(&rollout["gates"]).filter(|gate| gate["verdict"] == "unknown" && gate["text"] != "");
-    unknown
-        .map(|gate| format!("? {}/{}: {}", word(&gate["cohort"]), word(&gate["name"]), word(&gate["text"])))
-        .collect()
+    unknown.map(|gate| format!("? {}: {}", of_cohort(gate), word(&gate["text"]))).collect()
+}
+
+/// `beta/errors`; a gate that is about all of the rollout has its name alone.
+fn of_cohort(gate: &Value) -> String {
+    let (cohort, name) = (word(&gate["cohort"]), word(&gate["name"]));
+    if cohort.is_empty() { name } else { format!("{cohort}/{name}") }
 }
 
 /// The part of what was counted that is bad, or slow; a dash when nothing was.

@@ -10,6 +10,7 @@ use crate::config::schema::{File, Need, Probe, Rollout, Service, Step};
 use crate::config::suggest::known;
 use crate::model::{EVERYONE, STABLE, Weight};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// All rollouts of the file.
 pub(super) fn check(file: &File, problems: &mut Problems<'_>) {
@@ -195,6 +196,10 @@ fn check_shares<'f>(
     let shares: Vec<Weight> = step.weight.iter().chain(step.ramp.iter().flatten()).map(|share| share.0).collect();
     let (Some(first), Some(last)) = (shares.first().copied(), shares.last().copied()) else { return };
     let at = place.key(if step.weight.is_some() { "weight" } else { "ramp" });
+    if first.is_zero() {
+        let message = "nobody would get the new version in this step, so that it would wait for requests for ever";
+        problems.at(Code::RolloutOutOfRange, &at, message).help("begin with a share above 0, such as 0.01");
+    }
     match reached.get(cohort) {
         Some((before, earlier)) if first <= *before => {
             let message = format!("`{cohort}` had {before} % in an earlier step, and does not rise here");
@@ -254,6 +259,16 @@ fn check_way_back(rollout: &Rollout, place: &Place, problems: &mut Problems<'_>)
     if rollout.on_harm.every.is_some_and(|every| every.0.is_zero()) {
         let last = problems.at(Code::RolloutOutOfRange, &place.key("onHarm").key("every"), "the time is 0");
         last.help("leave out `gradual` to go back at once");
+    }
+    let holds = rollout.steps.iter().map(|step| {
+        let times = step.ramp.as_ref().map_or(1, Vec::len);
+        step.hold.map_or(Duration::ZERO, |hold| hold.0).saturating_mul(u32::try_from(times).unwrap_or(u32::MAX))
+    });
+    let least = holds.fold(Duration::ZERO, Duration::saturating_add);
+    if rollout.max_duration.is_some_and(|most| !most.0.is_zero() && most.0 <= least) {
+        let message = "the holds together are not shorter than `maxDuration`: the rollout would always be paused";
+        let last = problems.at(Code::MaxHoldTooShort, &place.key("maxDuration"), message);
+        last.help("make `maxDuration` longer; approvals, windows and pauses count too");
     }
     for (key, given) in [("maxHold", rollout.max_hold), ("maxDuration", rollout.max_duration)] {
         if given.is_some_and(|given| given.0.is_zero()) {

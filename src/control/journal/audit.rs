@@ -1,7 +1,7 @@
 //! The audit log: one JSON line for each event, each with the hash of the line before it.
 //!
 //! A line ends with the SHA-256 of all of it that stands before. Whoever changes, removes or inserts a line must change
-//! all lines after it; that the last ones are missing is seen by the state file, which knows the last line.
+//! all lines after it; that the last ones are missing is seen by the state file, which knows the last line a second later.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -153,6 +153,12 @@ pub fn verify(bytes: &[u8], before: Option<&Head>) -> Result<Verified, Broken> {
         offset += text.len();
     }
     Ok(verified)
+}
+
+/// Whether a line of a log that is good has this hash.
+pub fn has_line(bytes: &[u8], hash: &str) -> bool {
+    let end = format!("{HASH_KEY}{hash}{LINE_END}");
+    bytes.split(|byte| *byte == b'\n').any(|line| line.ends_with(end.as_bytes()))
 }
 
 /// A line and its hash, if the one fits the other.

@@ -28,13 +28,16 @@ pub const RESERVE_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
-    audit: File,
+    /// `None` while the folder is on a file system that is mounted read-only.
+    audit: Option<File>,
     audit_bytes: u64,
     head: Head,
     waiting: Vec<Event>,
     dropped: u64,
-    /// Dropped last: with it the lock goes.
-    _lock: File,
+    /// The number of the last line of the audit log that the state on the disk knows.
+    known_seq: u64,
+    /// Dropped last: with it the lock goes. `None` where nobody can write, and nobody has.
+    lock: Option<File>,
 }
 
 /// What was found.
@@ -68,7 +71,7 @@ pub enum StoreError {
     #[error("another ringway uses the state in {0}; give each its own `stateDir`")]
     Locked(PathBuf),
     /// It cannot be read or written.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}; `ringway doctor` says what is wrong with the folder")]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -81,35 +84,64 @@ impl Store {
     /// Takes a folder, which is made if need be, and reads what is there.
     ///
     /// # Errors
-    /// Another process has it, or it cannot be written at all. Damaged files are no error: see [`Opened`].
+    /// Another process has it, or it cannot be written at all. Damaged files are no error: see [`Opened`]. Nor is a file
+    /// system that is mounted read-only, as one is whose disk has failed: what was written is known, and writing is tried
+    /// again each time.
     pub fn open(folder: &Path, now: SystemTime) -> Result<Opened, StoreError> {
         let failed = |path: &Path, error: io::Error| StoreError::Io { path: path.to_owned(), error };
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|error| failed(folder, error))?;
-        let path = folder.join("lock");
-        let lock = own_file().write(true).open(&path).map_err(|error| failed(&path, error))?;
-        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StoreError::Locked(folder.to_owned())),
-            Err(error) => return Err(failed(&path, error.into())),
-        }
+        let lock = take_lock(folder)?;
         let mut problems = Vec::new();
-        let found = read_state(folder, &mut problems);
-        let path = folder.join(AUDIT);
-        let head = mend_audit(folder, &mut problems).map_err(|error| failed(&path, error))?;
-        let audit = own_file().append(true).open(&path).map_err(|error| failed(&path, error))?;
-        let audit_bytes = audit.metadata().map_err(|error| failed(&path, error))?.len();
-        if let Found::Good(document) | Found::Older(document) = &found
-            && head.seq < document.audit.seq
-        {
-            problems
-                .push(format!("{AUDIT}: line {} was written, and the last one is {}", document.audit.seq, head.seq));
+        let mut found = read_state(folder, &mut problems);
+        if found == Found::Nothing && tells_of_rollouts(folder) {
+            problems.push(format!("{STATE} is missing, and {AUDIT} tells of rollouts"));
+            found = Found::Lost;
         }
-        let store =
-            Store { folder: folder.to_owned(), audit, audit_bytes, head, waiting: Vec::new(), dropped: 0, _lock: lock };
-        store.fill_reserve();
-        store.remove_old_audits(now);
+        let path = folder.join(AUDIT);
+        let head = match mend_audit(folder, &mut problems) {
+            Err(error) if !is_read_only(&error) => return Err(failed(&path, error)),
+            mended => mended.unwrap_or_default(),
+        };
+        let mut known_seq = head.seq;
+        if let Found::Good(document) | Found::Older(document) = &found {
+            known_seq = document.audit.seq;
+            if head.seq < known_seq {
+                problems.push(format!("{AUDIT}: line {known_seq} was written, and the last one is {}", head.seq));
+            }
+        }
+        let (folder, waiting) = (folder.to_owned(), Vec::new());
+        let mut store = Store { folder, audit: None, audit_bytes: 0, head, waiting, dropped: 0, known_seq, lock };
+        match store.open_audit() {
+            Err(error) if !is_read_only(&error) => return Err(failed(&path, error)),
+            Err(_) => problems.push("it is on a file system that is mounted read-only".to_owned()),
+            Ok(()) => {
+                store.fill_reserve();
+                store.remove_old_audits(now);
+            }
+        }
         Ok(Opened { store, found, problems })
+    }
+
+    fn open_audit(&mut self) -> io::Result<()> {
+        let audit = own_file().append(true).open(self.folder.join(AUDIT))?;
+        self.audit_bytes = audit.metadata()?.len();
+        self.audit = Some(audit);
+        Ok(())
+    }
+
+    /// The folder could not be written when it was opened: tries again, from the lock on.
+    fn open_again(&mut self) -> io::Result<()> {
+        if self.lock.is_none() {
+            self.lock = take_lock(&self.folder).map_err(|error| match error {
+                StoreError::Io { error, .. } => error,
+                locked @ StoreError::Locked(_) => io::Error::other(locked),
+            })?;
+        }
+        self.head = mend_audit(&self.folder, &mut Vec::new())?;
+        self.open_audit()?;
+        self.fill_reserve();
+        Ok(())
     }
 
     /// What stands in a folder that another process still holds.
@@ -122,12 +154,18 @@ impl Store {
     ///
     /// # Errors
     /// It could not be written; the state that was written before is still there.
-    pub fn save(&self, saved_ms: u64, services: &BTreeMap<String, State>) -> io::Result<()> {
+    pub fn save(&mut self, saved_ms: u64, services: &BTreeMap<String, State>) -> io::Result<()> {
+        if self.audit.is_none() {
+            self.open_again()?;
+        }
         let document = Document { saved_ms, audit: self.head.clone(), services: services.clone() };
         let bytes = encode(&document);
         let write = || self.replace_state(&bytes);
         let written = self.with_reserve(write);
         self.fill_reserve();
+        if written.is_ok() {
+            self.known_seq = self.head.seq;
+        }
         written
     }
 
@@ -143,13 +181,17 @@ impl Store {
         if self.waiting.is_empty() {
             return Ok(());
         }
+        if self.audit.is_none() {
+            self.open_again()?;
+        }
+        let Some(audit) = &self.audit else { return Err(io::ErrorKind::ReadOnlyFilesystem.into()) };
         let (mut head, mut text) = (self.head.clone(), String::new());
         for event in &self.waiting {
             let (line, next) = audit::line(&head, event);
             text.push_str(&line);
             head = next;
         }
-        let (audit, before) = (&self.audit, self.audit_bytes);
+        let before = self.audit_bytes;
         let write = || {
             let written = (&mut &*audit).write_all(text.as_bytes()).and_then(|()| audit.sync_data());
             if written.is_err() {
@@ -176,6 +218,11 @@ impl Store {
     /// The last line of the audit log.
     pub fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// Whether lines were written that the state on the disk does not know: nobody would miss them.
+    pub fn has_unknown_lines(&self) -> bool {
+        self.head.seq > self.known_seq
     }
 
     /// Events that wait to be written, and those that were dropped.
@@ -221,8 +268,8 @@ impl Store {
     fn rotate(&mut self) -> io::Result<()> {
         let aside = self.folder.join(format!("audit-{:012}.jsonl", self.head.seq));
         fs::rename(self.folder.join(AUDIT), aside)?;
-        self.audit = own_file().append(true).open(self.folder.join(AUDIT))?;
-        self.audit_bytes = 0;
+        self.audit = None;
+        self.open_audit()?;
         File::open(&self.folder)?.sync_all()
     }
 
@@ -254,7 +301,8 @@ impl Store {
 
 pub(super) const STATE: &str = "state.json";
 const PREVIOUS: &str = "state.json.previous";
-pub(super) const AUDIT: &str = "audit.jsonl";
+/// The log that is written.
+pub const AUDIT: &str = "audit.jsonl";
 const RESERVE: &str = "reserve";
 
 /// For this user only: reasons and names of people stand in these files.
@@ -268,8 +316,39 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-pub(super) fn is_put_aside(name: &str) -> bool {
+/// Whether it is the name of a log that was put aside. Their order by name is that of their lines.
+pub fn is_put_aside(name: &str) -> bool {
     name.starts_with("audit-") && name.ends_with(".jsonl")
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ReadOnlyFilesystem
+}
+
+/// What is held as long as the folder is used. Where nobody can write a lock that is there is taken all the same.
+fn take_lock(folder: &Path) -> Result<Option<File>, StoreError> {
+    let path = folder.join("lock");
+    let failed = |error: io::Error| StoreError::Io { path: path.clone(), error };
+    let lock = match own_file().write(true).open(&path) {
+        Err(error) if is_read_only(&error) => match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened,
+        },
+        opened => opened,
+    };
+    let lock = lock.map_err(failed)?;
+    match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(lock)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked(folder.to_owned())),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// Whether the audit log says that a rollout was under way. The state is written before it says so.
+fn tells_of_rollouts(folder: &Path) -> bool {
+    let bytes = fs::read(folder.join(AUDIT)).unwrap_or_default();
+    let lines = bytes.split(|byte| *byte == b'\n');
+    lines.filter_map(audit::parse).any(|(line, _)| line.rollout.is_some())
 }
 
 fn read_state(folder: &Path, problems: &mut Vec<String>) -> Found {

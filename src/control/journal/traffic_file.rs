@@ -31,6 +31,10 @@ pub struct Known {
 pub struct ServiceTraffic {
     /// Its cohorts, by name.
     pub cohorts: BTreeMap<String, Traffic>,
+    /// The part of the chances (0 to 1) that brought an outcome with the variant that is replaced, by cohort and the
+    /// outcome's name, when a rollout last looked at it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub outcomes: BTreeMap<String, BTreeMap<String, f64>>,
     /// When its override was last believed, or when somebody began to look; milliseconds since 1970.
     pub override_used_ms: Option<u64>,
 }
@@ -67,7 +71,10 @@ pub fn read(folder: &Path) -> Known {
         let known: Known = serde_json::from_slice(&text).ok()?;
         let cohorts = || known.services.values().flat_map(|service| service.cohorts.values());
         let is_sound = |traffic: &Traffic| traffic.per_second >= 0.0 && (0.0..=1.0).contains(&traffic.error_rate);
-        let is_ours = known.schema == SCHEMA && cohorts().all(is_sound);
+        let outcomes =
+            || known.services.values().flat_map(|service| service.outcomes.values().flat_map(BTreeMap::values));
+        let is_ours =
+            known.schema == SCHEMA && cohorts().all(is_sound) && outcomes().all(|rate| (0.0..=1.0).contains(rate));
         is_ours.then_some(known)
     };
     read().unwrap_or_default()
@@ -93,11 +100,15 @@ mod tests {
         service
             .cohorts
             .insert("beta".to_owned(), Traffic { per_second: 12.5, error_rate: 0.002, p99_us: Some(160_000) });
+        service.outcomes.entry("beta".to_owned()).or_default().insert("orders".to_owned(), 0.05);
         service.override_used_ms = Some(7);
         write(folder.path(), &known).unwrap();
         assert_eq!(read(folder.path()), known);
         assert_eq!(known.traffic("shop", "beta").unwrap().per_second, 12.5);
-        for text in ["", "{}", r#"{"schema":"ringway.traffic/1","services":{"a":{"cohorts":{"b":{"errorRate":2}}}}}"#] {
+        let wrong = r#"{"schema":"ringway.traffic/1","services":{"a":{"outcomes":{"b":{"c":-1}}}}}"#;
+        for text in
+            ["", "{}", wrong, r#"{"schema":"ringway.traffic/1","services":{"a":{"cohorts":{"b":{"errorRate":2}}}}}"#]
+        {
             fs::write(folder.path().join(FILE), text).unwrap();
             assert_eq!(read(folder.path()), Known::default(), "{text}");
         }

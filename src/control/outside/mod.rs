@@ -85,12 +85,18 @@ pub(crate) struct Answered {
     pub(crate) is_cut: bool,
 }
 
+/// A name with the address that was found for it.
+fn resolved(host: &str, address: &IpAddr) -> String {
+    let is_name = host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+    if is_name { format!("{host} is {address}, which") } else { host.to_owned() }
+}
+
 /// Why nothing came back. No text here has more of a URL than its host: the rest may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failed {
     #[error("the address is not an absolute http or https URL")]
     NotUrl,
-    #[error("{host} is {address}, which is no public address: `outbound.allow` must name its network")]
+    #[error("{} is no public address: `outbound.allow` must name its network", resolved(host, address))]
     NotAllowed { host: String, address: IpAddr },
     #[error(
         "{host} would be asked without encryption: write https, or name the network of {address} in `outbound.allow`"

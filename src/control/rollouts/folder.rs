@@ -64,7 +64,7 @@ impl Rollouts {
                 document.services.into_iter().map(|(name, state)| (name, state.stopped(why))).collect()
             }
             Found::Lost => {
-                let why = "the state was damaged; type `retry` to begin again";
+                let why = "the state was damaged or is missing; type `retry` to begin again";
                 self.plans.iter().map(|(name, plan)| (name.clone(), State::lost(plan, why))).collect()
             }
         };
@@ -143,7 +143,7 @@ impl Rollouts {
 
     /// Writes the state of all services. What cannot be written is told once, and tried again each second.
     pub(super) fn write(&mut self) {
-        let Some(store) = &self.store else { return };
+        let Some(store) = &mut self.store else { return };
         let written = store.save(unix_ms(), &self.states);
         match &written {
             Ok(()) if !self.can_persist => tracing::info!("the state of rollouts is written again"),

@@ -179,7 +179,8 @@ impl Rollouts {
         }
         self.look_outward();
         self.await_folder(hands);
-        if !self.can_persist && self.awaited.is_none() {
+        let has_unknown_lines = self.store.as_ref().is_some_and(Store::has_unknown_lines);
+        if has_unknown_lines || !self.can_persist && self.awaited.is_none() {
             self.write();
         }
         self.turn(hands, None, &Happened::Tick);
@@ -228,6 +229,10 @@ impl Rollouts {
     /// Something else happened.
     pub(super) fn note(&mut self, hands: &reload::State, event: Event) {
         self.record(hands, vec![event]);
+        // it may be the last that is written: that the process ends
+        if self.store.as_ref().is_some_and(Store::has_unknown_lines) {
+            self.write();
+        }
     }
 
     /// Where each rollout is.

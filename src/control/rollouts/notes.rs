@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::preview::{Given, previews};
+use super::view::GateView;
 use super::{Rollouts, unix_ms};
 use crate::config::schema::File;
 use crate::control::journal::traffic_file::{Known, ServiceTraffic, Traffic};
@@ -48,13 +49,18 @@ impl Rollouts {
 
     /// Looks at the traffic of each cohort that a rollout names, and at overrides.
     pub(super) fn note_traffic(&mut self, hands: &reload::State) {
-        let snapshot = hands.common.snapshot.load();
+        let (snapshot, in_force) = (hands.common.snapshot.load(), hands.common.in_force.load());
         self.notes.known.services.retain(|name, _| self.plans.contains_key(name));
         for service in &snapshot.services {
             let from = self.plans.get(&*service.name).map_or("", |plan| match &plan.rollout {
                 Some(rollout) => rollout.from.as_str(),
                 None => plan.remainder.as_str(),
             });
+            let written =
+                in_force.loaded.file.services.get(&*service.name).and_then(|written| written.rollout.as_ref());
+            let outcomes: Vec<String> =
+                written.iter().flat_map(|rollout| &rollout.gates.outcomes).map(|gate| gate.name.clone()).collect();
+            let gates = self.judged(&service.name).map(|view| view.gates).unwrap_or_default();
             let from = service.variants.iter().position(|variant| &*variant.name == from).unwrap_or(service.remainder);
             let notes = self.notes.known.services.entry(service.name.to_string()).or_default();
             for cohort in &service.cohorts {
@@ -62,6 +68,7 @@ impl Rollouts {
                     notes.cohorts.insert(cohort.name.to_string(), traffic);
                 }
             }
+            note_outcomes(notes, &gates, &outcomes);
             let overridden = overridden(service, hands);
             let before = self.notes.overridden.insert(service.name.to_string(), overridden);
             note_override(notes, service, before.is_some_and(|before| before < overridden));
@@ -144,6 +151,17 @@ fn overridden(service: &Service, hands: &reload::State) -> u64 {
     let slots = service.cohorts.iter().flat_map(|cohort| &cohort.slots);
     let codes = slots.flat_map(|slot| hands.common.registry.sum(*slot).codes);
     codes.filter(|((reason, _), _)| *reason == Reason::Override).map(|(_, count)| count).sum()
+}
+
+/// How many chances of stable a rate is noted of.
+const CHANCES_MIN: u64 = 200;
+
+/// How often stable brings the outcomes that are looked at.
+fn note_outcomes(notes: &mut ServiceTraffic, gates: &[GateView], names: &[String]) {
+    notes.outcomes.values_mut().for_each(|rates| rates.retain(|name, _| names.contains(name)));
+    for gate in gates.iter().filter(|gate| gate.stable.of >= CHANCES_MIN && names.contains(&gate.gate)) {
+        notes.outcomes.entry(gate.cohort.clone()).or_default().insert(gate.gate.clone(), gate.stable.rate());
+    }
 }
 
 fn note_override(notes: &mut ServiceTraffic, service: &Service, was_used: bool) {

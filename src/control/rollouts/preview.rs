@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rules::{WatchPlan, watch_plan};
 use crate::config::schema::{File, OutcomeGate, Service};
-use crate::control::journal::traffic_file::{Known, Traffic};
+use crate::control::journal::traffic_file::{Known, ServiceTraffic, Traffic};
 use crate::control::plans::plan;
 use crate::model::{Weight, grouped, percent};
 use crate::rollout::judge::{PAST_ERRORS_RATIO, Preview, QUANTILE_LEVELS, QUANTILES, starts_of_step};
@@ -40,11 +40,13 @@ pub fn previews(file: &File, known: &Known, given: &Given) -> Vec<StepPreview> {
     let of_service = |(name, written): (&String, &crate::config::schema::Service)| {
         let rollout = plan(name, written).rollout?;
         let traffic = |cohort: &str| given.over(known.traffic(name, cohort));
+        let (none, seen) = (ServiceTraffic::default(), known.services.get(name));
+        let seen = seen.unwrap_or(&none);
         let watched = |cohort: &str| watch_plan(written, &rollout, cohort);
         let shifts = rollout.steps.iter().filter_map(|step| Some((step, step.shift()?)));
         let previews = shifts.enumerate().filter_map(|(at, (step, shift))| {
             let watched = watched(&shift.cohort)?;
-            let text = sees(&rollout, at, shift, &watched, traffic(&shift.cohort), written, given);
+            let text = sees(&rollout, at, shift, &watched, traffic(&shift.cohort), written, (given, seen));
             Some(StepPreview {
                 service: name.clone(),
                 number: step.number,
@@ -72,6 +74,12 @@ pub struct Given {
 }
 
 impl Given {
+    /// How many requests of a cohort bring an outcome: as somebody says, else as was seen when it was last looked at.
+    fn outcome(&self, name: &str, known: &ServiceTraffic, cohort: &str) -> Option<f64> {
+        let given = self.outcomes.iter().find(|(of, _)| of == name).map(|(_, rate)| *rate);
+        given.or_else(|| known.outcomes.get(cohort)?.get(name).copied()).filter(|rate| *rate > 0.0)
+    }
+
     fn over(&self, known: Option<Traffic>) -> Option<Traffic> {
         let per_second = self.per_second.or(known.map(|known| known.per_second))?;
         let error_rate = self.error_rate.or(known.map(|known| known.error_rate)).unwrap_or(ERROR_RATE_DEFAULT);
@@ -87,7 +95,7 @@ fn sees(
     watched: &WatchPlan,
     traffic: Option<Traffic>,
     written: &Service,
-    given: &Given,
+    (given, known): (&Given, &ServiceTraffic),
 ) -> String {
     let (rules, share) = (&watched.rules, rollout.share_of(shift));
     let before = rollout.steps.iter().filter_map(Step::shift).take(at).filter(|other| other.cohort == shift.cohort);
@@ -120,8 +128,7 @@ fn sees(
         parts.push(format!("latency: {}", preview.slow_text(QUANTILE_LEVELS[at], has_control, limit.as_deref())));
     }
     for (rules, gate) in rules.outcomes.iter().zip(&outcome_gates(written)) {
-        let known = given.outcomes.iter().find(|(name, _)| *name == rules.name).map(|(_, rate)| *rate);
-        parts.push(match known.filter(|rate| *rate > 0.0) {
+        parts.push(match given.outcome(&rules.name, known, &shift.cohort) {
             _ if !has_control => format!("{}: nobody is left to compare with", rules.name),
             Some(rate) => {
                 let sees = preview.outcome_text(rate, rules.ratio, gate.among.is_none() && has_times);
@@ -216,6 +223,13 @@ services:
         }
         let off = FILE.replace("      to: canary\n", "      to: canary\n      gates: { latency: { off: true } }\n");
         assert!(!texts_of(&off, &known, Given::default())[0].contains("latency"));
+
+        let seen = &mut known.services.get_mut("shop").unwrap().outcomes;
+        seen.entry("everyone".to_owned()).or_default().insert("signups".to_owned(), 0.02);
+        let steps = texts_of(&file, &known, Given { outcomes: vec![("orders".to_owned(), 0.05)], ..Given::default() });
+        assert!(steps[0].contains("; signups (2 % bring one): half as many "), "{steps:?}");
+        let said = Given { outcomes: vec![("signups".to_owned(), 0.5)], ..Given::default() };
+        assert!(texts_of(&file, &known, said)[0].contains("; signups (50 % bring one): "));
     }
 
     #[test]

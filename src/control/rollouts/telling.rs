@@ -36,7 +36,13 @@ impl Rollouts {
     /// The failing requests behind a decision.
     fn samples_of(&mut self, event: &Event) -> Vec<Passed> {
         match event.kind {
-            EventKind::Started | EventKind::Retried => self.samples.forget(&event.service),
+            EventKind::Started => self.samples.forget(&event.service),
+            EventKind::Retried => {
+                self.samples.forget(&event.service);
+                // what was answered and found before it says nothing of what begins now
+                self.asked.begin_again(&event.service);
+                self.probes.begin_again(&event.service);
+            }
             EventKind::RolledBack | EventKind::Harm => {
                 let position = self.states.get(&event.service).and_then(|state| state.rollout.as_ref());
                 let variant = position.map_or("", |position| position.to.as_str());

@@ -6,8 +6,9 @@ use crate::rollout::command::{Actor, Answer, Command};
 use crate::rollout::effect::Effect;
 use crate::rollout::engine::step;
 use crate::rollout::input::{CohortReading, Happened, Input, Moment};
+use crate::rollout::ownership;
 use crate::rollout::plan::Plan;
-use crate::rollout::state::State;
+use crate::rollout::state::{PauseCause, Phase, State};
 
 /// A copy of all that the engine knows of a service, to ask what would come of a command. The engine alone says what can
 /// be done: it is asked, and what it wants done is not.
@@ -37,6 +38,21 @@ impl Trial {
             Effect::Answer(answer) => Some(answer),
             _ => None,
         })
+    }
+
+    /// Why the rollout is paused; `None` while it is not.
+    pub fn pause(&self) -> Option<PauseCause> {
+        self.state.rollout.as_ref().filter(|_| self.state.phase == Phase::Paused).and_then(|position| position.pause)
+    }
+
+    /// Whether a cohort was taken back.
+    pub fn is_back(&self, cohort: &str) -> bool {
+        self.state.rollout.as_ref().is_some_and(|position| position.taken_back.contains_key(cohort))
+    }
+
+    /// How much longer a share holds that a person set for a while: `, 42m more`.
+    pub fn time_left(&self, cohort: &str) -> String {
+        ownership::time_left(&self.state, cohort)
     }
 
     /// A share that could be set: the first cohort's share of what is released, as it is. `None` without a rollout.

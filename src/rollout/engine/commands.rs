@@ -20,6 +20,7 @@ impl Turn<'_> {
             (Command::SetWeight { cohort, variant, share, lasts }, _) => {
                 self.set_weight(actor, reason, (cohort, variant), *share, *lasts)
             }
+            (Command::Resume, _) if self.state.rollout.is_none() && !self.state.pins.is_empty() => self.end_all_pins(),
             (_, Some(rollout)) if self.state.rollout.is_some() => self.ask_rollout(actor, rollout, command),
             _ => Err(Refusal::NoRollout),
         };
@@ -148,8 +149,11 @@ impl Turn<'_> {
     fn resume(&mut self, rollout: &Rollout, actor: &Actor) -> Result {
         let phase = self.state.phase;
         let Some(position) = &self.state.rollout else { return Err(Refusal::NoRollout) };
-        let pinned: Vec<String> = self.state.pins.keys().filter(|cohort| rollout.rules(cohort)).cloned().collect();
+        let is_back = phase == Phase::RolledBack && self.is_all_back(rollout);
+        let has_pins = !self.state.pins.is_empty();
         match (phase, position.pause) {
+            (Phase::Superseded, _) if has_pins => return self.end_all_pins(),
+            (Phase::RolledBack, _) if is_back && has_pins => return self.end_all_pins(),
             (Phase::Paused, Some(PauseCause::Harm)) => return Err(Refusal::Harm),
             (Phase::Paused, _) => {
                 if let Some(what) = self.plan_conflict(rollout) {
@@ -157,14 +161,12 @@ impl Turn<'_> {
                 }
             }
             (Phase::Superseded, _) => return Err(Refusal::Superseded),
-            (Phase::RolledBack, _) if self.is_all_back(rollout) => return Err(Refusal::RolledBack),
+            (Phase::RolledBack, _) if is_back => return Err(Refusal::RolledBack),
             (Phase::RolledBack, _) => {}
-            _ if pinned.is_empty() => return Ok(Answer::Unchanged("it is not paused".to_owned())),
+            _ if !has_pins => return Ok(Answer::Unchanged("it is not paused".to_owned())),
             _ => {}
         }
-        for cohort in pinned {
-            self.end_pin(&cohort, "it was resumed");
-        }
+        self.end_all_pins()?;
         if let Some(position) = &mut self.state.rollout {
             position.pause = None;
             if phase != Phase::Promoted {
@@ -175,6 +177,30 @@ impl Turn<'_> {
             self.enter(Phase::Progressing, "");
         }
         self.done(EventKind::Resumed, actor, "resumed")
+    }
+
+    /// A cohort that was taken back gets no more, and less at once where it is still on its way. `None`: it was not.
+    fn hurry_back(&mut self, cohort: &str, wanted: Weight) -> Option<Result> {
+        let back = self.state.rollout.as_mut()?.taken_back.get_mut(cohort)?;
+        let last = back.share;
+        if wanted >= last {
+            let answer = Answer::Unchanged(format!("{cohort} was rolled back, and has {last} %"));
+            return Some(if wanted > last { Err(Refusal::RolledBack) } else { Ok(answer) });
+        }
+        back.share = wanted;
+        back.way.retain(|share| *share < wanted);
+        back.elapsed = Duration::ZERO;
+        let sentence = format!("{} {last} % → {wanted} %: sooner on the way back", self.whose(Some(cohort)));
+        self.event(EventKind::FurtherBack, Some(cohort), sentence);
+        Some(Ok(Answer::Done(format!("took {cohort} further back, to {wanted} %"))))
+    }
+
+    /// Where there is nothing to go on with, what people set ends all the same.
+    fn end_all_pins(&mut self) -> Result {
+        for cohort in self.state.pins.keys().cloned().collect::<Vec<String>>() {
+            self.end_pin(&cohort, "it was resumed");
+        }
+        Ok(Answer::Done(format!("ended what people had set of {}", self.plan.service)))
     }
 
     fn rollback(&mut self, rollout: &Rollout, actor: &Actor, cohort: Option<&str>, is_gradual: bool) -> Result {
@@ -314,12 +340,14 @@ impl Turn<'_> {
             _ => &self.plan.remainder,
         };
         let split = last.with(variant, share, rest).ok_or(Refusal::TooMuch)?;
-        let back = self.state.rollout.as_ref().and_then(|p| p.taken_back.get(cohort).map(|back| (p, back)));
-        if let Some((position, back)) = back {
-            return match split.of(&position.to) > back.share {
-                true => Err(Refusal::RolledBack),
-                false => Ok(Answer::Unchanged(format!("{cohort} was rolled back, and has {} %", back.share))),
-            };
+        let wanted = self.state.rollout.as_ref().map_or(Weight::ZERO, |position| split.of(&position.to));
+        if let Some(answer) = self.hurry_back(cohort, wanted) {
+            return answer;
+        }
+        if let (Some(PauseCause::Harm), Some(position)) = (self.pause_cause(), &self.state.rollout)
+            && split.of(&position.to) > last.of(&position.to)
+        {
+            return Err(Refusal::Harm);
         }
         let left = lasts.map(|lasts| lasts.max(Duration::from_millis(1)));
         let known = self.state.pins.get(cohort);

@@ -102,13 +102,7 @@ impl<'p> Play<'p> {
         };
         let variants = Pair { canary: place(&paper.rollout().to)?, stable: place(&paper.rollout().from)? };
         for fault in &options.injections {
-            if !fault.concerns(&paper.rollout().to, &paper.rollout().to) {
-                return Err(format!(
-                    "`{}`: what is released is {}; write `canary: ..`",
-                    fault.text,
-                    paper.rollout().to
-                ));
-            }
+            fault.fits(paper.rollout())?;
         }
         Ok(Play {
             prepared,

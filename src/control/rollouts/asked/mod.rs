@@ -72,6 +72,12 @@ impl Asked {
         }
     }
 
+    /// A person begins a rollout again: its gates are asked anew, and until they answer nothing is known of them.
+    pub(super) fn begin_again(&mut self, service: &str) {
+        let of_service = self.gates.iter_mut().filter(|((of, _), _)| of == service);
+        of_service.for_each(|(_, gate)| gate.forget());
+    }
+
     /// What the judge says of a cohort and what these gates say of its rollout, as one: the gravest wins.
     pub(super) fn join(&self, service: &str, mut reading: CohortReading, now: Instant) -> CohortReading {
         for (name, gate, word, text) in self.of(service, now) {

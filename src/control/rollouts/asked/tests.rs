@@ -115,6 +115,21 @@ async fn harm_acts_as_the_gate_says_and_its_answer_is_the_reason() {
 }
 
 #[tokio::test]
+async fn who_begins_again_asks_again_and_is_not_stopped_by_the_answer_of_before() {
+    let mut story = Story::new(&number("2.4"), "HTTP/1.1 204 OK\r\n\r\n").await;
+    story.until_answered().await;
+    assert_eq!(story.joined(Verdict::Clear).0, Verdict::PausingHarm);
+    story.asked.begin_again("search");
+    assert_eq!(story.joined(Verdict::Clear).0, Verdict::PausingHarm);
+    story.asked.begin_again("shop");
+    assert_eq!(story.joined(Verdict::Clear).0, Verdict::Clear, "nothing is asked until the next second");
+    story.asked.look(|_| true);
+    assert_eq!(story.joined(Verdict::Clear).0, Verdict::Unknown);
+    story.until_answered().await;
+    assert_eq!(story.joined(Verdict::Clear).0, Verdict::PausingHarm, "it is as bad as before");
+}
+
+#[tokio::test]
 async fn a_source_that_fails_never_passes_and_never_takes_back() {
     let story = Story::new("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", "").await;
     until(|| story.words().iter().all(|(_, word)| *word == "unknown")).await;

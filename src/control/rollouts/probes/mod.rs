@@ -75,6 +75,11 @@ impl Probes {
         }
     }
 
+    /// A person begins a rollout again: what was found before says nothing of it.
+    pub(super) fn begin_again(&mut self, service: &str) {
+        self.lines.iter_mut().filter(|line| line.service == service).for_each(Line::rest);
+    }
+
     /// A step of a cohort begins: what passed before is no evidence for it.
     pub(super) fn begin_step(&mut self, service: &str, cohort: &str) {
         let passed = self.passed(service, cohort);

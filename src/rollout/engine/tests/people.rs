@@ -131,6 +131,54 @@ fn weights_are_set_without_a_rollout_too() {
     assert!(is_done(&stage.ask(set("beta", "stable", 100))));
     edit(&mut stage, "beta", 30);
     assert_eq!(stage.share("beta"), "30");
+    // what is told as the way back is one
+    assert!(is_done(&stage.ask(set("beta", "canary", 70))));
+    assert!(is_done(&stage.ask(Command::Resume)));
+    assert_eq!((stage.share("beta"), stage.phase()), ("30".into(), Phase::Idle));
+    assert_eq!(refused(&stage.ask(Command::Resume)), &Refusal::NoRollout);
+}
+
+#[test]
+fn what_people_set_ends_by_resume_where_no_rollout_goes_on_too() {
+    let set = |cohort: &str, share| Command::SetWeight {
+        cohort: cohort.to_owned(),
+        variant: "canary".to_owned(),
+        share: Weight::whole(share),
+        lasts: None,
+    };
+    let mut stage = Stage::new();
+    stage.complete_step();
+    edit(&mut stage, "beta", 3);
+    assert!(is_done(&stage.ask(set("beta", 20))));
+    assert_eq!((stage.phase(), stage.share("beta")), (Phase::Superseded, "20".into()));
+    assert!(is_done(&stage.ask(Command::Resume)));
+    assert_eq!((stage.phase(), stage.share("beta")), (Phase::Superseded, "3".into()));
+    assert_eq!(refused(&stage.ask(Command::Resume)), &Refusal::Superseded);
+}
+
+#[test]
+fn what_a_gate_stopped_is_lowered_by_people_and_not_raised() {
+    let set = |share| Command::SetWeight {
+        cohort: "staff".to_owned(),
+        variant: "canary".to_owned(),
+        share: Weight::whole(share),
+        lasts: None,
+    };
+    let mut stage = Stage::new();
+    stage.judge("staff", Verdict::PausingHarm);
+    stage.pass(2);
+    assert_eq!((stage.phase(), stage.share("staff")), (Phase::Paused, "50".into()));
+    assert_eq!(refused(&stage.ask(set(60))), &Refusal::Harm);
+    assert!(is_done(&stage.ask(set(5))));
+    assert_eq!(stage.share("staff"), "5");
+    assert_eq!(refused(&stage.ask(set(6))), &Refusal::Harm);
+    let stable = Command::SetWeight {
+        cohort: "staff".to_owned(),
+        variant: "stable".to_owned(),
+        share: Weight::whole(40),
+        lasts: None,
+    };
+    assert_eq!(refused(&stage.ask(stable)), &Refusal::Harm);
 }
 
 #[test]
@@ -173,4 +221,30 @@ fn a_step_that_is_skipped_leaves_nothing_behind() {
     assert_eq!(stage.share("beta"), "50");
     assert!(is_done(&stage.ask(Command::Skip)));
     assert_eq!((stage.phase(), stage.share("beta")), (Phase::AwaitingApproval, "10".into()));
+}
+
+#[test]
+fn on_a_gradual_way_back_people_go_faster_and_not_back_up() {
+    let set = |share| Command::SetWeight {
+        cohort: "staff".to_owned(),
+        variant: "canary".to_owned(),
+        share: Weight::whole(share),
+        lasts: None,
+    };
+    let mut stage = Stage::new();
+    let on_harm = &mut stage.plan.rollout.as_mut().unwrap().on_harm;
+    on_harm.gradual = [40, 20, 10, 0].map(Weight::whole).to_vec();
+    on_harm.every = Duration::from_secs(60);
+    stage.ask(Command::Rollback { cohort: None, is_gradual: true });
+    assert_eq!(stage.share("staff"), "40");
+    assert_eq!(refused(&stage.ask(set(41))), &Refusal::RolledBack);
+    assert!(matches!(stage.ask(set(40)), Answer::Unchanged(_)));
+    assert!(is_done(&stage.ask(set(15))));
+    assert_eq!(stage.share("staff"), "15");
+    stage.pass(59);
+    assert_eq!(stage.share("staff"), "15");
+    stage.pass(2);
+    assert_eq!(stage.share("staff"), "10");
+    stage.pass(61);
+    assert_eq!((stage.share("staff"), stage.phase()), ("0".into(), Phase::RolledBack));
 }
