@@ -63,3 +63,5 @@ mod story;
 mod traces;
 #[path = "upstreams/upgrade.rs"]
 mod upgrade;
+#[path = "upstreams/upgrade_http2.rs"]
+mod upgrade_http2;

@@ -7,6 +7,7 @@
 //!
 //! Of a connection that is over its allowance nothing more is read; whoever drives it tells the client to calm down.
 
+use h2::Reason;
 use http::{HeaderMap, HeaderValue, header};
 use std::cell::Cell;
 use std::io;
@@ -16,6 +17,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::heads::{CONTINUATION, DATA, HEADERS, Heads, PUSH_PROMISE};
 use crate::proxy::connection::Connection;
 
 /// Bytes of frames that every connection may send for nothing, of header blocks and of others each.
@@ -47,7 +49,9 @@ pub(in crate::proxy) struct Tally {
     moved: Cell<u64>,
     taken_back: Cell<u32>,
     reset_by_us: Cell<u32>,
-    is_cut: Cell<bool>,
+    /// Some bytes have become more fields than a request may have.
+    is_wary: Cell<bool>,
+    cut: Cell<Option<Reason>>,
 }
 
 /// A client's HTTP/2 connection, whose frames are counted as they are read.
@@ -66,6 +70,7 @@ pub(in crate::proxy) struct Guarded<S> {
 struct Frames {
     /// Bytes of the preface that have been seen.
     preface: usize,
+    heads: Heads,
     head: [u8; HEAD_BYTES],
     /// Bytes of the head that have been seen.
     known: usize,
@@ -73,29 +78,36 @@ struct Frames {
     rest: usize,
     count: u32,
     /// Requests that have begun to come, as far as frames tell.
-    heads: u32,
+    begun: u32,
     head_bytes: u64,
     other_bytes: u64,
+    /// The connection is to end after this frame.
     is_over: bool,
+    /// The connection is to end before this frame.
+    wrong: Option<Reason>,
 }
 
 /// Bytes that are read at a time where requests may come: some thirty usual ones.
 const HEADS_READ: usize = 2048;
-/// The type of a frame of a body.
-const DATA: u8 = 0;
+/// The same, of a client that has asked with too many fields: about one request.
+const WARY_READ: usize = 256;
 const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
+/// All but the reserved bit (RFC 9113 §4.1).
+const STREAM_BITS: u32 = u32::MAX >> 1;
 
 /// Lets go of the fields of a request that has too many, before the next one is read: a few bytes become many fields
-/// by HPACK, and a hundred requests are read at once. What is left is refused like the whole.
-pub(in crate::proxy) fn bound_fields(fields: &mut HeaderMap, most: usize) {
-    if fields.len() > most {
+/// by HPACK, and a hundred requests are read at once. What is left is refused like the whole. True for such a request.
+pub(in crate::proxy) fn bound_fields(fields: &mut HeaderMap, most: usize) -> bool {
+    let is_beyond = fields.len() > most;
+    if is_beyond {
         let mut few = HeaderMap::new();
         for _ in 0..=most {
             few.append(header::COOKIE, HeaderValue::from_static(""));
         }
         *fields = few;
     }
+    is_beyond
 }
 
 impl Tally {
@@ -119,9 +131,19 @@ impl Tally {
         self.reset_by_us.set(self.reset_by_us.get().saturating_add(1));
     }
 
-    /// The connection is over its allowance, and is ending.
-    pub(in crate::proxy) fn is_cut(&self) -> bool {
-        self.is_cut.get()
+    /// A request had too many fields. Those that follow are read and answered one by one, so that they are never in
+    /// memory together.
+    pub(in crate::proxy) fn be_wary(&self) {
+        self.is_wary.set(true);
+    }
+
+    pub(in crate::proxy) fn is_wary(&self) -> bool {
+        self.is_wary.get()
+    }
+
+    /// Why the connection is ending: it is over its allowance, or a frame was wrong.
+    pub(in crate::proxy) fn cut(&self) -> Option<Reason> {
+        self.cut.get()
     }
 
     fn allows(&self, head_bytes: u64, other_bytes: u64) -> bool {
@@ -138,7 +160,8 @@ impl Tally {
 }
 
 impl Frames {
-    /// Looks at bytes as they come. When too much has come, tells after how many of them a frame ends.
+    /// Looks at bytes as they come. When the connection is to end, tells how many of them still count: up to the end of
+    /// a frame.
     fn scan(&mut self, bytes: &[u8], tally: &Tally) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
@@ -162,6 +185,10 @@ impl Frames {
                     return None;
                 }
                 self.begin(tally);
+                if self.wrong.is_some() {
+                    self.rest = 0;
+                    return Some(at.saturating_sub(HEAD_BYTES));
+                }
             }
             if self.rest == 0 && self.is_over {
                 return Some(at);
@@ -172,18 +199,16 @@ impl Frames {
 
     /// The head of a frame is complete.
     fn begin(&mut self, tally: &Tally) {
-        const HEADERS: u8 = 1;
-        const PUSH_PROMISE: u8 = 5;
-        const CONTINUATION: u8 = 9;
-        let [a, b, c, kind, ..] = self.head;
+        let [a, b, c, kind, flags, stream @ ..] = self.head;
         self.known = 0;
         self.count = self.count.wrapping_add(1);
         self.rest = u32::from_be_bytes([0, a, b, c]) as usize;
+        self.wrong = self.heads.wrong(self.rest, kind, flags, u32::from_be_bytes(stream) & STREAM_BITS);
         let bytes = (HEAD_BYTES + self.rest) as u64;
         match kind {
             DATA => tally.moved(self.rest),
             HEADERS | PUSH_PROMISE | CONTINUATION => {
-                self.heads = self.heads.wrapping_add(u32::from(kind == HEADERS));
+                self.begun = self.begun.wrapping_add(u32::from(kind == HEADERS));
                 self.head_bytes += bytes;
             }
             _ => self.other_bytes += bytes,
@@ -212,12 +237,12 @@ impl<S> Guarded<S> {
     /// its fields are counted. What the library refuses is never looked at, so once without progress is enough.
     fn is_ahead(&mut self) -> bool {
         let requests = self.connection.tally.requests.get();
-        let waiting = self.frames.heads.wrapping_sub(requests).cast_signed();
+        let waiting = self.frames.begun.wrapping_sub(requests).cast_signed();
         if waiting <= HEADS_AHEAD {
             return false;
         }
         if self.put_off_at == Some(requests) {
-            self.frames.heads = requests;
+            self.frames.begun = requests;
             return false;
         }
         self.put_off_at = Some(requests);
@@ -229,11 +254,12 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
     /// Reads what there is of a body, and little of what may be requests: the library decodes all that it is given before
     /// anybody gets to see the first of them.
     fn poll_some(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.frames.is_within_body() || buffer.remaining() <= HEADS_READ {
+        let most = if self.connection.tally.is_wary() { WARY_READ } else { HEADS_READ };
+        if self.frames.is_within_body() || buffer.remaining() <= most {
             return Pin::new(&mut self.inner).poll_read(cx, buffer);
         }
         let mut scratch = [MaybeUninit::uninit(); HEADS_READ];
-        let mut few = ReadBuf::uninit(&mut scratch);
+        let mut few = ReadBuf::uninit(&mut scratch[..most]);
         ready!(Pin::new(&mut self.inner).poll_read(cx, &mut few))?;
         buffer.put_slice(few.filled());
         Poll::Ready(Ok(()))
@@ -243,7 +269,7 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let guarded = &mut *self;
-        if guarded.connection.tally.is_cut() {
+        if guarded.connection.tally.cut().is_some() {
             // nothing more is read; whoever waits for the end of the connection has a timer
             return Poll::Pending;
         }
@@ -258,10 +284,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             debug_assert!(guarded.frames.is_between_frames());
             buffer.set_filled(before + end);
             let peer = guarded.connection.peer;
-            tracing::debug!(%peer, "an http/2 connection is ended: too many frames, or resets, for what it asks");
-            tally.is_cut.set(true);
+            let reason = guarded.frames.wrong.unwrap_or(Reason::ENHANCE_YOUR_CALM);
+            tracing::debug!(%peer, %reason, "an http/2 connection is ended for its frames, or resets");
+            tally.cut.set(Some(reason));
+            if end == 0 {
+                // to have read nothing would be the end of the connection, without a word
+                return Poll::Pending;
+            }
         }
-        guarded.owes_turn = guarded.frames.count.wrapping_sub(frames) > FRAMES_A_TURN;
+        let most = if tally.is_wary() { 0 } else { FRAMES_A_TURN };
+        guarded.owes_turn = guarded.frames.count.wrapping_sub(frames) > most;
         Poll::Ready(Ok(()))
     }
 }
@@ -305,7 +337,8 @@ mod tests {
     fn cut_after(frames: impl Iterator<Item = Vec<u8>>, piece: usize, tally: &Tally) -> Option<usize> {
         let (mut guard, mut count) = (Frames::default(), 0);
         let mut waiting = vec![b'P'; PREFACE_BYTES];
-        for frame in frames {
+        let settings = frame(4, 0);
+        for frame in std::iter::once(settings).chain(frames) {
             waiting.extend(frame);
             while waiting.len() >= piece {
                 let rest = waiting.split_off(piece);
@@ -325,7 +358,7 @@ mod tests {
         const PING: usize = 17;
         for piece in [1, 7, 9, 4096] {
             let floods = std::iter::repeat_with(|| frame(6, 8)).take(100_000);
-            let expected = PREFACE_BYTES + (FREE_BYTES as usize / PING + 1) * PING;
+            let expected = PREFACE_BYTES + HEAD_BYTES + (FREE_BYTES as usize / PING + 1) * PING;
             assert_eq!(cut_after(floods, piece, &Tally::default()), Some(expected), "{piece}");
         }
         // settings, priority, window updates, unknown ones
@@ -361,7 +394,28 @@ mod tests {
             (0..most).for_each(|_| reset(&tally));
             assert_eq!(cut_after(std::iter::once(frame(6, 8)), 4096, &tally), None);
             reset(&tally);
-            assert_eq!(cut_after(std::iter::once(frame(6, 8)), 4096, &tally), Some(PREFACE_BYTES + 17));
+            assert_eq!(cut_after(std::iter::once(frame(6, 8)), 4096, &tally), Some(PREFACE_BYTES + HEAD_BYTES));
+        }
+    }
+
+    #[test]
+    fn a_wrong_frame_is_withheld() {
+        let tally = Tally::default();
+        assert_eq!(
+            cut_after([frame(6, 8), frame(6, 7), frame(6, 8)].into_iter(), 4096, &tally),
+            Some(PREFACE_BYTES + 26)
+        );
+        assert_eq!(cut_after([frame(6, 8), frame(6, 8)].into_iter(), 4096, &tally), None);
+    }
+
+    #[test]
+    fn fields_beyond_the_limit_are_let_go_of() {
+        for (count, is_beyond, left) in [(100, false, 100), (101, true, 101), (480, true, 101)] {
+            let mut fields = HeaderMap::new();
+            for _ in 0..count {
+                fields.append(header::ACCEPT, HeaderValue::from_static("a"));
+            }
+            assert_eq!((bound_fields(&mut fields, 100), fields.len()), (is_beyond, left), "{count}");
         }
     }
 }

@@ -3,13 +3,14 @@
 
 mod client_end;
 mod guard;
+mod heads;
 mod seats;
 mod socket;
 mod stream;
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection as Streams};
-use h2::{Ping, PingPong, Reason};
+use h2::{Ping, PingPong};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -88,9 +89,9 @@ async fn drive(connection: &Rc<Connection>, streams: &mut Http2) {
         if poll_requests(connection, streams, cx).is_ready() || liveness.poll_dead(cx).is_ready() {
             return Poll::Ready(());
         }
-        if connection.tally.is_cut() {
+        if let Some(reason) = connection.tally.cut() {
             let patience = goodbye.get_or_insert_with(|| {
-                streams.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                streams.abrupt_shutdown(reason);
                 Box::pin(sleep(GOODBYE))
             });
             let is_told = poll_requests(connection, streams, cx).is_ready();
@@ -104,7 +105,19 @@ async fn drive(connection: &Rc<Connection>, streams: &mut Http2) {
                 return Poll::Ready(());
             }
         }
-        if connection.is_busy() { Poll::Pending } else { connection.deadline.poll_passed(cx) }
+        if connection.is_busy() {
+            return Poll::Pending;
+        }
+        ready!(connection.deadline.poll_passed(cx));
+        if is_closing {
+            return Poll::Ready(());
+        }
+        // a request may be on its way: it is answered, or its client learns that it was not read (RFC 9113 §6.8)
+        is_closing = true;
+        streams.graceful_shutdown();
+        connection.deadline.set(Instant::now(), GOODBYE);
+        let is_over = connection.deadline.poll_passed(cx).is_ready();
+        if is_over { Poll::Ready(()) } else { poll_requests(connection, streams, cx) }
     })
     .await;
 }
@@ -116,8 +129,15 @@ fn poll_requests(connection: &Rc<Connection>, streams: &mut Http2, cx: &mut Cont
             Some(Ok((mut request, respond))) => {
                 connection.tally.request();
                 // now, and not when its task has its turn: many are read at once
-                guard::bound_fields(request.headers_mut(), connection.rules.limits.header_fields);
+                if guard::bound_fields(request.headers_mut(), connection.rules.limits.header_fields) {
+                    connection.tally.be_wary();
+                }
                 connection.worker.seats.give(Given { connection: connection.clone(), request, respond });
+                if connection.tally.is_wary() {
+                    // it is answered before the next one is read
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
             Some(Err(_)) | None => return Poll::Ready(()),
         }

@@ -1,8 +1,11 @@
 use bytes::Bytes;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::upstream::Stream;
 
@@ -10,11 +13,67 @@ use crate::upstream::Stream;
 pub(super) struct Socket {
     stream: Stream,
     before: Bytes,
+    parting: Option<Box<Parting>>,
 }
+
+/// Nothing more is sent; what the client sends is read for a while and forgotten.
+struct Parting {
+    /// The client has been told that nothing more comes.
+    is_said: bool,
+    /// Bytes that it may still send.
+    rest: usize,
+    /// When it has been silent for too long.
+    silence: Pin<Box<Sleep>>,
+    /// When it must be over.
+    end: Instant,
+}
+
+/// What a client may still send after the last frame: all that our windows allow, and what goes with it.
+const PARTING_BYTES: usize = super::CONNECTION_WINDOW as usize + 64 * 1024;
+/// How long it may say nothing meanwhile. One that reads opens its windows again and again.
+const PARTING_SILENCE: Duration = Duration::from_secs(2);
+/// How long it may take in all.
+const PARTING: Duration = Duration::from_secs(30);
+/// Bytes that are read, and forgotten, at a time.
+const PARTING_READ: usize = 2048;
 
 impl Socket {
     pub(super) fn new(stream: Stream, before: Bytes) -> Socket {
-        Socket { stream, before }
+        Socket { stream, before, parting: None }
+    }
+
+    /// Ready when the client has closed as well, or may not go on.
+    fn poll_parted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let parting = self.parting.get_or_insert_with(Box::default);
+        if !parting.is_said {
+            match Pin::new(&mut self.stream).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => parting.is_said = true,
+                // it is gone
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return parting.silence.as_mut().poll(cx),
+            }
+        }
+        let mut scratch = [MaybeUninit::uninit(); PARTING_READ];
+        loop {
+            let mut some = ReadBuf::uninit(&mut scratch);
+            let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut some) else {
+                return parting.silence.as_mut().poll(cx);
+            };
+            let count = some.filled().len();
+            if read.is_err() || count == 0 || count > parting.rest {
+                return Poll::Ready(());
+            }
+            parting.rest -= count;
+            let until = parting.end.min(Instant::now() + PARTING_SILENCE);
+            parting.silence.as_mut().reset(until);
+        }
+    }
+}
+
+impl Default for Parting {
+    fn default() -> Parting {
+        let end = Instant::now() + PARTING;
+        Parting { is_said: false, rest: PARTING_BYTES, silence: Box::pin(sleep(PARTING_SILENCE)), end }
     }
 }
 
@@ -58,8 +117,11 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Nothing: whether to close at once, to linger, or to go on as a tunnel is for the connection to decide.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ends our half, and waits for the client's. A socket that is closed while something in it is unread, or that gets
+    /// something afterwards, resets the connection, and with it goes what is on its way to the client: the end of an
+    /// answer whose beginning it acknowledges, or the reason for which it is sent away (RFC 9112 §9.6).
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_parted(cx));
         Poll::Ready(Ok(()))
     }
 }

@@ -48,9 +48,23 @@ pub fn fields(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
 impl Frames {
     /// Sends the preface and empty settings.
     pub fn connect(to: SocketAddr) -> Frames {
-        let mut raw = Raw::connect(to);
-        raw.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(SETTINGS, 0, 0, &[])].concat());
+        let mut frames = Frames::silent(to);
+        frames.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(SETTINGS, 0, 0, &[])].concat());
+        frames
+    }
+
+    /// Sends nothing yet.
+    pub fn silent(to: SocketAddr) -> Frames {
+        Frames::of(Raw::connect(to))
+    }
+
+    pub fn of(raw: Raw) -> Frames {
         Frames { raw, read: Vec::new() }
+    }
+
+    /// After the last frame: whether the other end has closed, and has not only fallen silent.
+    pub fn is_closed(&mut self) -> bool {
+        self.raw.is_closed()
     }
 
     pub fn send(&mut self, frame: impl AsRef<[u8]>) -> &mut Frames {
