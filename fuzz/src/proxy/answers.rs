@@ -153,16 +153,16 @@ fn chunked(bytes: &[u8]) -> Result<(Option<Vec<u8>>, usize), String> {
     }
 }
 
-/// What there is of a body of chunks that breaks off, without a chunk that is not complete.
+/// What there is of a body of chunks that breaks off.
 fn whole_chunks(bytes: &[u8]) -> Vec<u8> {
     let (mut body, mut at) = (Vec::new(), 0);
     while let Some(end) = memchr::memmem::find(&bytes[at..], b"\r\n") {
         let text = std::str::from_utf8(&bytes[at..at + end]).unwrap_or_default();
         let Ok(size) = usize::from_str_radix(text, 16) else { break };
         at += end + 2;
-        let Some(data) = at.checked_add(size).and_then(|end| bytes.get(at..end)) else { break };
-        body.extend_from_slice(data);
-        at = bytes.len().min(at + size + 2);
+        let end = at.saturating_add(size).min(bytes.len());
+        body.extend_from_slice(&bytes[at..end]);
+        at = end.saturating_add(2).min(bytes.len());
     }
     body
 }

@@ -41,6 +41,8 @@ pub enum Reading {
     Clear(Answer),
     /// It breaks a rule, or something follows it that answers nothing: some take this for an answer, and some do not.
     Doubtful,
+    /// Lines end with line feeds alone, which a client may take or leave (RFC 9112 §2.2).
+    Odd,
     /// Nothing.
     None,
 }
@@ -57,6 +59,7 @@ impl Seen {
         match answers::first(&bytes, &self.request.method, ended) {
             Ok(Some(answer)) if answer.length == bytes.len() => Reading::Clear(answer),
             Ok(None) if bytes.is_empty() => Reading::None,
+            Ok(None) | Err(_) if has_bare_feeds(&bytes) => Reading::Odd,
             Ok(_) | Err(_) => Reading::Doubtful,
         }
     }
@@ -64,8 +67,17 @@ impl Seen {
     /// Another request may follow on the same connection.
     fn may_be_followed(&self) -> bool {
         let stays = self.answering.as_ref().is_some_and(|answering| answering.end == End::Stays);
-        stays && self.is_whole && matches!(self.reading(), Reading::Clear(answer) if !answer.is_last)
+        let goes_on = match self.reading() {
+            Reading::Clear(answer) => !answer.is_last,
+            Reading::Odd => true,
+            Reading::Doubtful | Reading::None => false,
+        };
+        stays && self.is_whole && goes_on
     }
+}
+
+fn has_bare_feeds(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r')
 }
 
 /// Accepts connections until the end.
@@ -83,7 +95,14 @@ async fn serve(mut stream: TcpStream, number: usize, scene: Rc<Scene>) {
     // the request at hand has been noted
     let mut is_noted = false;
     loop {
-        let First { expected, length, .. } = oracle::first(&read);
+        let First { expected, length, framed, .. } = oracle::first(&read);
+        let expected = match (expected, framed) {
+            // for no host in particular (RFC 9110 §7.2): a client of HTTP/1.0 need not name one
+            (Expected::Hostless(_), Some(request)) if memchr::memmem::find(&read, b"\r\nhost: \r\n").is_some() => {
+                Expected::Request { request, may_be_refused: false }
+            }
+            (expected, _) => expected,
+        };
         match expected {
             Expected::Open => {}
             Expected::Refused if memchr::memmem::find(&read, b"\r\n\r\n").is_none() => {}
@@ -147,7 +166,7 @@ async fn answer(stream: &mut TcpStream, number: usize, scene: &Scene) -> bool {
     let is_switch = scene.with_last(number, |seen| match seen.reading() {
         Reading::Clear(answer) => answer.status == 101,
         // who knows
-        Reading::Doubtful => answering.parts.concat().windows(4).any(|bytes| bytes == b" 101"),
+        Reading::Doubtful | Reading::Odd => answering.parts.concat().windows(4).any(|bytes| bytes == b" 101"),
         Reading::None => false,
     });
     if is_switch {

@@ -148,7 +148,8 @@ async fn next_head(
                 Poll::Pending => {
                     ready!(connection.deadline.poll_passed(cx));
                     let (status, reason) = (StatusCode::REQUEST_TIMEOUT, "the request header came too slowly");
-                    return Poll::Ready(Err(Some(Refusal { status, reason, is_head: false })));
+                    let is_head = wire.read.starts_with(b"HEAD ");
+                    return Poll::Ready(Err(Some(Refusal { status, reason, is_head })));
                 }
             }
             if let Some(manner) = take(wire)? {
@@ -165,6 +166,8 @@ fn pass_on(interim: &Interim, wire: &mut Wire) {
         if wire.pending.front().len() < INTERIM_BYTES_MAX {
             let fields = Fields::of(&head.headers);
             headers::strip_answer(&mut head.headers, fields);
+            // a length of nothing, which it must not have (RFC 9110 §8.6)
+            head.headers.remove(header::CONTENT_LENGTH);
             answer::push_interim(wire.pending.front(), &head);
         }
     }

@@ -35,19 +35,22 @@ enum Body {
 }
 
 /// What the bytes of a connection begin with.
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 pub struct First {
     pub expected: Expected,
     /// The bytes that it takes.
     pub length: usize,
     /// What follows it is no request.
     pub is_last: bool,
+    /// It is framed well, whomever it is for.
+    pub framed: Option<Request>,
 }
 
 /// The requests of a connection, until it must be closed or the bytes end.
 pub fn read(mut stream: &[u8]) -> Vec<Expected> {
     let mut all = Vec::new();
     loop {
-        let First { expected, length, is_last } = first(stream);
+        let First { expected, length, is_last, .. } = first(stream);
         all.push(expected);
         if is_last {
             return all;
@@ -58,7 +61,7 @@ pub fn read(mut stream: &[u8]) -> Vec<Expected> {
 
 /// The first request of these bytes.
 pub fn first(bytes: &[u8]) -> First {
-    let last = |expected| First { expected, length: bytes.len(), is_last: true };
+    let last = |expected| First { expected, length: bytes.len(), is_last: true, framed: None };
     // empty lines before a request say nothing (§2.2)
     let (mut stream, mut has_bare_ends) = (bytes, false);
     while let [b'\r', b'\n', rest @ ..] | [b'\n', rest @ ..] = stream {
@@ -82,6 +85,7 @@ pub fn first(bytes: &[u8]) -> First {
         Body::Whole { body, rest, is_odd } => First {
             length: bytes.len() - stream.len() + rest,
             is_last: framing.must_close || head.asks_to_close(),
+            framed: Some(request(body.clone())),
             expected: match head.has_host() {
                 true => Expected::Request {
                     request: request(body),
