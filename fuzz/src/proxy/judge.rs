@@ -40,7 +40,11 @@ pub fn forwarded_well(observed: &Observed) -> Result<(), String> {
 fn read_all(mut bytes: &[u8]) -> Vec<Sent> {
     let mut all = Vec::new();
     loop {
-        let First { expected, length, is_last, .. } = oracle::first(bytes);
+        let First { mut expected, length, is_last, .. } = oracle::first(bytes);
+        if expected == Expected::Open && !bytes.is_empty() {
+            // empty lines, after which a request was waited for
+            expected = Expected::Refused;
+        }
         let method = match &expected {
             Expected::Request { request, .. } | Expected::Unfinished(request) => request.method.clone(),
             Expected::Hostless(method) => method.clone(),

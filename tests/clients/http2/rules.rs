@@ -186,6 +186,64 @@ fn with(name: &'static [u8], value: &'static [u8]) -> Vec<Field> {
     GOOD.into_iter().map(|(known, old)| (known, if known == name { value } else { old })).collect()
 }
 
+/// Tricks of H2.TE, H2.CL and request splitting that have been told in public: what would be a line, a request or a frame of
+/// its own in HTTP/1.1.
+fn told_in_public() -> Vec<Vec<Field>> {
+    const FIELDS: [Field; 26] = [
+        (b"transfer-encoding", b"identity"),
+        (b"transfer-encoding ", b"chunked"),
+        (b" transfer-encoding", b"chunked"),
+        (b"transfer-encoding:", b"chunked"),
+        (b"transfer-encoding: chunked\r\nx", b"1"),
+        (b"transfer-encoding\0", b"chunked"),
+        (b"transfer-encoding\n", b"chunked"),
+        (b"x-a", b"1\r2"),
+        (b"x-a", b"1\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: shop\r\n\r\n"),
+        (b"x-a", b"1\r\ntransfer-encoding: chunked"),
+        (b"x-a\rx-b", b"1"),
+        (b"x-a\nx-b", b"1"),
+        (b"x-a\0", b"1"),
+        (b"x-\xc3\xa4", b"1"),
+        (b"cookie", b"a=b\r\nx-b: 2"),
+        (b"host", b"shop\r\nx-b: 2"),
+        (b"host", b"evil"),
+        (b"content-length", b"+0"),
+        (b"content-length", b"-0"),
+        (b"content-length", b"0, 0"),
+        (b"content-length", b"0x0"),
+        (b"content-length", b"0 0"),
+        (b"content-length", b"18446744073709551616"),
+        (b"te", b"trailers, chunked"),
+        (b"te", b"chunked"),
+        (b"connection", b"transfer-encoding"),
+    ];
+    const PSEUDO: [Field; 21] = [
+        (b":path", b"/\r\n"),
+        (b":path", b"/a\nb"),
+        (b":path", b"/a\0"),
+        (b":path", b"/a\tb"),
+        (b":path", b"/a\x7f"),
+        (b":path", b"/\xff"),
+        (b":path", b"//shop\\evil"),
+        (b":path", b"*"),
+        (b":method", b"GE T"),
+        (b":method", b"GET\t"),
+        (b":method", b"GET\0"),
+        (b":method", b"GET\r\n"),
+        (b":authority", b"shop evil"),
+        (b":authority", b"shop,evil"),
+        (b":authority", b"shop\0"),
+        (b":authority", b"shop:80:80"),
+        (b":authority", b"shop@evil"),
+        (b":authority", b"shop#evil"),
+        (b":authority", b"shop?evil"),
+        (b":scheme", b"http://evil/?"),
+        (b":scheme", b"ht tp"),
+    ];
+    let fields = FIELDS.iter().map(|field| good_and(&[*field]));
+    fields.chain(PSEUDO.iter().map(|(name, value)| with(name, value))).collect()
+}
+
 /// RFC 9113 §8.2 and §8.3, R21: heads that no library would send.
 #[test]
 fn malformed_heads_are_refused() {
@@ -232,6 +290,7 @@ fn malformed_heads_are_refused() {
         with(b":scheme", b"http\r\n"),
         with(b":scheme", b""),
     ];
+    let heads = [heads, told_in_public()].concat();
     for head in &heads {
         let mut client = Frames::connect(proxy.address());
         client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(head)));
