@@ -164,10 +164,7 @@ async fn next_head(
 fn pass_on(interim: &Interim, wire: &mut Wire) {
     for mut head in interim.take() {
         if wire.pending.front().len() < INTERIM_BYTES_MAX {
-            let fields = Fields::of(&head.headers);
-            headers::strip_answer(&mut head.headers, fields);
-            // a length of nothing, which it must not have (RFC 9110 §8.6)
-            head.headers.remove(header::CONTENT_LENGTH);
+            headers::strip_interim(&mut head.headers);
             answer::push_interim(wire.pending.front(), &head);
         }
     }

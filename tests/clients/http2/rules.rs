@@ -170,6 +170,28 @@ fn a_length_that_is_not_the_datas_is_no_request() {
     assert!(upstream.seen().iter().all(|seen| seen.method == "GET" || !seen.is_complete), "{:?}", upstream.seen());
 }
 
+/// RFC 9110 §8.6: a length that is right in its first line, and says something else to who reads the second one; and one
+/// that is nothing, which some take for a number.
+#[test]
+fn a_length_is_said_once() {
+    let upstream = Recording::echo();
+    let proxy = Proxy::before(&upstream);
+    for lengths in [&["5", "0"][..], &["5", "5"], &["5", "6"], &["5", ""], &["", "5"], &["5, 5"], &["+5"], &["0x5"], &["5 "]] {
+        let fields_of = lengths.iter().map(|length| (&b"content-length"[..], length.as_bytes()));
+        let head: Vec<_> = with(b":method", b"POST").into_iter().chain(fields_of).collect();
+        let mut client = Frames::connect(proxy.address());
+        client.send(frame(HEADERS, END_HEADERS, 1, &fields(&head))).send(frame(DATA, END_STREAM, 1, b"hello"));
+        let end = client.end_of(1);
+        let is_refused = end.as_ref().is_none_or(|end| end.kind != HEADERS || end.payload[0] == 0x80 | 12);
+        assert!(is_refused, "{lengths:?}: {end:?}");
+        assert_eq!(upstream.byte_count(), 0, "{lengths:?}");
+    }
+    let mut client = Frames::connect(proxy.address());
+    client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(&good_and(&[(b"content-length", b"")]))));
+    assert!(client.end_of(1).is_none_or(|end| end.kind != HEADERS || end.payload[0] == 0x80 | 12));
+    assert_eq!(upstream.byte_count(), 0);
+}
+
 type Field = (&'static [u8], &'static [u8]);
 
 const GOOD: [Field; 4] = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"shop"), (b":path", b"/")];
