@@ -122,12 +122,7 @@ pub fn start(number: usize, shared: Arc<Shared>, log: Option<LogShard>) -> io::R
 
 /// The life of a worker, on the thread of whoever awaits it: from no listener to the end of its last connection after
 /// [`Command::Drain`]. Its runtime is one for tasks that stay on their thread (`build_local`).
-pub async fn serve(
-    number: usize,
-    shared: Arc<Shared>,
-    log: Option<LogShard>,
-    inbox: mpsc::UnboundedReceiver<Command>,
-) {
+pub async fn serve(number: usize, shared: Arc<Shared>, log: Option<LogShard>, inbox: mpsc::UnboundedReceiver<Command>) {
     let worker = Rc::new(Worker::new(number, shared, log));
     panics::count_in(worker.shard.clone());
     run(worker, inbox).await;

@@ -388,9 +388,14 @@ mod tests {
             let expected = (!is_good).then_some(Refused::TransferEncoding);
             assert_eq!(refusal(version, &format!("POST /\nhost: a{lines}")), expected, "{version:?} {codings:?}");
         }
-        for (lengths, is_good) in
-            [(&["5"][..], true), (&["05"], true), (&["5", "5"], false), (&["5", "0"], false), (&[""], false), (&["+5"], false)]
-        {
+        for (lengths, is_good) in [
+            (&["5"][..], true),
+            (&["05"], true),
+            (&["5", "5"], false),
+            (&["5", "0"], false),
+            (&[""], false),
+            (&["+5"], false),
+        ] {
             let lines: String = lengths.iter().map(|length| format!("\ncontent-length: {length}")).collect();
             let expected = (!is_good).then_some(Refused::ContentLength);
             assert_eq!(refusal(Version::HTTP_2, &format!("POST /\nhost: a{lines}")), expected, "{lengths:?}");

@@ -17,7 +17,10 @@ const HEADS: &[Row] = &[
     ("TE.CL", b"transfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
     ("TE.TE: another coding", b"transfer-encoding: xchunked\r\n\r\n0\r\n\r\n"),
     ("TE.TE: two lines", b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
-    ("TE.TE: a second line that nobody knows", b"transfer-encoding: chunked\r\nTransfer-encoding: cow\r\n\r\n0\r\n\r\n"),
+    (
+        "TE.TE: a second line that nobody knows",
+        b"transfer-encoding: chunked\r\nTransfer-encoding: cow\r\n\r\n0\r\n\r\n",
+    ),
     ("TE.TE: a first line that nobody knows", b"transfer-encoding: cow\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
     ("TE.TE: identity", b"transfer-encoding: identity\r\ncontent-length: 5\r\n\r\nhello"),
     ("TE.TE: a list that ends well", b"transfer-encoding: identity, chunked\r\n\r\n0\r\n\r\n"),
@@ -246,7 +249,8 @@ fn chunks_that_can_be_read_in_two_ways_end_the_connection() {
         }
     }
     eventually("the end of all connections", || upstream.open() == 0);
-    let whole: Vec<_> = upstream.seen().into_iter().filter(|seen| seen.is_complete || seen.target != "/first").collect();
+    let whole: Vec<_> =
+        upstream.seen().into_iter().filter(|seen| seen.is_complete || seen.target != "/first").collect();
     println!("{} rows", CHUNKS.len());
     assert!(wrong.is_empty() && whole.is_empty(), "{wrong:#?}, the service saw {whole:?}");
 }
@@ -289,7 +293,8 @@ fn pauses_change_nothing() {
             client = pause(client);
             client.send(&whole[at..]).send("GET /second HTTP/1.1\r\nhost: shop\r\n\r\n");
             assert_eq!((client.response().text(), client.response().text()), (hidden.to_owned(), String::new()));
-            let targets: Vec<_> = upstream.wait_for(before + 2)[before..].iter().map(|seen| seen.target.clone()).collect();
+            let targets: Vec<_> =
+                upstream.wait_for(before + 2)[before..].iter().map(|seen| seen.target.clone()).collect();
             assert_eq!(targets, ["/first", "/second"], "cut at {at}");
         }
     }
@@ -312,7 +317,17 @@ fn expectations_hide_no_request() {
     let proxy = Proxy::before(&upstream);
     let body = "GET /smuggled HTTP/1.1\r\nhost: shop\r\n\r\n";
     for method in ["GET", "HEAD", "POST", "OPTIONS", "DELETE"] {
-        for expect in ["100-continue", "100-CONTINUE", " 100-continue ", "100-continue, 100-continue", "y 100-continue", "100-continue\r\nexpect: y", "100", "", "\x0b100-continue"] {
+        for expect in [
+            "100-continue",
+            "100-CONTINUE",
+            " 100-continue ",
+            "100-continue, 100-continue",
+            "y 100-continue",
+            "100-continue\r\nexpect: y",
+            "100",
+            "",
+            "\x0b100-continue",
+        ] {
             for framing in [format!("content-length: {}", body.len()), "transfer-encoding: chunked".to_owned()] {
                 let body = match framing.starts_with('t') {
                     true => format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()),

@@ -123,7 +123,9 @@ fn is_of(expected: &Expected, seen: &Seen, is_calm: bool) -> bool {
         Expected::Unfinished(_) | Expected::Hostless(_) | Expected::Refused | Expected::Open => return false,
     };
     let is_plain = |text: &str| {
-        text.starts_with('/') && !text.contains("//") && text.chars().all(|c| c.is_ascii_alphanumeric() || "/_-".contains(c))
+        text.starts_with('/')
+            && !text.contains("//")
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "/_-".contains(c))
     };
     let is_body = match seen.is_whole {
         true => seen.request.body == request.body,

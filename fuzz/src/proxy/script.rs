@@ -117,7 +117,10 @@ impl Script {
     /// All that the client sends.
     pub fn sent(&self) -> Vec<u8> {
         let sends = self.client.iter().take_while(|act| **act != Act::Finish);
-        sends.filter_map(|act| if let Act::Send(bytes) = act { Some(&**bytes) } else { None }).collect::<Vec<_>>().concat()
+        sends
+            .filter_map(|act| if let Act::Send(bytes) = act { Some(&**bytes) } else { None })
+            .collect::<Vec<_>>()
+            .concat()
     }
 
     /// The client neither waits for long nor says that it has finished.

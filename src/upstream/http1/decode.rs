@@ -138,9 +138,11 @@ mod tests {
             assert_eq!(head(text), Ok(Some(expected)), "{text}");
         }
         // a body that there cannot be, and may come all the same
-        for (fields, is_used_again) in
-            [("content-length: 0\r\n", true), ("content-length: 5\r\n", false), ("transfer-encoding: chunked\r\n", false)]
-        {
+        for (fields, is_used_again) in [
+            ("content-length: 0\r\n", true),
+            ("content-length: 5\r\n", false),
+            ("transfer-encoding: chunked\r\n", false),
+        ] {
             let none = Ok(Some((204, Framing::Length(0), is_used_again)));
             assert_eq!(head(&format!("HTTP/1.1 204 No\r\n{fields}\r\n")), none, "{fields}");
         }
@@ -166,7 +168,9 @@ mod tests {
         ] {
             assert_eq!(head(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")), Err(Malformed), "{fields}");
         }
-        for interim in ["103 Hints\r\ncontent-length: 5", "100 Go\r\ntransfer-encoding: chunked", "101 S\r\ncontent-length: 5"] {
+        for interim in
+            ["103 Hints\r\ncontent-length: 5", "100 Go\r\ntransfer-encoding: chunked", "101 S\r\ncontent-length: 5"]
+        {
             assert_eq!(head(&format!("HTTP/1.1 {interim}\r\n\r\n")), Err(Malformed), "{interim}");
         }
         assert_eq!(head("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"), Err(Malformed));

@@ -176,7 +176,9 @@ fn a_length_that_is_not_the_datas_is_no_request() {
 fn a_length_is_said_once() {
     let upstream = Recording::echo();
     let proxy = Proxy::before(&upstream);
-    for lengths in [&["5", "0"][..], &["5", "5"], &["5", "6"], &["5", ""], &["", "5"], &["5, 5"], &["+5"], &["0x5"], &["5 "]] {
+    for lengths in
+        [&["5", "0"][..], &["5", "5"], &["5", "6"], &["5", ""], &["", "5"], &["5, 5"], &["+5"], &["0x5"], &["5 "]]
+    {
         let fields_of = lengths.iter().map(|length| (&b"content-length"[..], length.as_bytes()));
         let head: Vec<_> = with(b":method", b"POST").into_iter().chain(fields_of).collect();
         let mut client = Frames::connect(proxy.address());
