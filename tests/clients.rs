@@ -35,6 +35,8 @@ mod logs;
 mod ordinary;
 #[path = "clients/rates.rs"]
 mod rates;
+#[path = "clients/smuggling.rs"]
+mod smuggling;
 #[path = "clients/traffic.rs"]
 mod traffic;
 #[path = "clients/trust.rs"]

@@ -31,11 +31,15 @@ fn no_input_of_any_corpus_breaks_its_target() {
 }
 
 /// Without the fuzzer: inputs of the corpora, changed at random and put together. `RINGWAY_TEST_FUZZ` says for how many
-/// seconds on each target; the seed is told with the input that breaks it.
+/// seconds on each target, and `RINGWAY_TEST_FUZZ_TARGET` on which one alone; the seed is told with the input that breaks
+/// it.
 #[test]
 fn no_neighbour_of_any_corpus_breaks_its_target() {
     let seconds = std::env::var("RINGWAY_TEST_FUZZ").ok().map(|seconds| seconds.parse::<u64>().unwrap());
-    for (name, target) in targets::TARGETS {
+    let only = std::env::var("RINGWAY_TEST_FUZZ_TARGET").ok();
+    for (name, target) in
+        targets::TARGETS.into_iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name))
+    {
         let inputs: Vec<Vec<u8>> = corpus(name).into_iter().map(|(_, bytes)| bytes).collect();
         let (begun, mut tried) = (Instant::now(), 0);
         while seconds.map_or(tried < TRIES, |seconds| begun.elapsed().as_secs() < seconds) {

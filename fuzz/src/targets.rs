@@ -3,6 +3,8 @@
 //! Each asserts more than the absence of a panic. The fuzzer calls them with what it makes up, and the normal tests
 //! (`tests/corpora.rs`) with every file of the corpora, so that what was found once stays found.
 
+mod proxy;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use ringway::config::files::{Choice, Secret, override_token as tokens};
 use ringway::config::render::{Format, Report};
@@ -16,11 +18,13 @@ use ringway::telemetry::access_log::{Entry, LineFormat};
 use ringway::upstream::{Fields, ProxyHeader, ProxyVersion, V2_SIGNATURE};
 use std::net::{IpAddr, Ipv4Addr};
 
+pub use proxy::{http1, http2};
+
 /// A target and its name, which is also that of its corpus.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     ("request", request),
     ("config", config),
     ("cookie", cookie),
@@ -33,6 +37,8 @@ pub const TARGETS: [Target; 12] = [
     ("proxy_header", proxy_header),
     ("state_file", state_file),
     ("audit_log", audit_log),
+    ("http1", http1),
+    ("http2", http2),
 ];
 
 /// The state of rollouts on the disk, as it is and with a good checksum around it: refused, or the same when it is written

@@ -253,6 +253,12 @@ pub(super) fn strip_answer(headers: &mut HeaderMap, fields: Fields) {
     }
 }
 
+/// Does the same for an answer before the answer, which must not have a length (RFC 9110 §8.6).
+pub(super) fn strip_interim(headers: &mut HeaderMap) {
+    strip_answer(headers, Fields::of(headers));
+    headers.remove(header::CONTENT_LENGTH);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

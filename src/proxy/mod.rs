@@ -44,4 +44,4 @@ pub use headers::ViaName;
 pub use listener::bind;
 pub use mirror::Comparer;
 pub use proxy_protocol::parse as parse_proxy_header;
-pub use worker::{Command, Shared, Worker, WorkerHandle, start};
+pub use worker::{Command, Shared, Worker, WorkerHandle, serve, start};

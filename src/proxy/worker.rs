@@ -109,9 +109,7 @@ pub fn start(number: usize, shared: Arc<Shared>, log: Option<LogShard>) -> io::R
             Ok(runtime) => {
                 // whoever waits for it is told; nobody else asks
                 let _ = started.send(Ok(()));
-                let worker = Rc::new(Worker::new(number, shared, log));
-                panics::count_in(worker.shard.clone());
-                runtime.block_on(run(worker, inbox));
+                runtime.block_on(serve(number, shared, log, inbox));
             }
             Err(error) => {
                 let _ = started.send(Err(error));
@@ -120,6 +118,14 @@ pub fn start(number: usize, shared: Arc<Shared>, log: Option<LogShard>) -> io::R
     })?;
     has_started.recv().unwrap_or_else(|_| Err(io::Error::other("the worker ended before it began")))?;
     Ok(WorkerHandle { commands, thread })
+}
+
+/// The life of a worker, on the thread of whoever awaits it: from no listener to the end of its last connection after
+/// [`Command::Drain`]. Its runtime is one for tasks that stay on their thread (`build_local`).
+pub async fn serve(number: usize, shared: Arc<Shared>, log: Option<LogShard>, inbox: mpsc::UnboundedReceiver<Command>) {
+    let worker = Rc::new(Worker::new(number, shared, log));
+    panics::count_in(worker.shard.clone());
+    run(worker, inbox).await;
 }
 
 impl WorkerHandle {

@@ -8,7 +8,7 @@ use std::fmt;
 use super::host::{self, Host, HostProblem};
 use super::path::{self, PathProblem};
 use super::snapshot::ListenerLimits;
-use crate::upstream::Fields;
+use crate::upstream::{Fields, http1};
 
 /// Where a request wants to go, validated and normalised. An ordinary request needs no memory for it.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub enum Refused {
     },
     /// The body's framing is not plain `chunked` (RFC 9112 §6.1).
     TransferEncoding,
+    /// The body's length is not said once, as one number (RFC 9110 §8.6).
+    ContentLength,
     /// An expectation other than `100-continue`.
     Expectation,
     /// There is no host (RFC 9112 §3.2).
@@ -100,6 +102,7 @@ impl Refused {
             Refused::TooManyFields { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refused::Expectation => StatusCode::EXPECTATION_FAILED,
             Refused::TransferEncoding
+            | Refused::ContentLength
             | Refused::NoHost
             | Refused::HostTwice
             | Refused::Host(_)
@@ -116,6 +119,7 @@ impl Refused {
             Refused::TargetTooLong { .. } => "the request target is too long",
             Refused::TooManyFields { .. } => "too many header fields",
             Refused::TransferEncoding => "the transfer-encoding is not exactly chunked",
+            Refused::ContentLength => "the content-length is not exactly one number",
             Refused::Expectation => "the expectation is not 100-continue",
             Refused::NoHost => "the request has no host",
             Refused::HostTwice => "the header host stands there twice",
@@ -169,6 +173,10 @@ pub fn validate(
     }
     if fields.has(Fields::TRANSFER_ENCODING) {
         check_framing(version, headers)?;
+    }
+    // HTTP/1.1 was held to it when its head was read; the library of HTTP/2 looks at the first line alone
+    if version == Version::HTTP_2 && http1::content_length(headers, fields).is_err() {
+        return Err(Refused::ContentLength);
     }
     if fields.has(Fields::EXPECT) {
         check_expectation(headers)?;
@@ -380,6 +388,18 @@ mod tests {
             let expected = (!is_good).then_some(Refused::TransferEncoding);
             assert_eq!(refusal(version, &format!("POST /\nhost: a{lines}")), expected, "{version:?} {codings:?}");
         }
+        for (lengths, is_good) in [
+            (&["5"][..], true),
+            (&["05"], true),
+            (&["5", "5"], false),
+            (&["5", "0"], false),
+            (&[""], false),
+            (&["+5"], false),
+        ] {
+            let lines: String = lengths.iter().map(|length| format!("\ncontent-length: {length}")).collect();
+            let expected = (!is_good).then_some(Refused::ContentLength);
+            assert_eq!(refusal(Version::HTTP_2, &format!("POST /\nhost: a{lines}")), expected, "{lengths:?}");
+        }
     }
 
     #[test]
@@ -417,6 +437,7 @@ mod tests {
             (Refused::Expectation, 417),
             (Refused::NoHost, 400),
             (Refused::TransferEncoding, 400),
+            (Refused::ContentLength, 400),
         ] {
             assert_eq!(refused.status(), status, "{refused}");
             assert!(!refused.reason().is_empty());

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::body::sanitize_frame;
-use super::http1::{Failure, Http1, TunnelEnd, TunnelParts};
+use super::http1::{Failure, Http1, Malformed, TunnelEnd, TunnelParts, content_length};
 use super::http2::{Http2, SendError};
 use super::pool::Pool;
 use super::{BodyError, ConnectionPermit, Endpoint, Fields, Pools, RequestBody, Sendable};
@@ -128,6 +128,8 @@ impl Lease {
                     Ok(answer) => {
                         let (mut head, incoming) = answer.into_parts();
                         let fields = Fields::of(&head.headers);
+                        // the library looks at the first line alone, and takes nothing for a number
+                        content_length(&head.headers, fields)?;
                         let mut body = UpstreamBody::of(Some(incoming), self, head.status);
                         body.is_unwanted = request.head.method == Method::HEAD;
                         if request.head.method == Method::CONNECT {
@@ -174,6 +176,12 @@ impl From<Failure> for ExchangeError {
             Failure::Malformed => ExchangeError::Malformed,
             Failure::Body(error) => ExchangeError::Body(error),
         }
+    }
+}
+
+impl From<Malformed> for ExchangeError {
+    fn from(_: Malformed) -> ExchangeError {
+        ExchangeError::Malformed
     }
 }
 

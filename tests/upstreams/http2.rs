@@ -105,6 +105,19 @@ fn a_body_in_an_answer_to_head_is_dropped() {
     assert_eq!((peer.connections(), errors(&story)), (1, 0.0));
 }
 
+/// RFC 9110 §8.6: a client of HTTP/1.1 would be told two ends of one answer.
+#[test]
+fn an_answer_with_two_lengths_is_refused() {
+    let peer = Peer::start();
+    let story = story(&peer, "h2c");
+    let (mut http1, mut http2) = (story.client(), Client2::connect(story.at()));
+    for path in ["/two-lengths", "/no-length"] {
+        let answers = [http1.get(path, ""), http2.get(path)];
+        assert!(answers.iter().all(|answer| answer.status == 502 && answer.is_whole), "{path}: {answers:?}");
+        assert!(http1.get("/next", "").is_ok(), "after {path}");
+    }
+}
+
 /// A stream that was refused, or is beyond the last one of a GOAWAY, was not looked at: it goes out again, whatever its
 /// method, with its body (RFC 9113 §8.7).
 #[test]

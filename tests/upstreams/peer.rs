@@ -164,6 +164,12 @@ async fn answer(
         }
     }
     let response = Response::builder().header("x-variant", head.headers["x-ringway-variant"].clone());
+    // a length in one of two lines, and what is no number
+    let response = match path {
+        "/two-lengths" => response.header("content-length", "17").header("content-length", "0"),
+        "/no-length" => response.header("content-length", ""),
+        _ => response,
+    };
     let Ok(mut stream) = respond.send_response(response.body(()).unwrap(), false) else { return };
     if path == "/spared" {
         // only then is it clear that the body comes after the head

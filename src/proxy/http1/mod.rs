@@ -151,7 +151,8 @@ async fn next_head(
                 Poll::Pending => {
                     ready!(connection.deadline.poll_passed(cx));
                     let (status, reason) = (StatusCode::REQUEST_TIMEOUT, "the request header came too slowly");
-                    return Poll::Ready(Err(Some(Refusal { status, reason, is_head: false })));
+                    let is_head = wire.read.starts_with(b"HEAD ");
+                    return Poll::Ready(Err(Some(Refusal { status, reason, is_head })));
                 }
             }
             if let Some(manner) = take(wire)? {
@@ -166,8 +167,7 @@ async fn next_head(
 fn pass_on(interim: &Interim, wire: &mut Wire) {
     for mut head in interim.take() {
         if wire.pending.front().len() < INTERIM_BYTES_MAX {
-            let fields = Fields::of(&head.headers);
-            headers::strip_answer(&mut head.headers, fields);
+            headers::strip_interim(&mut head.headers);
             answer::push_interim(wire.pending.front(), &head);
         }
     }

@@ -123,8 +123,7 @@ fn pass_on(exchange: &Exchange, respond: &mut SendResponse<Bytes>) {
         return;
     }
     for mut head in exchange.interim.take() {
-        let fields = Fields::of(&head.headers);
-        headers::strip_answer(&mut head.headers, fields);
+        headers::strip_interim(&mut head.headers);
         // a stream that has ended needs none
         let _ = respond.send_informational(Response::from_parts(head, ()));
     }

@@ -44,7 +44,9 @@ pub(super) fn take_head(read: &mut BytesMut, method: &Method) -> Result<Option<H
     }
     read.advance(length);
     let framing = framing(method, status, version, &headers, found)?;
-    let keeps_alive = framing != Framing::UntilClose && keeps_alive(version, &headers, found);
+    let keeps_alive = framing != Framing::UntilClose
+        && !promises_a_body_that_it_cannot_have(status, &headers, found)?
+        && keeps_alive(version, &headers, found);
     let (mut parts, ()) = http::Response::new(()).into_parts();
     (parts.status, parts.version, parts.headers) = (status, version, headers);
     Ok(Some(Head { parts, fields: found, framing, keeps_alive }))
@@ -72,6 +74,22 @@ fn framing(
         (false, Some(length)) => Framing::Length(length),
         (false, None) => Framing::UntilClose,
     })
+}
+
+/// True for a 204 that says how its body ends (RFC 9112 §6.1, RFC 9110 §8.6). It has none; but whoever says so may send
+/// one all the same, and it must not be the answer to the next request. Before the answer there is no telling what would
+/// be its body and what the answer, so such an informational one is refused.
+fn promises_a_body_that_it_cannot_have(
+    status: StatusCode,
+    headers: &HeaderMap,
+    fields: Fields,
+) -> Result<bool, Malformed> {
+    let is_bodiless = status.is_informational() || status == StatusCode::NO_CONTENT;
+    if !is_bodiless || !(fields.has(Fields::CONTENT_LENGTH) || fields.has(Fields::TRANSFER_ENCODING)) {
+        return Ok(false);
+    }
+    let promises = fields.has(Fields::TRANSFER_ENCODING) || content_length(headers, fields)? != Some(0);
+    if promises && status.is_informational() { Err(Malformed) } else { Ok(promises) }
 }
 
 /// True when the connection may be used again after this message (RFC 9112 §9.3).
@@ -119,6 +137,15 @@ mod tests {
         ] {
             assert_eq!(head(text), Ok(Some(expected)), "{text}");
         }
+        // a body that there cannot be, and may come all the same
+        for (fields, is_used_again) in [
+            ("content-length: 0\r\n", true),
+            ("content-length: 5\r\n", false),
+            ("transfer-encoding: chunked\r\n", false),
+        ] {
+            let none = Ok(Some((204, Framing::Length(0), is_used_again)));
+            assert_eq!(head(&format!("HTTP/1.1 204 No\r\n{fields}\r\n")), none, "{fields}");
+        }
         let none = Ok(Some((200, Framing::Length(0), true)));
         assert_eq!(head_of(Method::HEAD, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"), none);
     }
@@ -140,6 +167,11 @@ mod tests {
             "x : a\r\n",
         ] {
             assert_eq!(head(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")), Err(Malformed), "{fields}");
+        }
+        for interim in
+            ["103 Hints\r\ncontent-length: 5", "100 Go\r\ntransfer-encoding: chunked", "101 S\r\ncontent-length: 5"]
+        {
+            assert_eq!(head(&format!("HTTP/1.1 {interim}\r\n\r\n")), Err(Malformed), "{interim}");
         }
         assert_eq!(head("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"), Err(Malformed));
         assert_eq!(head("SSH-2.0-OpenSSH\r\n"), Err(Malformed));

@@ -179,6 +179,8 @@ fn take_trailers(read: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> {
     let (length, trailers) = match httparse::parse_headers(read, &mut fields).map_err(|_| Malformed)? {
         httparse::Status::Partial if read.len() > HEAD_BYTES_MAX => return Err(Malformed),
         httparse::Status::Partial => return Ok(None),
+        // httparse takes a line feed alone for the end of a line, and of all of them
+        httparse::Status::Complete((length, _)) if has_bare_feed(&read[..length]) => return Err(Malformed),
         httparse::Status::Complete((length, fields)) => {
             let mut trailers = HeaderMap::with_capacity(fields.len());
             for field in fields {
@@ -190,6 +192,11 @@ fn take_trailers(read: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> {
     };
     read.advance(length);
     Ok(Some(trailers))
+}
+
+/// True when a line feed stands without a return before it: some take it for the end of a line, and some do not.
+fn has_bare_feed(lines: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', lines).any(|at| at == 0 || lines[at - 1] != b'\r')
 }
 
 #[cfg(test)]
@@ -240,6 +247,9 @@ mod tests {
             "5\r\nhello\n0\r\n\r\n",
             "fffffffffffffffff\r\n",
             "0\r\nbad name: 1\r\n\r\n",
+            "0\r\n\n",
+            "0\r\nx: 1\n\r\n",
+            "0\r\nx: 1\r\n\n",
         ] {
             assert!(pieces(text, 7).is_err(), "{text:?}");
         }

@@ -34,52 +34,66 @@ enum Body {
     Unfinished(Vec<u8>),
 }
 
+/// What the bytes of a connection begin with.
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+pub struct First {
+    pub expected: Expected,
+    /// The bytes that it takes.
+    pub length: usize,
+    /// What follows it is no request.
+    pub is_last: bool,
+    /// It is framed well, whomever it is for.
+    pub framed: Option<Request>,
+}
+
 /// The requests of a connection, until it must be closed or the bytes end.
 pub fn read(mut stream: &[u8]) -> Vec<Expected> {
     let mut all = Vec::new();
     loop {
-        // empty lines before a request say nothing (§2.2)
-        let mut has_bare_ends = false;
-        while let [b'\r', b'\n', rest @ ..] | [b'\n', rest @ ..] = stream {
-            has_bare_ends |= stream[0] == b'\n';
-            stream = rest;
-        }
-        if stream.is_empty() {
-            all.push(Expected::Open);
+        let First { expected, length, is_last, .. } = first(stream);
+        all.push(expected);
+        if is_last {
             return all;
         }
-        let Some(mut head) = Head::read(stream) else {
-            all.push(Expected::Refused);
-            return all;
-        };
-        head.is_odd |= has_bare_ends;
-        let Some(framing) = head.framing() else {
-            all.push(Expected::Refused);
-            return all;
-        };
-        stream = &stream[head.length..];
-        let request = |body| Request { method: head.method.clone(), target: head.target.clone(), body };
-        let body = match framing.body {
-            Length::Sized(length) => sized(stream, length),
-            Length::Chunked => chunked(stream),
-        };
-        match body {
-            Body::Unfinished(body) => {
-                all.push(Expected::Unfinished(request(body)));
-                return all;
-            }
-            Body::Whole { body, rest, is_odd } => {
-                let may_be_refused = head.is_odd || framing.is_odd || is_odd;
-                all.push(match head.has_host() {
-                    true => Expected::Request { request: request(body), may_be_refused },
-                    false => Expected::Hostless(head.method.clone()),
-                });
-                stream = &stream[rest..];
-            }
-        }
-        if framing.must_close || head.asks_to_close() {
-            return all;
-        }
+        stream = &stream[length..];
+    }
+}
+
+/// The first request of these bytes.
+pub fn first(bytes: &[u8]) -> First {
+    let last = |expected| First { expected, length: bytes.len(), is_last: true, framed: None };
+    // empty lines before a request say nothing (§2.2)
+    let (mut stream, mut has_bare_ends) = (bytes, false);
+    while let [b'\r', b'\n', rest @ ..] | [b'\n', rest @ ..] = stream {
+        has_bare_ends |= stream[0] == b'\n';
+        stream = rest;
+    }
+    if stream.is_empty() {
+        return last(Expected::Open);
+    }
+    let Some(mut head) = Head::read(stream) else { return last(Expected::Refused) };
+    head.is_odd |= has_bare_ends;
+    let Some(framing) = head.framing() else { return last(Expected::Refused) };
+    stream = &stream[head.length..];
+    let request = |body| Request { method: head.method.clone(), target: head.target.clone(), body };
+    let body = match framing.body {
+        Length::Sized(length) => sized(stream, length),
+        Length::Chunked => chunked(stream),
+    };
+    match body {
+        Body::Unfinished(body) => last(Expected::Unfinished(request(body))),
+        Body::Whole { body, rest, is_odd } => First {
+            length: bytes.len() - stream.len() + rest,
+            is_last: framing.must_close || head.asks_to_close(),
+            framed: Some(request(body.clone())),
+            expected: match head.has_host() {
+                true => Expected::Request {
+                    request: request(body),
+                    may_be_refused: head.is_odd || framing.is_odd || is_odd,
+                },
+                false => Expected::Hostless(head.method.clone()),
+            },
+        },
     }
 }
 
@@ -125,10 +139,12 @@ impl Head {
         }
         let request_line = std::str::from_utf8(lines.first()?).ok()?;
         let [method, target, version] = request_line.split(' ').collect::<Vec<_>>()[..] else { return None };
-        let is_good = !method.is_empty() && method.bytes().all(is_token) && target.starts_with('/');
-        if !is_good || !["HTTP/1.1", "HTTP/1.0"].contains(&version) {
+        let is_good = !method.is_empty() && method.bytes().all(is_token) && !target.is_empty();
+        if !is_good || target.contains(char::is_control) || !["HTTP/1.1", "HTTP/1.0"].contains(&version) {
             return None;
         }
+        // other forms (§3.2) say nothing of where the request ends
+        is_odd |= !target.starts_with('/') && (method, target) != ("OPTIONS", "*");
         let fields = lines[1..].iter().map(|line| field(line)).collect::<Option<Vec<_>>>()?;
         Some(Head {
             method: method.to_owned(),
@@ -189,7 +205,7 @@ impl Head {
 }
 
 /// A field line with its name in lower case.
-fn field(line: &[u8]) -> Option<(String, String)> {
+pub fn field(line: &[u8]) -> Option<(String, String)> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     let is_value = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);

@@ -170,6 +170,30 @@ fn a_length_that_is_not_the_datas_is_no_request() {
     assert!(upstream.seen().iter().all(|seen| seen.method == "GET" || !seen.is_complete), "{:?}", upstream.seen());
 }
 
+/// RFC 9110 §8.6: a length that is right in its first line, and says something else to who reads the second one; and one
+/// that is nothing, which some take for a number.
+#[test]
+fn a_length_is_said_once() {
+    let upstream = Recording::echo();
+    let proxy = Proxy::before(&upstream);
+    for lengths in
+        [&["5", "0"][..], &["5", "5"], &["5", "6"], &["5", ""], &["", "5"], &["5, 5"], &["+5"], &["0x5"], &["5 "]]
+    {
+        let fields_of = lengths.iter().map(|length| (&b"content-length"[..], length.as_bytes()));
+        let head: Vec<_> = with(b":method", b"POST").into_iter().chain(fields_of).collect();
+        let mut client = Frames::connect(proxy.address());
+        client.send(frame(HEADERS, END_HEADERS, 1, &fields(&head))).send(frame(DATA, END_STREAM, 1, b"hello"));
+        let end = client.end_of(1);
+        let is_refused = end.as_ref().is_none_or(|end| end.kind != HEADERS || end.payload[0] == 0x80 | 12);
+        assert!(is_refused, "{lengths:?}: {end:?}");
+        assert_eq!(upstream.byte_count(), 0, "{lengths:?}");
+    }
+    let mut client = Frames::connect(proxy.address());
+    client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(&good_and(&[(b"content-length", b"")]))));
+    assert!(client.end_of(1).is_none_or(|end| end.kind != HEADERS || end.payload[0] == 0x80 | 12));
+    assert_eq!(upstream.byte_count(), 0);
+}
+
 type Field = (&'static [u8], &'static [u8]);
 
 const GOOD: [Field; 4] = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"shop"), (b":path", b"/")];
@@ -184,6 +208,64 @@ fn without(name: &[u8]) -> Vec<Field> {
 
 fn with(name: &'static [u8], value: &'static [u8]) -> Vec<Field> {
     GOOD.into_iter().map(|(known, old)| (known, if known == name { value } else { old })).collect()
+}
+
+/// Tricks of H2.TE, H2.CL and request splitting that have been told in public: what would be a line, a request or a frame of
+/// its own in HTTP/1.1.
+fn told_in_public() -> Vec<Vec<Field>> {
+    const FIELDS: [Field; 26] = [
+        (b"transfer-encoding", b"identity"),
+        (b"transfer-encoding ", b"chunked"),
+        (b" transfer-encoding", b"chunked"),
+        (b"transfer-encoding:", b"chunked"),
+        (b"transfer-encoding: chunked\r\nx", b"1"),
+        (b"transfer-encoding\0", b"chunked"),
+        (b"transfer-encoding\n", b"chunked"),
+        (b"x-a", b"1\r2"),
+        (b"x-a", b"1\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: shop\r\n\r\n"),
+        (b"x-a", b"1\r\ntransfer-encoding: chunked"),
+        (b"x-a\rx-b", b"1"),
+        (b"x-a\nx-b", b"1"),
+        (b"x-a\0", b"1"),
+        (b"x-\xc3\xa4", b"1"),
+        (b"cookie", b"a=b\r\nx-b: 2"),
+        (b"host", b"shop\r\nx-b: 2"),
+        (b"host", b"evil"),
+        (b"content-length", b"+0"),
+        (b"content-length", b"-0"),
+        (b"content-length", b"0, 0"),
+        (b"content-length", b"0x0"),
+        (b"content-length", b"0 0"),
+        (b"content-length", b"18446744073709551616"),
+        (b"te", b"trailers, chunked"),
+        (b"te", b"chunked"),
+        (b"connection", b"transfer-encoding"),
+    ];
+    const PSEUDO: [Field; 21] = [
+        (b":path", b"/\r\n"),
+        (b":path", b"/a\nb"),
+        (b":path", b"/a\0"),
+        (b":path", b"/a\tb"),
+        (b":path", b"/a\x7f"),
+        (b":path", b"/\xff"),
+        (b":path", b"//shop\\evil"),
+        (b":path", b"*"),
+        (b":method", b"GE T"),
+        (b":method", b"GET\t"),
+        (b":method", b"GET\0"),
+        (b":method", b"GET\r\n"),
+        (b":authority", b"shop evil"),
+        (b":authority", b"shop,evil"),
+        (b":authority", b"shop\0"),
+        (b":authority", b"shop:80:80"),
+        (b":authority", b"shop@evil"),
+        (b":authority", b"shop#evil"),
+        (b":authority", b"shop?evil"),
+        (b":scheme", b"http://evil/?"),
+        (b":scheme", b"ht tp"),
+    ];
+    let fields = FIELDS.iter().map(|field| good_and(&[*field]));
+    fields.chain(PSEUDO.iter().map(|(name, value)| with(name, value))).collect()
 }
 
 /// RFC 9113 §8.2 and §8.3, R21: heads that no library would send.
@@ -232,6 +314,7 @@ fn malformed_heads_are_refused() {
         with(b":scheme", b"http\r\n"),
         with(b":scheme", b""),
     ];
+    let heads = [heads, told_in_public()].concat();
     for head in &heads {
         let mut client = Frames::connect(proxy.address());
         client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(head)));
