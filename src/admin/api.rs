@@ -1,5 +1,6 @@
 //! The pages of the API.
 
+use super::asked::Path;
 use super::change::{Change, Plain, Words, read};
 use super::pages::Page;
 use super::problem::Problem;
@@ -9,7 +10,7 @@ use crate::config::schema::Role;
 use crate::control::reload::{milliseconds, warnings};
 use crate::control::{Applied, Cause, Handle, Rehearsed, Rejected, ReloadResult, rehearse};
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};

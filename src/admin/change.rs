@@ -50,7 +50,7 @@ pub(super) struct Plain {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct ChangeQuery {
     dry_run: bool,
 }
@@ -83,6 +83,10 @@ impl From<Plain> for Words {
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let body = body.trim_ascii();
     let body = if body.is_empty() { b"{}" } else { body };
+    if body[0] != b'{' {
+        let detail = "the body is not understood: it is one JSON object, such as {\"reason\": \"..\"}";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
     serde_json::from_slice(body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not understood: {error}")))
 }
@@ -93,6 +97,7 @@ impl FromRequestParts<Room> for Change {
     async fn from_request_parts(parts: &mut Parts, room: &Room) -> Result<Change, Problem> {
         let caller = Caller::from_request_parts(parts, room).await?;
         let query = Query::<ChangeQuery>::try_from_uri(&parts.uri);
+        // a rehearsal that is misspelt must not become the change itself
         let wrong = |_| Problem::new(StatusCode::BAD_REQUEST, "write `?dryRun=true` or leave it out");
         let is_dry_run = query.map_err(wrong)?.dry_run;
         Ok(Change { caller, is_dry_run, must_match: must_match(&parts.headers)? })

@@ -6,8 +6,9 @@ use super::problem::Problem;
 use super::room::Room;
 use super::status::source;
 use crate::config::render::{Format, Report, TestCounts};
+use crate::config::schema::Gates;
 use crate::config::{ConfigErrors, Source};
-use crate::control::{ADMIN_DEFAULT, Draft, Handle, InForce, TELEMETRY_DEFAULT, draft, in_force_again};
+use crate::control::{ADMIN_DEFAULT, Draft, Handle, InForce, TELEMETRY_DEFAULT, draft, gate_defaults, in_force_again};
 use crate::model::BUCKETS;
 use crate::routing::Snapshot;
 use crate::routing::compare::{Comparison, Users};
@@ -185,8 +186,22 @@ fn defaults(in_force: &InForce, snapshot: &Snapshot) -> Vec<(String, Value)> {
         if !is_written {
             values.push((format!("services.{name}.hashOn"), json!(keys)));
         }
+        if let Some(rollout) = in_force.loaded.file.services.get(&**name).and_then(|written| written.rollout.as_ref()) {
+            let of_gates = gate_defaults().into_iter().filter(|(key, _)| is_on(&rollout.gates, key));
+            values.extend(of_gates.map(|(key, value)| (format!("services.{name}.rollout.{key}"), json!(value))));
+        }
     }
     values
+}
+
+/// A gate that is off has no limits.
+fn is_on(gates: &Gates, key: &str) -> bool {
+    match key.split('.').nth(1) {
+        Some("errors") => !gates.errors.off,
+        Some("latency") => !gates.latency.off,
+        Some("sampleRatio") => !gates.sample_ratio.off,
+        _ => true,
+    }
 }
 
 fn of_listener(rules: &ListenerRules) -> [(&'static str, Value); 7] {

@@ -1,12 +1,13 @@
 //! `ringway.differences/v1`: how the difference that a gate sees went over time, with its band.
 
 use super::api::answer;
+use super::asked::{Path, Query};
 use super::history::unix_ms;
 use super::problem::Problem;
 use crate::config::values;
 use crate::control::{BAND_ALPHA, Handle, Look, OfGate};
 use crate::telemetry::windows::REACH_SECONDS;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;

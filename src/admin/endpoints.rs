@@ -1,7 +1,7 @@
 //! One endpoint out of use, and back: for maintenance of a single address.
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::post;
@@ -9,6 +9,7 @@ use serde_json::json;
 use std::net::SocketAddr;
 
 use super::api::answer;
+use super::asked::Path;
 use super::change::{Change, Plain, Words, read};
 use super::pages::Page;
 use super::problem::Problem;
@@ -48,7 +49,8 @@ async fn change(
         endpoint.ok_or_else(|| absent("the variant has no such endpoint: write IP:PORT, as it is resolved"))?;
 
     let is_changed = endpoint.is_drained() != is_drain;
-    let text = drained_in_words(upstream, endpoint, is_drain);
+    let fallback = of_service.fallback.map(|at| &*of_service.variants[at].name);
+    let text = drained_in_words(upstream, endpoint, is_drain, fallback.filter(|name| *name != variant));
     let undo = format!(
         "POST /api/v1/services/{service}/{variant}/endpoints/{address}/{}",
         if is_drain { "ready" } else { "drain" }

@@ -1,13 +1,14 @@
 //! `ringway.events/v1`, `ringway.history/v1` and `ringway.audit-verify/v1`: what happened.
 
 use super::api::answer;
+use super::asked::Query;
 use super::history;
 use super::problem::Problem;
 use crate::control::Handle;
 use crate::control::events::{Asked, PastEvent};
 use crate::control::journal::past;
 use crate::telemetry::tap::Passed;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;

@@ -85,6 +85,9 @@ pub(super) async fn explain(State(room): State<Room>, body: Bytes) -> Result<Res
                 if has_text {
                     answer["text"] = explanation.to_text().into();
                 }
+                if imagined.curl.is_some() {
+                    answer["request"] = understood(&request);
+                }
                 answer
             }
             Err(why) => json!({ "schema": "ringway.explain/v1", "problem": why }),
@@ -93,6 +96,17 @@ pub(super) async fn explain(State(room): State<Room>, body: Bytes) -> Result<Res
     };
     let answers = room.bench.work(work).await??;
     Ok(answer(StatusCode::OK, &json!({ "schema": "ringway.explain-batch/v1", "answers": answers })))
+}
+
+/// What a curl line asks, as a test of the file says it. Of a header that is there twice, the first.
+fn understood(request: &ImaginedRequest) -> Value {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers: IndexMap<&str, String> = request
+        .headers
+        .keys()
+        .map(|name| (name.as_str(), request.headers.get(name).map(text).unwrap_or_default()))
+        .collect();
+    json!({ "method": request.method.as_str(), "url": request.url, "headers": headers })
 }
 
 fn bad(detail: String) -> Problem {

@@ -10,6 +10,7 @@
 
 mod actions;
 mod api;
+mod asked;
 mod caller;
 mod change;
 mod channel;
@@ -32,6 +33,7 @@ mod problem;
 mod progress;
 mod rollouts;
 mod room;
+mod seats;
 mod sentence;
 mod series;
 mod services;
@@ -56,6 +58,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use room::Room;
 use rustls::ServerConfig;
+use seats::Seats;
 use stay::{Stay, Streams};
 use std::future::Future;
 use std::sync::Arc;
@@ -65,8 +68,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Open connections; further ones are closed at once.
-const CONNECTIONS_MAX: usize = 128;
 /// From the first byte of a connection, or from the last response, to the end of the next request's headers.
 const HEADERS_TIME_MAX: Duration = Duration::from_secs(10);
 /// What an answer may take when the door closes.
@@ -101,21 +102,35 @@ pub async fn serve(door: Door, handle: Handle, terms: Terms, close: impl Future<
     };
     let router = guard::guarded(pages::router(room.clone()), room.clone());
     let mut connections = JoinSet::new();
-    let mut channels = Channels::default();
+    let (mut channels, mut seats) = (Channels::default(), Seats::default());
     loop {
         tokio::select! {
             () = &mut close => break,
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next_with_id() => {
+                seats.leave(ended.map_or_else(|broken| broken.id(), |(id, ())| id));
+            }
             accepted = door.accept() => match accepted {
-                Ok(_) if connections.len() >= CONNECTIONS_MAX => {}
-                Ok((socket::Stream::Tcp(stream), peer)) => match channels.of(room.handle.in_force()) {
-                    Channel::Plain => drop(connections.spawn(connection(stream, peer, router.clone()))),
-                    Channel::Tls(config) => drop(connections.spawn(encrypted(stream, config, peer, router.clone()))),
-                    Channel::Shut => {}
-                },
-                Ok((socket::Stream::Unix(stream), peer)) => {
-                    connections.spawn(connection(stream, peer, router.clone()));
+                // closed at once: all others are being answered
+                Ok((_, peer)) if !seats.make_room(peer) => {}
+                Ok((stream, peer)) => {
+                    let stay = Stay::default();
+                    let (router, after) = (router.clone(), stay.clone());
+                    let task = match (stream, channels.of(room.handle.in_force())) {
+                        (socket::Stream::Unix(stream), _) => connections.spawn(connection(stream, peer, after, router)),
+                        (socket::Stream::Tcp(stream), Channel::Plain) => {
+                            connections.spawn(connection(stream, peer, after, router))
+                        }
+                        (socket::Stream::Tcp(stream), Channel::Tls(config)) => {
+                            connections.spawn(encrypted(stream, config, peer, after, router))
+                        }
+                        (socket::Stream::Tcp(_), Channel::Shut) => continue,
+                    };
+                    seats.take(task.id(), peer, stay);
+                    // who comes in is heard before the next, or a rush would end them unheard
+                    tokio::task::yield_now().await;
                 }
+                // for want of descriptors: whoever says nothing gives theirs back
+                Err(_) if seats.give_one_back() => tokio::task::yield_now().await,
                 Err(error) => {
                     tracing::warn!(%error, "admin door cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -129,24 +144,28 @@ pub async fn serve(door: Door, handle: Handle, terms: Terms, close: impl Future<
     let _ = tokio::time::timeout(CLOSING_TIME_MAX, all_ended).await;
 }
 
-async fn encrypted(stream: TcpStream, config: Arc<ServerConfig>, peer: Peer, router: Router) {
-    match shake_hands(stream, config).await {
-        Ok(stream) => connection_of(stream, peer, IsEncrypted(true), router).await,
+async fn encrypted(stream: TcpStream, config: Arc<ServerConfig>, peer: Peer, stay: Stay, router: Router) {
+    let shaken = tokio::select! {
+        shaken = shake_hands(stream, config) => shaken,
+        () = stay.over() => return,
+    };
+    match shaken {
+        Ok(stream) => connection_of(stream, peer, IsEncrypted(true), stay, router).await,
         Err(error) => tracing::debug!(%error, "a TLS handshake at the admin door failed"),
     }
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: Peer, router: Router) {
-    connection_of(stream, peer, IsEncrypted(false), router).await;
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: Peer, stay: Stay, router: Router) {
+    connection_of(stream, peer, IsEncrypted(false), stay, router).await;
 }
 
 async fn connection_of(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     peer: Peer,
     is_encrypted: IsEncrypted,
+    stay: Stay,
     router: Router,
 ) {
-    let stay = Stay::default();
     let router = router.layer(Extension(peer)).layer(Extension(is_encrypted)).layer(Extension(stay.clone()));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

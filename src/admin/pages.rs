@@ -210,11 +210,15 @@ async fn enter(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match permit(&room, &page, peer, &request) {
-        Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
-        Ok(None) => {}
+    // whoever may ask is answered, however many others want the place
+    let _asked = match permit(&room, &page, peer, &request) {
+        Ok(Some(caller)) => {
+            request.extensions_mut().insert(caller);
+            Some(stay.ask())
+        }
+        Ok(None) => None,
         Err(problem) => return closing(problem),
-    }
+    };
     if page.kind == Kind::Streams && !stay.become_stream(&room.streams) {
         return closing(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many streams; close a page, or come later"));
     }
@@ -234,7 +238,7 @@ fn permit(room: &Room, page: &Page, peer: Peer, request: &Request) -> Result<Opt
     let caller = authenticate(room, peer, request.headers())?;
     let no = |detail: String| Err(Problem::new(StatusCode::FORBIDDEN, detail));
     if caller.role < role {
-        return no(format!("this needs the role {role}, and you are a {}; ask whoever keeps the tokens", caller.role));
+        return no(format!("this needs the role {role}, and yours is {}; ask whoever keeps the tokens", caller.role));
     }
     if page.kind == Kind::Changes {
         if room.rules().is_read_only() {

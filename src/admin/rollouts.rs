@@ -2,6 +2,7 @@
 
 use super::actions::actions;
 use super::api::answer;
+use super::asked::Path;
 use super::caller::Caller;
 use super::change::{Change, Words, read};
 use super::differences;
@@ -18,7 +19,7 @@ use crate::rollout::command::{Answer, Command, Refusal};
 use crate::rollout::state::{PauseCause, Phase};
 use crate::routing::snapshot::Service;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -26,6 +27,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a request for a change says.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -45,7 +47,7 @@ struct Wish {
     #[schemars(with = "Option<f64>")]
     weight: Option<serde_json::Number>,
     /// `set-weight`: how long it lasts, such as `30m`.
-    #[serde(alias = "for")]
+    #[serde(rename = "for", alias = "lasts")]
     #[schemars(with = "Option<String>")]
     lasts: Option<values::Duration>,
     /// `promote`: all steps at once.
@@ -107,8 +109,8 @@ fn rehearse(handle: &Handle, ask: &Ask) -> Result<Response, Problem> {
     let trials = handle.trials();
     let absent = || no_service(handle, &ask.service);
     let trial = trials.get(&ask.service).ok_or_else(absent)?;
-    let views = handle.rollouts();
-    let now = views.iter().find(|view| view.service == ask.service).map(|view| view.revision());
+    let before = view_of(handle, &ask.service);
+    let now = before.as_ref().map(|view| view.revision());
     if ask.must_match.is_some() && ask.must_match != now {
         return Err(moved());
     }
@@ -164,6 +166,21 @@ pub(super) fn rollouts(room: &Room, caller: &Caller) -> Value {
     json!({ "schema": "ringway.rollouts/v1", "rollouts": rollouts })
 }
 
+/// The rollout has no cohort or variant of that name, and which there are.
+fn unknown_name(handle: &Handle, service: &str, unknown: &Refusal) -> Problem {
+    let snapshot = handle.snapshot();
+    let served = snapshot.service(service);
+    let names: Vec<&str> = match unknown {
+        Refusal::UnknownVariant(_) => served.iter().flat_map(|of| &of.variants).map(|of| &*of.name).collect(),
+        _ => served.iter().flat_map(|of| &of.cohorts).map(|of| &*of.name).collect(),
+    };
+    let shown = &names[..names.len().min(NAMES_MAX)];
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        format!("{}; {service} has {}", printable(&unknown.to_string()), shown.join(", ")),
+    )
+}
+
 /// Understands a request for a change.
 fn ask_of(change: &Change, service: String, word: &str, body: &[u8]) -> Result<Ask, Problem> {
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
@@ -185,7 +202,7 @@ fn ask_of(change: &Change, service: String, word: &str, body: &[u8]) -> Result<A
             cohort: wish.cohort.ok_or_else(|| needs("cohort"))?,
             variant: wish.variant.ok_or_else(|| needs("variant"))?,
             share: share(&wish.weight.ok_or_else(|| needs("weight"))?).map_err(bad)?,
-            lasts: wish.lasts.map(|time| time.0),
+            lasts: lasting(wish.lasts).map_err(bad)?,
         },
         _ => return Err(Problem::new(StatusCode::NOT_FOUND, format!("a rollout knows no `{word}`"))),
     };
@@ -199,12 +216,22 @@ fn share(number: &serde_json::Number) -> Result<Weight, String> {
     text.parse::<values::Percent>().map(|percent| percent.0).map_err(|why| format!("weight {text}: {why}"))
 }
 
-/// The answer of a rollout, with the way back. 409 when it cannot be done in this phase.
+fn lasting(time: Option<values::Duration>) -> Result<Option<Duration>, String> {
+    match time {
+        Some(values::Duration(Duration::ZERO)) => Err("`for` is a time such as 30m, longer than none".to_owned()),
+        time => Ok(time.map(|time| time.0)),
+    }
+}
+
+/// The answer of a rollout, with the way back. 404 when it knows no such name, 409 when it cannot be done in this phase.
 fn tell(handle: &Handle, service: &str, command: &Command, answer: &Answer, undo: &str) -> Result<Value, Problem> {
     let (result, text) = match answer {
         Answer::Done(text) => ("done", text),
         Answer::Unchanged(text) => ("unchanged", text),
         Answer::Refused(_, Refusal::Moved) => return Err(moved()),
+        Answer::Refused(_, unknown @ (Refusal::UnknownCohort(_) | Refusal::UnknownVariant(_))) => {
+            return Err(unknown_name(handle, service, unknown));
+        }
         Answer::Refused(phase, _) => {
             return Err(Problem::new(StatusCode::CONFLICT, answer.to_string())
                 .with("schema", "ringway.rollout-command/v1".into())
@@ -223,6 +250,10 @@ fn tell(handle: &Handle, service: &str, command: &Command, answer: &Answer, undo
 
 fn moved() -> Problem {
     Problem::new(StatusCode::PRECONDITION_FAILED, Refusal::Moved.to_string())
+}
+
+fn view_of(handle: &Handle, service: &str) -> Option<Arc<RolloutView>> {
+    handle.rollouts().iter().find(|view| view.service == service).cloned()
 }
 
 /// What to type to undo a command, which was not done yet.

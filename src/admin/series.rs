@@ -4,6 +4,7 @@
 //! A window that moves along forgets what it counted: its band is that of its own requests.
 
 use super::api::answer;
+use super::asked::Query;
 use super::events::event;
 use super::problem::Problem;
 use crate::config::values;
@@ -14,7 +15,7 @@ use crate::routing::Snapshot;
 use crate::routing::snapshot::Service;
 use crate::telemetry::Slot;
 use crate::telemetry::windows::{Cut, Point, Quantiles, REACH_SECONDS, Whole, Windows};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;

@@ -1,5 +1,6 @@
 //! How long a connection may stay: an answer is given within a minute, a stream lasts as long as somebody looks.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -20,7 +21,12 @@ pub(super) struct Streams(Arc<Semaphore>);
 pub(super) struct Stay {
     place: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
     ended: Arc<Notify>,
+    asked: Arc<AtomicUsize>,
 }
+
+/// Something that was asked by somebody who may, until it is answered.
+#[derive(Debug)]
+pub(super) struct Asked(Stay);
 
 impl Default for Streams {
     fn default() -> Streams {
@@ -38,6 +44,21 @@ impl Stay {
         place.is_some()
     }
 
+    /// Somebody who may ask has asked: the connection is needed until the answer is there.
+    pub(super) fn ask(&self) -> Asked {
+        self.asked.fetch_add(1, Relaxed);
+        Asked(self.clone())
+    }
+
+    /// It is being answered, or is a stream.
+    pub(super) fn is_needed(&self) -> bool {
+        self.asked.load(Relaxed) > 0 || self.is_stream()
+    }
+
+    fn is_stream(&self) -> bool {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Ends when the connection has been there for long enough.
     pub(super) async fn over(&self) {
         tokio::select! {
@@ -46,16 +67,21 @@ impl Stay {
         }
     }
 
-    /// The connection ends now: whoever looks does not take what is sent.
+    /// The connection ends now: whoever looks does not take what is sent, or somebody else needs its place.
     pub(super) fn end(&self) {
         self.ended.notify_one();
     }
 
     async fn too_long(&self) {
         tokio::time::sleep(CONNECTION_TIME_MAX).await;
-        let is_stream = self.place.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if is_stream {
+        if self.is_stream() {
             tokio::time::sleep(STREAM_TIME_MAX).await;
         }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.asked.fetch_sub(1, Relaxed);
     }
 }

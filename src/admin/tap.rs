@@ -1,13 +1,16 @@
 //! `GET /tap`: finished requests as they pass by.
 
+use super::asked::Query;
 use super::problem::Problem;
 use super::room::Room;
 use super::stay::Stay;
 use super::stream::{events_response, part};
+use crate::model::printable;
+use crate::routing::Snapshot;
 use crate::telemetry::tap::{Filter, LISTENERS_MAX, Listening, Passed};
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
@@ -48,13 +51,9 @@ pub(super) async fn tap(
             Problem::new(StatusCode::BAD_REQUEST, detail)
         })?),
     };
-    let filter = Filter {
-        service: some(wanted.service),
-        cohort: some(wanted.cohort),
-        variant: some(wanted.variant),
-        status,
-        only_failed: false,
-    };
+    let (service, cohort, variant) = (some(wanted.service), some(wanted.cohort), some(wanted.variant));
+    known(&room.handle.snapshot(), [&service, &cohort, &variant].map(Option::as_deref))?;
+    let filter = Filter { service, cohort, variant, status, only_failed: false };
     let rate = wanted.rate.unwrap_or(RATE_DEFAULT).clamp(1, RATE_MAX);
     let many = || {
         let detail = format!("there are {LISTENERS_MAX} taps already; end one, or come later");
@@ -66,6 +65,25 @@ pub(super) async fn tap(
     let _ = parts.try_send(Bytes::from_static(b": listening\n\n"));
     tokio::spawn(pass_on(listening, parts, stay));
     Ok(events_response(queue))
+}
+
+/// A filter that nothing can ever pass is a mistake.
+fn known(snapshot: &Snapshot, [service, cohort, variant]: [Option<&str>; 3]) -> Result<(), Problem> {
+    let services = || snapshot.services.iter().filter(|of| service.is_none_or(|name| *of.name == *name));
+    let unknown = |what: &str, name: Option<&str>| {
+        let detail = format!("no such {what}: {}; see /api/v1/services", printable(name.unwrap_or_default()));
+        Err(Problem::new(StatusCode::NOT_FOUND, detail))
+    };
+    if services().next().is_none() {
+        return unknown("service", service);
+    }
+    if cohort.is_some_and(|name| !services().any(|of| of.cohorts.iter().any(|cohort| *cohort.name == *name))) {
+        return unknown("cohort", cohort);
+    }
+    if variant.is_some_and(|name| !services().any(|of| of.variants.iter().any(|variant| *variant.name == *name))) {
+        return unknown("variant", variant);
+    }
+    Ok(())
 }
 
 /// Until whoever looks is gone.

@@ -318,28 +318,60 @@ async fn a_socket_is_for_its_user_alone_and_replaces_only_what_is_stale() {
 }
 
 #[tokio::test]
-async fn too_many_connections_are_closed_and_room_comes_back() {
+async fn who_says_nothing_keeps_nobody_out_and_makes_room() {
     let story = story("127.0.0.1:0").await;
     let AdminAddress::Tcp(bound) = story.address else { panic!() };
-    let mut held = Vec::new();
-    for _ in 0..CONNECTIONS_MAX {
+    let mut crowd = Vec::new();
+    for at in 0..3 * seats::CONNECTIONS_MAX {
         let mut stream = TcpStream::connect(bound).await.unwrap();
-        // an answer tells that the connection has its place
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-        assert_ne!(stream.read(&mut [0; 64]).await.unwrap(), 0);
-        held.push(stream);
+        // some never end what they ask, some were answered, and some try what needs more than they have
+        let said: &[u8] = match at % 4 {
+            0 => b"",
+            1 => b"POST /api/v1/reload HTTP/1.1\r\nhost: loc",
+            2 => b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            _ => b"POST /api/v1/reload HTTP/1.1\r\nhost: evil.example\r\ncontent-length: 9\r\n\r\n",
+        };
+        let _ = stream.write_all(said).await;
+        crowd.push(stream);
     }
-    let mut refused = TcpStream::connect(bound).await.unwrap();
-    assert!(matches!(refused.read(&mut [0; 1]).await, Ok(0) | Err(_)));
-    drop(held);
-    let answered = async {
-        loop {
-            let mut stream = TcpStream::connect(bound).await.unwrap();
-            let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
-            if stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), answered).await.unwrap();
+    for _ in 0..100 {
+        crowd.push(TcpStream::connect(bound).await.unwrap());
+        let answer = tokio::time::timeout(Duration::from_secs(10), story.post("/api/v1/reload?dryRun=true")).await;
+        assert_eq!(status(&answer.unwrap()), "200");
+    }
+    let (mut first, mut ended) = (crowd.swap_remove(0), Vec::new());
+    let ending = tokio::time::timeout(Duration::from_secs(10), first.read_to_end(&mut ended));
+    assert!(matches!(ending.await.unwrap(), Ok(0) | Err(_)), "who waited longest has left");
+}
+
+#[tokio::test]
+async fn what_is_misspelt_is_told_as_a_problem_and_changes_nothing() {
+    let story = story("127.0.0.1:0").await;
+    for (path, code, why) in [
+        ("/api/v1/series", "400", "missing field `service`"),
+        ("/api/v1/series?service=shop&windw=5m", "400", "unknown field `windw`"),
+        ("/api/v1/events?limit=many", "400", "invalid digit"),
+        ("/api/v1/history?days=-1", "400", "invalid digit"),
+        ("/api/v1/rollouts/%ff", "400", "the path is not understood"),
+        ("/api/v1/rollouts/shop/differences", "400", "missing field `gate`"),
+        ("/api/v1/tap?service=nowhere", "404", "no such service: nowhere"),
+        ("/api/v1/tap?service=shop&cohort=nobody", "404", "no such cohort: nobody"),
+        ("/api/v1/tap?variant=nothing", "404", "no such variant: nothing"),
+    ] {
+        let answer = story.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")).await;
+        assert_eq!(status(&answer), code, "{path}: {answer}");
+        assert!(answer.contains("application/problem+json"), "{path}: {answer}");
+        assert!(body(&answer)["detail"].as_str().unwrap().contains(why), "{path}: {answer}");
+    }
+    // what would have been a rehearsal, were it spelt well, must not become the change
+    for path in ["/api/v1/drain?dryrun=true", "/api/v1/drain?dryRun=yes", "/api/v1/drain?dry_run=true"] {
+        let answer = story.post(path).await;
+        assert_eq!(status(&answer), "400", "{path}: {answer}");
+    }
+    let list = "POST /api/v1/drain HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
+        content-length: 2\r\n\r\n[]";
+    let answer = story.send(list).await;
+    assert_eq!(status(&answer), "400", "{answer}");
+    assert!(body(&answer)["detail"].as_str().unwrap().contains("one JSON object"), "{answer}");
+    assert_eq!(story.get("/api/v1/status").await["phase"], "serving");
 }

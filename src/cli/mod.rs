@@ -143,7 +143,9 @@ pub fn main() -> ExitCode {
     let exit = match catch_unwind(AssertUnwindSafe(|| cli.command.run())) {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => {
-            out::say(&format!("error: {}", printable(&format!("{error:#}"))));
+            // lines of a file to write by hand stay lines
+            let text = format!("error: {error:#}");
+            text.lines().for_each(|line| out::say(&printable(line)));
             Exit::Input
         }
         Err(_) => {

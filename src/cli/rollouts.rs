@@ -124,7 +124,7 @@ pub(super) struct SetWeight {
     #[arg(long, default_value = "everyone", value_name = "NAME")]
     cohort: String,
     /// For how long
-    #[arg(long = "for", value_name = "DURATION", conflicts_with = "write")]
+    #[arg(long = "for", value_name = "DURATION", conflicts_with = "write", value_parser = lasting)]
     lasts: Option<String>,
     /// Ask nobody who runs: edit the numbers in this file, and leave every other byte of it as it is
     #[arg(long, value_name = "FILE")]
@@ -198,13 +198,30 @@ impl SetWeight {
             let edit = WeightInFile { path, service, cohort, variant, share };
             return edit.run(self.common.dry_run, || is_sure(self.yes, &format!("{what} in {}", path.display())));
         }
-        if !is_sure(self.yes || self.common.dry_run, &what) {
-            return Ok(Exit::Input);
+        if !(self.yes || self.common.dry_run) {
+            let door = self.common.door.find()?;
+            match client::page(&door.address, "/api/v1/rollouts", self.common.timeout.0) {
+                Ok(rollouts) if self.is_safer(&rollouts) => {}
+                Ok(_) if is_sure(false, &what) => {}
+                Ok(_) => return Ok(Exit::Input),
+                Err(error) => return Ok(door.tell(&error)),
+            }
         }
         let more = json!({
-            "cohort": self.cohort, "variant": self.variant, "weight": share.as_f64(), "lasts": self.lasts,
+            "cohort": self.cohort, "variant": self.variant, "weight": share.as_f64(), "for": self.lasts,
         });
         self.common.ask("set-weight", more)
+    }
+}
+
+impl SetWeight {
+    /// The new version has no more of the cohort afterwards than it has now.
+    fn is_safer(&self, rollouts: &Value) -> bool {
+        let mut all = rollouts["rollouts"].as_array().into_iter().flatten();
+        let Some(rollout) = all.find(|of| of["service"] == *self.common.service) else { return false };
+        let mut cohorts = rollout["cohorts"].as_array().into_iter().flatten();
+        let now = cohorts.find(|of| of["name"] == *self.cohort).and_then(|of| of["share"].as_f64());
+        rollout["to"] == *self.variant && now.is_some_and(|now| self.weight.0.as_f64() <= now * 100.0)
     }
 }
 
@@ -215,8 +232,8 @@ impl Common {
         let actor = self.actor.or_else(|| std::env::var("USER").ok()).unwrap_or_default();
         wish["actor"] = actor.into();
         wish["reason"] = self.reason.into();
-        let command = if self.dry_run { format!("{command}?dryRun=true") } else { command.to_owned() };
-        match client::ask_rollout(&door.address, &self.service, &command, &wish, self.timeout.0) {
+        let page = if self.dry_run { format!("{command}?dryRun=true") } else { command.to_owned() };
+        match client::ask_rollout(&door.address, &self.service, &page, &wish, self.timeout.0) {
             Ok(answer) => {
                 let would = if answer["result"] == "would-do" { "would be done: " } else { "" };
                 print(&format!("{would}{}\n", word(&answer["text"])))?;
@@ -226,11 +243,23 @@ impl Common {
                 if let Some(permanent) = answer["permanent"].as_str() {
                     say("to make it permanent, write this into the file:\n");
                     permanent.lines().for_each(|line| say(&printable(line)));
+                } else if command == "rollback" && answer["result"] != "unchanged" {
+                    say(
+                        "it holds through reloads and restarts, and the file gives no more than that: nothing to write",
+                    );
                 }
                 Ok(Exit::Yes)
             }
             Err(error) => Ok(door.tell(&error)),
         }
+    }
+}
+
+/// A time such as `30m`, as it was written.
+fn lasting(text: &str) -> Result<String, String> {
+    match text.parse::<values::Duration>()? {
+        values::Duration(std::time::Duration::ZERO) => Err("it is to last longer than none".to_owned()),
+        _ => Ok(text.to_owned()),
     }
 }
 

@@ -105,7 +105,7 @@ impl Admin {
         match &self.write {
             Some(path) => {
                 append(path, &known.line()).with_context(|| path.display().to_string())?;
-                say(&format!("{} has a line for {}, a {role}", path.display(), known.name));
+                say(&format!("{} has a line for {}, with the role {role}", path.display(), known.name));
             }
             None => {
                 say("the line for the file that `admin: { tokensFile: .. }` names:");

@@ -60,7 +60,7 @@ pub use rehearsal::rehearse;
 pub use reload::{Common, InForce, State};
 pub use rollouts::{
     Ask, BAND_ALPHA, CohortView, GateView, Given, Progress, RolloutView, Rollouts, StepPreview, StepView, Trial,
-    judge_rules, previews,
+    gate_defaults, judge_rules, previews,
 };
 pub use services::{EndpointView, drained_in_words, endpoints};
 pub use watch::{Pace, Watch};

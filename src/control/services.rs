@@ -52,15 +52,20 @@ pub fn endpoints(variant: &Variant, now: Instant) -> Vec<EndpointView> {
 }
 
 /// What it means for an endpoint that a person takes it out of use or puts it back.
-pub fn drained_in_words(upstream: &Upstream, endpoint: &Endpoint, is_drain: bool) -> String {
+///
+/// `instead` is the variant that serves when this one cannot, if there is one.
+pub fn drained_in_words(upstream: &Upstream, endpoint: &Endpoint, is_drain: bool, instead: Option<&str>) -> String {
     let (address, now) = (endpoint.text(), Instant::now());
     let members = upstream.endpoints();
     let is_other = |other: &&std::sync::Arc<Endpoint>| other.address() != endpoint.address() && !other.is_drained();
     let others = members.iter().filter(is_other).count();
     match is_drain {
-        true if others == 0 => {
-            format!("{address} is drained; it was the last one, so the fallback serves this variant")
-        }
+        true if others == 0 => match instead {
+            Some(fallback) => {
+                format!("{address} is drained; it was the last one, so {fallback} serves this variant's users")
+            }
+            None => format!("{address} is drained; it was the last one, and nobody else serves: its users get 503"),
+        },
         true => format!("{address} is drained: what is in flight is finished, new requests go to the other {others}"),
         false if endpoint.is_paused(now) || endpoint.is_ejected(now) => {
             format!("{address} is no longer drained, and comes back when its ejection ends")

@@ -78,7 +78,7 @@ pub enum Refusal {
     RolledBack,
     /// A person's edit of the file rules.
     Superseded,
-    /// Evidence of harm is growing.
+    /// There is evidence of harm, or was a moment ago.
     Frozen(String),
     /// A member of these groups must approve first.
     NeedsApproval(Vec<String>),
@@ -143,7 +143,7 @@ impl fmt::Display for Refusal {
             Refusal::Superseded => {
                 f.write_str("the file rules: it was edited, or the state was lost; type `retry`, or give it a new id")
             }
-            Refusal::Frozen(why) => write!(f, "evidence of harm is growing ({why}); wait, or type `rollback`"),
+            Refusal::Frozen(why) => write!(f, "no share may grow now ({why}); wait, or type `rollback`"),
             Refusal::NeedsApproval(groups) => write!(f, "a member of {} must approve first", groups.join(" or ")),
             Refusal::NotMember(groups) => write!(f, "only members of {} may approve", groups.join(" or ")),
             Refusal::NothingToApprove => f.write_str("no step waits for approval"),

@@ -108,6 +108,16 @@ fn a_change_says_how_it_is_undone_and_what_makes_it_permanent() {
     let (_, said) = ended(&house, 0, &["set-weight", "shop", "canary", "60", "--for", "1h", "--yes"]);
     let patch = "services:\n  shop:\n    variants:\n      stable: { weight: 40 }\n      canary: { weight: 60 }\n";
     assert!(said.contains("to undo it: ringway resume shop") && said.contains(patch), "{said}");
+    // the safer direction never asks
+    ended(&house, 0, &["set-weight", "shop", "canary", "20"]);
+    assert_eq!(house.shared(), 20.0);
+    ended(&house, 2, &["set-weight", "shop", "canary", "21"]);
+    let (_, said) = ended(&house, 2, &["set-weight", "shop", "canary", "10", "--for", "5"]);
+    assert!(said.contains("a duration is digits and a unit"), "{said}");
+    let (_, said) = ended(&house, 1, &["set-weight", "shop", "canary", "10", "--cohort", "nobody", "--yes"]);
+    assert!(said.contains("no cohort `nobody`"), "{said}");
+    let (_, said) = ended(&house, 1, &["tap", "--service", "nowhere", "-n", "1"]);
+    assert!(said.contains("no such service: nowhere"), "{said}");
     assert_eq!(house.shared(), 60.0);
 }
 

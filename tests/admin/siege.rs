@@ -1,5 +1,5 @@
 //! D20: a rollback works within a second while requests come without end, all descriptors are used up, memory is as short as
-//! it gets, and nothing can be written.
+//! it gets, nothing can be written, and somebody keeps all connections of the door that they can get.
 //!
 //! `RINGWAY_TEST_BINARY` is another program to besiege, such as one that was built with `--release`.
 
@@ -10,6 +10,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ const ROLLBACKS: usize = 100;
 const DESCRIPTORS: usize = 192;
 /// Descriptors that clients do not get, and some that come and go.
 const DESCRIPTORS_FREE: usize = 24;
+/// Connections at the door on which nothing is ever asked.
+const CROWD: usize = 160;
 /// Connections that want one each.
 const CLIENTS: usize = 250;
 /// A limit of memory that is below what any process with so many services uses.
@@ -189,6 +192,48 @@ impl Drop for Pressure {
     }
 }
 
+/// Somebody at the door who says nothing, and comes again when they are sent away, until they are dropped.
+struct Crowd {
+    is_over: Arc<AtomicBool>,
+    came: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Crowd {
+    fn at(door: PathBuf) -> Crowd {
+        let (is_over, came) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (until, count) = (Arc::clone(&is_over), Arc::clone(&came));
+        let thread = std::thread::spawn(move || {
+            let mut open: Vec<UnixStream> = Vec::new();
+            while !until.load(Relaxed) {
+                open.retain_mut(is_kept);
+                while open.len() < CROWD && !until.load(Relaxed) {
+                    let Ok(stream) = UnixStream::connect(&door) else { break };
+                    count.fetch_add(1, Relaxed);
+                    open.push(stream);
+                }
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+        });
+        Crowd { is_over, came, thread: Some(thread) }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.is_over.store(true, Relaxed);
+        self.thread.take().into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
+
+fn is_kept(stream: &mut UnixStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    match stream.read(&mut [0; 64]) {
+        Ok(count) => count > 0,
+        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+    }
+}
+
 fn talk(client: &mut TcpStream) -> bool {
     let mut bytes = [0; 4096];
     let is_sent = client.write_all(b"GET /s1/ HTTP/1.1\r\nhost: a\r\n\r\n").is_ok();
@@ -217,6 +262,9 @@ fn a_rollback_takes_less_than_a_second_while_everything_else_is_short() {
     besieged.let_use_little_memory(&upstream);
     besieged.let_write(Some(0));
 
+    let crowd = Crowd::at(besieged.door());
+    eventually("a crowd at the door", || crowd.came.load(Relaxed) > CROWD as u64);
+
     let (mut slowest, mut all) = (Duration::ZERO, Duration::ZERO);
     for at in 0..ROLLBACKS {
         let began = Instant::now();
@@ -227,10 +275,12 @@ fn a_rollback_takes_less_than_a_second_while_everything_else_is_short() {
         assert!(took < patience(), "rollback {at} took {took:?}");
         (slowest, all) = (slowest.max(took), all + took);
     }
+    let came = crowd.came.load(Relaxed);
+    drop(crowd);
     let (served, open) = (pressure.served.load(Relaxed), besieged.descriptors());
     println!(
         "{}: {ROLLBACKS} of {ROLLBACKS} rolled back in {all:?}, the slowest in {slowest:?}; {served} answers, {open} descriptors \
-         open",
+         open, {came} silent connections at the door",
         program().display()
     );
     assert_eq!(besieged.stage(), Some(3), "memory was not short");

@@ -33,12 +33,25 @@ fn numbers_are_edited_and_everything_else_stays() {
 }
 
 #[test]
+fn less_of_the_new_version_is_never_asked_about() {
+    let desk = Desk::new();
+    desk.write("ringway.yaml", COMMENTED);
+    set(&desk, 0, &["2"]);
+    assert!(text(&desk).contains("weight: 2 "), "{}", text(&desk));
+    set(&desk, 2, &["3"]);
+    desk.run(&["set-weight", "shop", "stable", "99", "--write", "ringway.yaml"]).ended_with(0);
+    assert!(text(&desk).contains("weight: 1 "), "{}", text(&desk));
+    desk.run(&["set-weight", "shop", "stable", "98", "--write", "ringway.yaml"]).ended_with(2);
+}
+
+#[test]
 fn what_is_no_plain_number_is_left_to_people_with_the_lines_to_write() {
     let desk = Desk::new();
     desk.write("ringway.yaml", COMMENTED);
     let said = set(&desk, 2, &["20", "--cohort", "staff", "--yes"]).stderr;
     assert!(said.contains("cohorts[0].weights.stable does not stand in the file"), "{said}");
-    assert!(said.contains("weights: { stable: 80, canary: 20 }"), "{said}");
+    // as lines to copy
+    assert!(said.contains("\n      - name: staff\n        weights: { stable: 80, canary: 20 }"), "{said}");
     let said = set(&desk, 2, &["20", "--cohort", "beta", "--yes"]).stderr;
     assert!(said.contains("is not a plain number"), "{said}");
     set(&desk, 2, &["20", "--cohort", "nobody", "--yes"]);

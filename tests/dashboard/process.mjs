@@ -106,7 +106,7 @@ services:
   });
   const traffic = setInterval(() => { for (let at = 0; at < 4; at++) void visit(["/", "/cart", "/checkout", "/item"][at]); }, 50);
   const address = `http://127.0.0.1:${door}`;
-  return { address, program, stable, canary, tokens: given, visit,
+  return { address, folder, program, stable, canary, tokens: given, visit,
     link: async () => (await program.line(/http:\/\/127\.0\.0\.1:\d+\/#secret=[\w-]+/))[0],
     isUp: () => eventually(async () => (await fetch(`${address}/`)).ok),
     close: async () => {

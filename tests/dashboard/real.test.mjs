@@ -1,10 +1,11 @@
 // The dashboard of the real program, with real traffic.
 
 import assert from "node:assert/strict";
-import { rmSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { test, after } from "node:test";
 import { assertFits, close, picture, visit } from "./browser.mjs";
-import { ask, eventually, freePort, run, shop, tempFolder } from "./process.mjs";
+import { PROGRAM, ask, eventually, freePort, run, shop, tempFolder } from "./process.mjs";
 
 after(close);
 
@@ -127,6 +128,42 @@ test("the playground answers as the proxy does", () => withShop({}, async (made)
     await page.waitForSelector(".what-if.warn");
     assert.match(await page.textContent(".what-if"), /instead of/);
     await picture(page, "real-playground");
+
+    // tests of the file know the file's weights alone, and a curl line is kept as what it asks
+    await page.goto(`${made.address}/?page=playground`);
+    await page.fill("textarea[name=curl]", "curl -X PUT http://shop.example.com/cart -H 'x-user-id: alice'");
+    await page.waitForSelector(".snippet pre:has-text('/cart')");
+    const kept = await page.textContent(".snippet pre");
+    assert.match(kept, /url: "http:\/\/shop\.example\.com\/cart", method: PUT, headers: \{ .*"x-user-id": "alice" \}/);
+    assert.match(kept, /# the variant is left out: .*rollout step 1\/1.*\n    expect: \{ cohort: "everyone" \}/);
+    const file = readFileSync(`${made.folder}/ringway.yaml`, "utf8");
+    writeFileSync(`${made.folder}/kept.yaml`, file + kept);
+    assert.match(execFileSync(PROGRAM, ["test", "-c", "kept.yaml"], { cwd: made.folder }).toString(), /1 passed|passed/);
+
+    // what it gets now is asked again when the weights are others
+    await page.goto(`${made.address}/?page=playground&headers=x-user-id%3A+alice`);
+    await page.waitForSelector(".facts.big");
+    await ask(made.address, "rollouts/shop/rollback", {}, "{}");
+    await page.waitForSelector(".facts.big:has-text('variantstable')");
+    await page.waitForSelector(".trace >> text=everyone takes the rest");
+  });
+}));
+
+test("an edit with a mistake is told, and nothing is wrong in the browser", () => withShop({}, async (made) => {
+  await visit(await made.link(), {}, async (page) => {
+    await isLive(page);
+    await page.goto(`${made.address}/?page=config&tab=check`);
+    await page.waitForSelector(".verdict.good");
+    const area = page.locator("textarea.editor");
+    const text = await area.inputValue();
+    await area.fill(text.replace("weight: 100", "weight: -5"));
+    await page.waitForSelector(".verdict.bad");
+    assert.match(await page.textContent("#diff, section:has(h2:text('Who would move'))"), /would not come into force/);
+    await page.locator(".diagnostics button.path").first().click();
+    const at = await page.evaluate(() => { const area = document.activeElement; return area.value.slice(0, area.selectionStart).split("\n").length; });
+    assert.equal(at, text.split("\n").findIndex((line) => line.includes("weight: 100")) + 1, "the cursor is at the line");
+    await area.fill(text.replace("weight: 0", "weight: 30"));
+    await page.waitForSelector("td:has-text('everyone: canary')");
   });
 }));
 

@@ -213,6 +213,19 @@ describe("people", () => {
     await ready(page);
   }));
 
+  test("are told that their session has ended, and are not shown as if it had not", () => told("/?page=rollout&service=shop", {}, {}, async (page, world) => {
+    await ready(page);
+    world.signedOut = true;
+    for (const stream of world.streams) stream.destroy();
+    await page.waitForSelector("text=Your session has ended");
+    assert.match(await page.textContent("main"), /ringway dashboard/);
+    for (const gone of ["text=Sign out", ".fresh", ".who"]) assert.equal(await page.locator(gone).count(), 0, gone);
+    await page.fill("input[type=password]", "s3cret");
+    await page.keyboard.press("Enter");
+    await ready(page);
+    assert.match(page.url(), /page=rollout/);
+  }));
+
   test("find every control with the Tab key, and see where they are", () => told("/?page=rollout&service=shop", {}, {}, async (page) => {
     await page.waitForSelector(".plots svg.chart");
     const seen = new Set();
@@ -292,6 +305,13 @@ describe("what is taken along", () => {
     assert.match(page.url(), /u-7/);
   }));
 });
+
+test("numbers of the release before are told apart, and bars compare the versions", () => told("/?page=compare&service=shop&cohort=beta&window=6h", {}, {}, async (page) => {
+  await page.waitForSelector("[role=note]");
+  assert.match(await page.textContent("[role=note]"), /v42 began .* ago: these 6h hold requests from before it/);
+  const widths = await page.locator(".codes tbody tr:first-child .bar i").evaluateAll((bars) => bars.map((bar) => parseFloat(bar.style.width)));
+  assert.equal(Math.max(...widths), 100, `of the answers with the first code: ${widths}`);
+}));
 
 test("a mistake in an edit is told while typing, with its line", () => told("/?page=config&tab=check", {}, {}, async (page) => {
   await page.waitForSelector(".verdict.good");

@@ -29,7 +29,7 @@ function draw() {
   shown = name;
   document.title = `${titleMark()}${at.service && name !== "releases" ? `${at.service} · ` : ""}${page.title} · Ringway`;
   document.body.classList.toggle("stale", isStale() && live.tick !== null);
-  if (who.mustSignIn || (!who.session && hasFailed)) return render(root, top(null), signInPage(hasFailed));
+  if (who.mustSignIn || (!who.session && hasFailed)) return render(root, top(null), signInPage(hasFailed, Boolean(who.session)));
   if (!who.session) return;
   render(root,
     h("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); document.getElementById("main").focus(); } }, "skip to the page"),
@@ -61,7 +61,7 @@ function titleMark() {
 }
 
 function top(name, at) {
-  const session = who.session;
+  const session = who.mustSignIn ? null : who.session;
   const keep = at?.service ? { service: at.service } : {};
   return h("header", { class: "top", key: "top" },
     h("a", { class: "brand", ...linkTo("releases") }, h("span", { class: "logo", "aria-hidden": "true" }), "Ringway"),

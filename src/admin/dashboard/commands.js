@@ -47,7 +47,7 @@ export function ask(rollout, name) {
   const form = { cohort: "", reason: "", variant: rollout.to ?? "", weight: "", lasts: "", isBusy: false, failure: null, result: null, preview: null };
   if (!enabled) return show(`${command.title}: not possible`, () => h("div", { class: "body" }, h("p", null, sentence(reason)), buttons(h("button", { "data-focus": true, onclick: hide }, "Close"))));
   if (command.needsCohort) form.cohort = rollout.cohorts?.[0]?.name ?? "everyone";
-  show(`${command.title} ${rollout.service}`, () => (form.result ? done(form) : question(rollout, name, form)), { className: command.isDanger ? "danger" : "" });
+  show(`${command.title} ${rollout.service}`, () => (form.result ? done({ ...form, name }) : question(rollout, name, form)), { className: command.isDanger ? "danger" : "" });
 }
 
 function question(rollout, name, form) {
@@ -96,12 +96,13 @@ function question(rollout, name, form) {
       h("button", { type: "button", onclick: hide }, "Cancel")));
 }
 
-function done({ result }) {
+function done({ name, result }) {
   const [symbol, word] = { done: ["✔", "Done"], unchanged: ["•", "Nothing to do"] }[result.result] ?? ["✔", "Done"];
   return h("div", { class: "body", "data-result": result.result },
     h("p", { role: "status", class: "told" }, `${symbol} ${word}. `, sentence(result.text)),
     result.undo ? [h("h3", null, "To undo it"), snippet(result.undo)] : null,
     result.permanent ? [h("h3", null, "To make it permanent, write this into the file"), snippet(result.permanent)] : null,
+    name === "rollback" && result.result === "done" && !result.permanent ? h("p", null, "It holds through reloads and restarts, and the file gives no more than that: there is nothing to write.") : null,
     buttons(h("button", { "data-focus": true, class: "primary", onclick: hide }, "Close")));
 }
 
@@ -117,7 +118,7 @@ async function send(rollout, name, form, isDry) {
   if (name === "set-weight") {
     body.variant = form.variant;
     body.weight = Number(form.weight);
-    if (form.lasts) body.lasts = form.lasts;
+    if (form.lasts) body.for = form.lasts;
   }
   if (name === "promote-full") body.full = true;
   const word = name === "promote-full" ? "promote" : name;

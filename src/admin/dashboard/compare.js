@@ -6,7 +6,7 @@ import { live } from "./live.js";
 import { panel, choice, select, state, table, right } from "./parts.js";
 import { plot, look } from "./plot.js";
 import { WINDOW_SECONDS } from "./rollout.js";
-import { count, ms, msDifference, percent } from "./words.js";
+import { count, ms, msDifference, percent, span } from "./words.js";
 
 export const compare = {
   title: "Compare",
@@ -26,10 +26,18 @@ export const compare = {
         select("service", "service", names, service.name),
         choice("cohort", "cohort", [["", "every cohort"], ...cohorts], cohorts.includes(at.cohort) ? at.cohort : ""),
         choice("window", "window", Object.keys(WINDOW_SECONDS), window)),
+      mixed(rollout, window),
       ...chosen.map((cohort) => one(service.name, cohort, window, roles)),
     ];
   },
 };
+
+/** What was sent to the new version before this rollout began was another release. */
+function mixed(rollout, window) {
+  const elapsed = rollout?.elapsedSeconds;
+  if (!Number.isFinite(elapsed) || elapsed >= WINDOW_SECONDS[window]) return null;
+  return h("p", { class: "note", key: "mixed", role: "note" }, `⚠ ${rollout.id} began ${span(elapsed)} ago: these ${window} hold requests from before it, of whatever ${rollout.to} was then.`);
+}
 
 function one(service, cohort, window, roles) {
   const answer = use(`/distribution?service=${enc(service)}&cohort=${enc(cohort)}&window=${window}`, 5000);
@@ -85,14 +93,14 @@ function codes(data, roles) {
   const all = [...new Set(data.variants.flatMap((of) => (of.codes ?? []).map((code) => String(code.code))))].sort();
   const total = (variant) => (variant.codes ?? []).reduce((sum, code) => sum + code.count, 0) || 1;
   const of = (variant, code) => (variant.codes ?? []).find((one) => String(one.code) === code)?.count ?? 0;
-  const most = Math.max(1e-9, ...data.variants.flatMap((variant) => all.filter((code) => !/^2/.test(code)).map((code) => of(variant, code) / total(variant))));
+  // a bar compares the two versions at one code: beside a million of 200, any error would be nothing
+  const most = (code) => Math.max(1e-9, ...data.variants.map((variant) => of(variant, code) / total(variant)));
   return h("div", { class: "codes", key: "codes" }, h("h3", null, "Answers by code"),
     table(["code", ...data.variants.flatMap((variant) => [right(variant.name), ""])], all.map((code) => h("tr", { key: code },
       h("th", { scope: "row" }, code),
       data.variants.flatMap((variant) => {
         const share = of(variant, code) / total(variant);
-        const isError = !/^[23]/.test(code);
         return [h("td", { class: "right num", key: `${variant.name}n` }, count(of(variant, code)), " ", h("span", { class: "muted" }, percent(share))),
-          h("td", { key: `${variant.name}b` }, h("span", { class: "bar" }, h("i", { class: look(variant.name, roles), style: { width: `${(isError ? share / most : 0) * 100}%` } })))];
+          h("td", { key: `${variant.name}b` }, h("span", { class: "bar" }, h("i", { class: look(variant.name, roles), style: { width: `${(share / most(code)) * 100}%` } })))];
       }))), { label: "answers by code", empty: "no answers" }));
 }

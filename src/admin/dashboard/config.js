@@ -68,9 +68,16 @@ function later(wait = 300) {
   timer = setTimeout(async () => {
     const text = draft.text;
     try {
-      const [checked, diff] = await Promise.all([post("/config/check", { text }), post("/config/diff", { text }).catch((failure) => ({ failure }))]);
+      const checked = await post("/config/check", { text });
       if (text !== draft.text) return;
-      Object.assign(draft, { check: checked, diff, failure: null });
+      Object.assign(draft, { check: checked, diff: null, failure: null });
+      // a file that is not valid moves nobody, and to ask would be an error in the browser's log
+      if (checked.valid) {
+        redraw();
+        const diff = await post("/config/diff", { text }).catch((failure) => ({ failure }));
+        if (text !== draft.text) return;
+        draft.diff = diff;
+      }
     } catch (failure) {
       draft.failure = failure;
     }
@@ -102,7 +109,8 @@ function jump(line, column) {
 }
 
 function moves() {
-  const { diff } = draft;
+  const { diff, check: checked } = draft;
+  if (checked && !checked.valid) return h("p", { class: "muted" }, "Nobody: with these mistakes the file would not come into force.");
   if (!diff) return h("p", { class: "muted" }, "asking…");
   if (diff.failure) return h("p", { class: "muted" }, diff.failure.message);
   const list = (diff.services ?? []).flatMap((service) => (service.moves ?? []).map((move) => ({ service, move })));

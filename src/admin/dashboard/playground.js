@@ -13,7 +13,6 @@ import { percent, count } from "./words.js";
 const BATCH_MAX = 1000;
 const VIEWS = { one, batch, simulate };
 const asked = new Map();
-let timer = 0;
 
 export const playground = {
   title: "Playground",
@@ -27,25 +26,32 @@ export const playground = {
   },
 };
 
-/** The answer to a question, asked a moment after the last key was pressed. */
+/** What decides beside the question: an answer counts until one of these weights is another. */
+const inForce = () => JSON.stringify([live.tick.status.rev, live.tick.status.services.map((of) => of.cohorts.map((cohort) => cohort.variants.map((variant) => variant.weight)))]);
+
+/** The answer to a question, asked a moment after the last key was pressed, and again when the weights are others. */
 function answerTo(question) {
-  const key = JSON.stringify(question);
-  if (!asked.has(key)) {
-    asked.set(key, { isLoading: true });
-    if (asked.size > 50) asked.delete(asked.keys().next().value);
-    clearTimeout(timer);
-    timer = setTimeout(async () => {
-      try {
-        const { answers } = await post("/explain", question);
-        asked.set(key, { answers });
-      } catch (failure) {
-        asked.set(key, { failure });
-      }
-      redraw();
-    }, 250);
-    // what was being typed is not asked any more, and would never be answered
-    for (const [other, answer] of asked) if (answer.isLoading && other !== key) asked.delete(other);
+  const [key, of] = [JSON.stringify(question), inForce()];
+  const known = asked.get(key);
+  if (known && (known.of === of || known.isLoading)) return known;
+  // what was being typed is not asked any more, and would never be answered
+  for (const [other, answer] of asked) {
+    if (!answer.isLoading || answer.answers) continue;
+    clearTimeout(answer.timer);
+    asked.delete(other);
   }
+  const timer = setTimeout(async () => {
+    try {
+      const { answers } = await post("/explain", question);
+      asked.set(key, { answers, of });
+    } catch (failure) {
+      asked.set(key, { failure, of });
+    }
+    redraw();
+  }, 250);
+  asked.delete(key);
+  asked.set(key, { answers: known?.answers, of, timer, isLoading: true });
+  if (asked.size > 50) asked.delete(asked.keys().next().value);
   return asked.get(key);
 }
 
@@ -114,12 +120,12 @@ function slider(at, first) {
 
 function result(answer, moved, wish, asking) {
   if (answer.problem) return h("p", { class: "problem", role: "alert" }, `✖ ${answer.problem}`);
-  if (answer.refused) return h("p", { class: "problem" }, `✖ refused: ${typeof answer.refused === "string" ? answer.refused : JSON.stringify(answer.refused)}`);
+  if (answer.refused) return h("p", { class: "problem" }, `✖ refused with ${answer.refused.status}: ${answer.refused.message}`);
   return [
     h("dl", { class: "facts big" },
       fact("variant", answer.variant ?? "–"), fact("cohort", answer.cohort ?? "–"), fact("reason", answer.reason ?? "–"),
       fact("bucket", answer.bucket == null ? "–" : count(answer.bucket)), fact("user key", answer.userKey?.present ? answer.userKey.from : "none"), fact("route", answer.route ?? "–")),
-    answer.redirect ? h("p", null, `Redirected: ${typeof answer.redirect === "string" ? answer.redirect : JSON.stringify(answer.redirect)}`) : null,
+    answer.redirect ? h("p", null, `Redirected with ${answer.redirect.status} to ${answer.redirect.location}`) : null,
     wish ? h("p", { class: `what-if ${moved && moved.variant !== answer.variant ? "warn" : "calm"}`, role: "status" },
       asking.failure ? `✖ ${asking.failure.message}` : !moved ? "asking…" : moved.variant === answer.variant ? `• With ${wish.variant} at ${wish.weight} % of ${wish.cohort} it would still get ${moved.variant}.` : `⤳ With ${wish.variant} at ${wish.weight} % of ${wish.cohort} it would get ${moved.variant} instead of ${answer.variant}.`) : null,
     h("h3", null, "Why"), trace(answer.trace ?? [])];
@@ -137,13 +143,19 @@ const quoted = (text) => JSON.stringify(String(text));
 
 /** An entry for `tests:` of the file. */
 function asTest(request, answer) {
-  if (request.curl) return `# tests: has no curl lines: write its address and headers into the fields above`;
+  // a curl line as the server understood it
+  if (request.curl) request = answer.request ?? request;
   const parts = [`url: ${quoted(request.url)}`];
-  if (request.method) parts.push(`method: ${request.method}`);
-  if (request.headers) parts.push(`headers: { ${Object.entries(request.headers).map(([name, value]) => `${quoted(name)}: ${quoted(value)}`).join(", ")} }`);
+  if (request.method && request.method !== "GET") parts.push(`method: ${request.method}`);
+  if (Object.keys(request.headers ?? {}).length > 0) parts.push(`headers: { ${Object.entries(request.headers).map(([name, value]) => `${quoted(name)}: ${quoted(value)}`).join(", ")} }`);
   if (request.ip) parts.push(`clientIP: ${request.ip}`);
   if (request.listener) parts.push(`listener: ${quoted(request.listener)}`);
-  return `tests:\n  - request: { ${parts.join(", ")} }\n    expect: { cohort: ${quoted(answer.cohort)}, variant: ${quoted(answer.variant)}, reason: ${answer.reason} }\n`;
+  // tests are run with the weights of the file: what a rollout or a person gives for now would fail there, and with it the reload
+  const cohort = live.tick.status.services.find((of) => of.name === answer.service)?.cohorts.find((of) => of.name === answer.cohort);
+  const isOfFile = answer.reason === "override" || !cohort || cohort.variants.every((of) => of.source === "file");
+  const expect = isOfFile ? `, variant: ${quoted(answer.variant)}, reason: ${answer.reason}` : "";
+  const why = isOfFile ? "" : `    # the variant is left out: its weight is not the file's now (${cohort.variants.find((of) => of.name === answer.variant)?.source})\n`;
+  return `tests:\n  - request: { ${parts.join(", ")} }\n${why}    expect: { cohort: ${quoted(answer.cohort)}${expect} }\n`;
 }
 
 function batch(at) {
@@ -167,7 +179,7 @@ function batch(at) {
     slider(at, plain.answers?.find((of) => of.variant))),
     panel("What they get", { id: "batch", tools: plain.answers ? h("button", { class: "small", onclick: () => save("ringway-users.csv", new Blob([csv([["user", "cohort", "variant", "reason", "bucket"], ...plain.answers.map((of, index) => [keys[index], of.cohort, of.variant, of.reason, of.bucket])])], { type: "text/csv" })) }, "CSV") : null },
       plain.failure ? h("p", { class: "problem", role: "alert" }, `✖ ${plain.failure.message}`) : null,
-      plain.isLoading ? h("p", { class: "muted" }, "asking…") : null,
+      plain.isLoading && !plain.answers ? h("p", { class: "muted" }, "asking…") : null,
       plain.answers ? users(keys, plain.answers, moved.answers, wish) : h("p", { class: "muted" }, "Write user keys on the left.")),
   ];
 }

@@ -6,7 +6,7 @@ import { redraw } from "./state.js";
 
 const form = { secret: "", failure: null, isBusy: false };
 
-export function signInPage(failure) {
+export function signInPage(failure, hasEnded) {
   const submit = async (event) => {
     event.preventDefault();
     form.isBusy = true;
@@ -25,7 +25,8 @@ export function signInPage(failure) {
   return h("main", { class: "page sign-in", key: "sign-in" },
     h("form", { class: "panel", onsubmit: submit },
       h("h1", null, "Sign in"),
-      h("p", null, "Open the address that ", h("code", null, "ringway run"), " printed at its start (it works once), or type a token of the ", h("code", null, "tokensFile"), "."),
+      hasEnded ? h("p", { role: "status" }, "• Your session has ended: each does with the process, and after twelve hours.") : null,
+      h("p", null, "Type a token, or open an address that ", h("code", null, "ringway dashboard"), " prints; it works once. Without a ", h("code", null, "tokensFile"), ", ", h("code", null, "ringway run"), " prints one at its start."),
       h("label", { class: "field" }, h("span", null, "token"),
         h("input", { type: "password", value: form.secret, autocomplete: "current-password", spellcheck: "false", required: true, "data-focus": true,
           ref: (element) => queueMicrotask(() => element.focus()), oninput: (event) => { form.secret = event.target.value; redraw(); } })),

@@ -287,6 +287,9 @@ async fn texts_are_looked_at_and_never_written() {
     let ruled = value("services.shop.cohorts.beta.weights.canary");
     assert_eq!((&ruled["value"], &ruled["source"]), (&50.0.into(), &"rollout step 1/3; the file says 0".into()));
     assert_eq!(value("listeners[0].timeouts.keepAlive")["source"], "default");
+    let floor = value("services.shop.rollout.gates.errors.allow.floor");
+    assert_eq!((&floor["value"], &floor["source"]), (&"0.1%".into(), &"default".into()));
+    assert_eq!(value("services.shop.rollout.judge.falseRollback")["value"], "5%");
 
     let check = |text: &str| json!({ "text": text });
     let good = body(&story.ask("/api/v1/config/check", &check(ROLLOUT)).await);
@@ -378,4 +381,62 @@ async fn a_small_log_is_sent_through_the_file() {
     ] {
         assert_eq!(status(&story.ask("/api/v1/simulate", &wrong).await), "400", "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn the_way_back_of_a_weight_leaves_a_pause_as_it_is() {
+    let story = rollout().await;
+    let wish = json!({ "cohort": "beta", "variant": "canary", "weight": 10 });
+    let answer = body(&story.ask("/api/v1/rollouts/shop/set-weight?dryRun=true", &wish).await);
+    assert_eq!(answer["undo"], "ringway resume shop");
+    story.ask("/api/v1/rollouts/shop/pause", &json!({})).await;
+    let answer = body(&story.ask("/api/v1/rollouts/shop/set-weight", &wish).await);
+    assert_eq!(
+        (&answer["result"], &answer["undo"]),
+        (&"done".into(), &"ringway set-weight shop canary 50 --cohort beta".into())
+    );
+    assert_eq!(story.get("/api/v1/rollouts/shop").await["phase"], "paused");
+}
+
+#[tokio::test]
+async fn a_name_or_a_time_that_is_none_is_told_as_such() {
+    let story = rollout().await;
+    for (change, code, why) in [
+        (
+            json!({ "cohort": "beto", "variant": "canary", "weight": 1 }),
+            "404",
+            "no cohort `beto`; shop has beta, everyone",
+        ),
+        (
+            json!({ "cohort": "beta", "variant": "canari", "weight": 1 }),
+            "404",
+            "no variant `canari`; shop has stable, canary",
+        ),
+        (json!({ "cohort": "beta", "variant": "canary", "weight": 1, "for": "0s" }), "400", "longer than none"),
+    ] {
+        let answer = story.ask("/api/v1/rollouts/shop/set-weight", &change).await;
+        assert_eq!(status(&answer), code, "{answer}");
+        assert!(body(&answer)["detail"].as_str().unwrap().contains(why), "{answer}");
+    }
+    assert_eq!(story.get("/api/v1/rollouts/shop").await["cohorts"][0]["share"], 0.5);
+}
+
+#[tokio::test]
+async fn a_cohort_that_no_step_has_reached_has_nobody_yet() {
+    let story = rollout().await;
+    // what the release before had there
+    story.requests(story.slot("everyone", 1), 40, 200, 1_000);
+    story.requests(story.slot("beta", 1), 30, 200, 1_000);
+    let value = story.until("/api/v1/rollouts/shop", |value| value["cohorts"][0]["requests"] == 30).await;
+    assert_eq!((&value["cohorts"][1]["name"], &value["cohorts"][1]["requests"]), (&"everyone".into(), &0.into()));
+}
+
+#[tokio::test]
+async fn a_curl_line_is_told_as_it_was_understood() {
+    let story = rollout().await;
+    let wish = json!({ "requests": [{ "curl": "curl -X PUT http://shop.example.com/cart -H 'x-beta: 1'" }] });
+    let answer = body(&story.ask("/api/v1/explain", &wish).await);
+    let request = &answer["answers"][0]["request"];
+    assert_eq!((&request["method"], &request["headers"]["x-beta"]), (&"PUT".into(), &"1".into()), "{answer:#}");
+    assert_eq!(request["url"], "http://shop.example.com/cart");
 }

@@ -66,7 +66,7 @@ impl WeightInFile<'_> {
         if is_dry_run {
             return Ok(Exit::Yes);
         }
-        if !is_sure() {
+        if !self.is_safer(&prepared) && !is_sure() {
             return Ok(Exit::Input);
         }
         replace(Path::new(name), &prepared.loaded.sources[at].text, &text)?;
@@ -76,6 +76,18 @@ impl WeightInFile<'_> {
         let back: Vec<String> = edits.iter().map(|edit| format!("line {}: {}", edit.line, edit.before)).collect();
         say(&format!("to undo it, write what stood there: {}", back.join(", ")));
         Ok(Exit::Yes)
+    }
+
+    /// The variant whose users know it gets more, or another one less.
+    fn is_safer(&self, prepared: &Prepared) -> bool {
+        let Some(served) = prepared.snapshot.service(self.service) else { return false };
+        let cohort = served.cohorts.iter().find(|cohort| *cohort.name == *self.cohort);
+        let remainder = &served.variants[served.remainder].name;
+        let has = cohort.map(|cohort| {
+            let weights = served.variants.iter().zip(cohort.weights_in_file());
+            Split::of_weights(weights.map(|(variant, weight)| (&*variant.name, *weight)), remainder).of(self.variant)
+        });
+        has.is_some_and(|has| if **remainder == *self.variant { self.share >= has } else { self.share <= has })
     }
 
     /// The numbers to change. Fails when one of them is not there as a plain number.

@@ -62,17 +62,18 @@ impl Wanted {
     /// Tells each change of the phase on the way.
     pub(super) fn wait(&self, door: &Found<Door>, patience: Duration) -> anyhow::Result<Exit> {
         // shared with what is told when the time is up
-        let last = RefCell::new(String::new());
+        let (last, told) = (RefCell::new(String::new()), RefCell::new(String::new()));
         let listened = client::listen(&door.address, "/api/v1/stream", None, patience, |part| {
             if part.name != "tick" {
                 return ControlFlow::Continue(());
             }
             match self.look(&part.data) {
                 Look::NotYet(line) => {
-                    if *last.borrow() != line {
+                    // what counts or elapses is no change
+                    if told.replace(gist(&line)) != gist(&line) {
                         say(&line);
-                        last.replace(line);
                     }
+                    last.replace(line);
                     ControlFlow::Continue(())
                 }
                 found => ControlFlow::Break(found),
@@ -127,10 +128,31 @@ impl Wanted {
     }
 }
 
+/// A line without its figures, but with the step and the share that it is about.
+fn gist(line: &str) -> String {
+    let (head, why) = line.split_once(": ").unwrap_or((line, ""));
+    let share = why.split_once(" %").map_or("", |(share, _)| share);
+    let share = if share.contains(':') { "" } else { share };
+    let is_word = |word: &&str| !word.contains(|letter: char| letter.is_ascii_digit());
+    let words: Vec<&str> = why.split_whitespace().filter(is_word).collect();
+    format!("{head} {share} {}", words.join(" "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_counts_or_elapses_is_no_change() {
+        let line = |why: &str| gist(&format!("shop progressing, rollout v42, step 1/2: {why}"));
+        assert_eq!(line("everyone 50 %: 58s of 1h"), line("everyone 50 %: 1m 2s of 1h"));
+        let sentence = "everyone: errors 0 % against stable 0 %, n = 20, evidence 0.7 of 20";
+        assert_eq!(line(sentence), line(&sentence.replace("20", "1,020").replace("0.7", "13")));
+        assert_ne!(line("everyone 50 %: 58s of 1h"), line("everyone 100 %: 1s of 1h"));
+        assert_ne!(line("everyone 50 %: 58s of 1h"), line(sentence));
+        assert_ne!(gist("shop progressing, rollout v42, step 1/2"), gist("shop progressing, rollout v42, step 2/2"));
+    }
 
     #[test]
     fn an_end_is_awaited_until_another_one_has_come() {

@@ -26,6 +26,7 @@ mod wanted;
 mod watching;
 
 pub use preview::{Given, StepPreview, previews};
+pub use rules::gate_defaults;
 pub use trial::Trial;
 pub use view::{BAND_ALPHA, CohortView, GateView, Progress, RolloutView, StepView};
 

@@ -21,6 +21,29 @@ pub(super) struct WatchPlan {
     pub(super) has_posted: bool,
 }
 
+/// How many times stable's errors are no harm, and how many more of all requests.
+const ERRORS_ALLOWED: (f64, f64) = (1.2, 0.001);
+/// How many times stable's latency is no harm, and how many microseconds more.
+const LATENCY_ALLOWED: (f64, u64) = (1.1, 5_000);
+/// How often a split that is right may be said to be wrong.
+const SPLIT_ALPHA: f64 = 0.001;
+
+/// What counts where a rollout of the file says nothing: keys below `rollout`, and their values as the file writes them.
+pub fn gate_defaults() -> Vec<(&'static str, String)> {
+    let judge = JudgeRules::default();
+    vec![
+        ("gates.errors.allow.ratio", ERRORS_ALLOWED.0.to_string()),
+        ("gates.errors.allow.floor", format!("{}%", ERRORS_ALLOWED.1 * 100.0)),
+        ("gates.latency.allow.ratio", LATENCY_ALLOWED.0.to_string()),
+        ("gates.latency.allow.plus", format!("{}ms", LATENCY_ALLOWED.1 / 1_000)),
+        ("gates.sampleRatio.alpha", SPLIT_ALPHA.to_string()),
+        ("judge.falseRollback", format!("{}%", judge.alpha * 100.0)),
+        ("judge.freezeAt", judge.freeze_at.to_string()),
+        ("judge.minBad", judge.min_bad.to_string()),
+        ("judge.minRequests", judge.min_requests.to_string()),
+    ]
+}
+
 /// What is watched of a cohort of a service.
 pub(super) fn watch_plan(service: &schema::Service, plan: &Rollout, cohort: &str) -> Option<WatchPlan> {
     let rollout = service.rollout.as_ref()?;
@@ -28,13 +51,13 @@ pub(super) fn watch_plan(service: &schema::Service, plan: &Rollout, cohort: &str
     let default = JudgeRules::default();
     let shifts: Vec<_> = plan.steps.iter().filter_map(Step::shift).filter(|shift| shift.cohort == cohort).collect();
     let errors = ErrorRules {
-        ratio: gates.errors.allow.ratio.unwrap_or(1.2),
-        floor: gates.errors.allow.floor.map_or(0.001, |floor| floor.as_f64()),
+        ratio: gates.errors.allow.ratio.unwrap_or(ERRORS_ALLOWED.0),
+        floor: gates.errors.allow.floor.map_or(ERRORS_ALLOWED.1, |floor| floor.as_f64()),
     };
     let allow = &gates.latency.allow;
     let latency = LatencyRules {
-        ratio: allow.ratio.unwrap_or(1.1),
-        plus_us: allow.plus.map_or(5_000, |plus| plus.0.as_micros() as u64),
+        ratio: allow.ratio.unwrap_or(LATENCY_ALLOWED.0),
+        plus_us: allow.plus.map_or(LATENCY_ALLOWED.1, |plus| plus.0.as_micros() as u64),
     };
     let rules = JudgeRules {
         alpha: judge.false_rollback.map_or(default.alpha, |rate| rate.as_f64()),
@@ -49,7 +72,7 @@ pub(super) fn watch_plan(service: &schema::Service, plan: &Rollout, cohort: &str
         before_after: shifts.iter().any(|shift| plan.share_of(shift) >= Weight::HUNDRED),
         errors: (!gates.errors.off).then_some(errors),
         latency: (!gates.latency.off).then_some(latency),
-        sample_ratio: (!gates.sample_ratio.off).then(|| gates.sample_ratio.alpha.unwrap_or(0.001)),
+        sample_ratio: (!gates.sample_ratio.off).then(|| gates.sample_ratio.alpha.unwrap_or(SPLIT_ALPHA)),
         burn: gates.burn.as_ref().map(burn),
         outcomes: gates.outcomes.iter().map(outcome).collect(),
         ..default

@@ -186,16 +186,16 @@ pub(super) fn view<'w>(
 ) -> Option<RolloutView> {
     let (rollout, position) = (plan.rollout.as_ref()?, state.rollout.as_ref()?);
     let cohorts = rollout.cohorts();
+    // a cohort that no step has reached has counts and readings of the rollout before, which are nobody's business here
+    let has_begun = |name: &&&str| position.given.contains_key(**name);
     let of_cohort = |name: &&str| CohortView {
         name: (*name).to_owned(),
         share: ownership::in_force(plan, state, name).0.of(&position.to),
         in_file: plan.in_file(name).map_or(Weight::ZERO, |split| split.of(&position.to)),
         shown: ownership::shown(plan, state, name, &position.to),
-        seen: watching(name).map(Watching::seen).unwrap_or_default(),
+        seen: watching(name).filter(|_| has_begun(&name)).map(Watching::seen).unwrap_or_default(),
         probes: 0,
     };
-    // a cohort that no step has reached has readings of the rollout before, which are nobody's business here
-    let has_begun = |name: &&&str| position.given.contains_key(**name);
     let of_gates = |name: &&str| {
         let watching = watching(name);
         let readings = watching.and_then(|watching| watching.reading.clone()).map(|reading| reading.gates);

@@ -9,8 +9,8 @@ use crate::control::posted::Placed;
 use crate::model::Outcome;
 use crate::rollout::input::CohortReading;
 use crate::rollout::judge::{
-    Counted, Gate, GateReading, GroupSet, History, Judge, Met, QUANTILES, Reading, Side, StepStart, Tally, Thresholds,
-    Tick, sentence,
+    Counted, Decision, Gate, GateReading, GroupSet, History, Judge, Met, QUANTILES, Reading, Side, StepStart, Tally,
+    Thresholds, Tick, sentence,
 };
 use crate::telemetry::recorder::{WatchRules, Watched, bucket_lowest_us};
 use crate::telemetry::windows::BucketTally;
@@ -162,7 +162,15 @@ impl Watching {
     pub(super) fn cohort_reading(&self, cohort: &str) -> Option<CohortReading> {
         let reading = self.reading.as_ref()?;
         let loudest = reading.loudest();
-        let sentence = loudest.map_or_else(String::new, |gate| self.sentence(gate));
+        let calm = self.judge.calm(reading.at_s).filter(|_| reading.decision == Decision::Frozen);
+        let sentence = match (calm, loudest) {
+            // what it holds for is in none of the gates any more
+            (Some((calm_s, thaw_s)), _) => {
+                format!("what looked like harm has passed; it goes on after {thaw_s}s of calm, {calm_s}s so far")
+            }
+            (None, Some(gate)) => self.sentence(gate),
+            (None, None) => String::new(),
+        };
         Some(CohortReading {
             cohort: cohort.to_owned(),
             serial: self.serial,

@@ -150,6 +150,12 @@ impl Judge {
         self.epoch
     }
 
+    /// While the share must not grow though evidence of harm has fallen: for how many seconds of how many.
+    pub fn calm(&self, at_s: u64) -> Option<(u64, u64)> {
+        let since = self.brake.calm_since_s.filter(|_| self.brake.is_frozen)?;
+        Some((at_s.saturating_sub(since), self.rules.thaw_s))
+    }
+
     /// It has found harm, and says so until it is made anew or resumed.
     pub fn is_latched(&self) -> bool {
         self.latched.is_some()

@@ -111,7 +111,19 @@ fn some_evidence_freezes_and_a_minute_of_calm_thaws() {
     });
     assert_eq!(reading.decision, Decision::Frozen, "{}", reading.ln_combined);
     assert_eq!(gate(&reading, Gate::Errors).verdict, Verdict::Waiting);
+    assert_eq!(story.judge.calm(reading.at_s), None, "not yet");
+    // until it goes on, it says how long the calm has lasted
+    let mut calm = None;
+    while calm.is_none() {
+        let reading = story.seconds(1, |tick| tick.stable.errors.events = 2);
+        assert_eq!(reading.decision, Decision::Frozen);
+        calm = story.judge.calm(reading.at_s);
+    }
+    let reading = story.seconds(20, |tick| tick.stable.errors.events = 2);
+    assert_eq!((calm, story.judge.calm(reading.at_s)), (Some((0, 60)), Some((20, 60))));
+    assert_eq!(reading.decision, Decision::Frozen);
     assert_eq!(story.seconds(600, |tick| tick.stable.errors.events = 2).decision, Decision::Clear);
+    assert_eq!(story.judge.calm(story.at_s), None);
 }
 
 #[test]
