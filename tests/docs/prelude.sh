@@ -85,6 +85,8 @@ cargo() {
                 shift
             done
             ;;
+        # run or cmin, -s, none, and the target; it takes minutes and a tool that few have
+        fuzz) [ -e "$REPOSITORY/fuzz/fuzz_targets/$5.rs" ] ;;
         *) echo "cargo $1 is not known to the test of documents"; return 1 ;;
     esac
 }

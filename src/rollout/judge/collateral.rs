@@ -73,7 +73,7 @@ impl Detector {
 impl Collateral {
     /// Detectors against stable's past. Without a past long enough, errors are not watched.
     pub fn new(past: Option<History>, rules: &CollateralRules, floor: f64) -> Collateral {
-        let at_most = past.and_then(|past| past.errors_at_most(rules.ratio, floor));
+        let at_most = past.filter(History::is_long).map(|past| past.errors_at_most(rules.ratio, floor));
         let ln_needed = rules.ticks_between_alarms.ln();
         let slow = std::array::from_fn(|at| Detector::new(slow_at_most(QUANTILE_LEVELS[at]), ln_needed));
         Collateral { errors: at_most.map(|most| Detector::new(most, ln_needed)), slow, since_s: None }

@@ -46,20 +46,21 @@ impl Judge {
 
     fn errors_reading(&self) -> Option<GateReading> {
         let ln_evidence = self.ln_errors()?;
-        let past = self.before.as_ref().and_then(|before| before.past);
-        let (stable, detail) = match past {
+        let before = self.before.as_ref().filter(|before| before.knows_errors());
+        let (stable, detail) = match before.and_then(|before| before.past) {
             Some(past) => (past.errors, Detail::Before),
             None if !self.has_control => (Tally::default(), Detail::Alone),
             None => (self.step.stable.errors, Detail::None),
         };
         let canary = self.step.canary.errors;
-        let is_known = past.is_some() || self.has_control;
+        // with nothing to compare with, a canary that fails nearly always speaks for itself
+        let is_known = detail != Detail::Alone || ln_evidence >= self.rules.freeze_at.ln();
         Some(self.member(Gate::Errors, ln_evidence, (canary, stable), detail, is_known))
     }
 
     fn latency_reading(&self) -> Option<GateReading> {
         let (ln_evidence, test) = (self.ln_latency()?, self.latency.as_ref()?);
-        let past = self.before.as_ref().filter(|before| before.past.is_some());
+        let past = self.before.as_ref().filter(|before| before.knows_latency());
         let at = past.map_or(test.loudest(), |before| before.loudest());
         let Totals { canary, stable } = &self.step;
         let is_known = self.thresholds.is_some() && (past.is_some() || self.has_control);

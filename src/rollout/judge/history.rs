@@ -10,7 +10,7 @@ use super::mixture::ln_sum;
 use super::rules::ErrorRules;
 use super::tick::{PAST_QUANTILES, QUANTILE_LEVELS, QUANTILES, Tally};
 
-/// Requests from which a past is worth comparing with.
+/// Requests from which a past says what is slow, and whether stable got worse.
 pub const HISTORY_REQUESTS_MIN: u64 = 500;
 
 /// How many times the rate of errors before the step, at its upper bound, is tolerated after it.
@@ -18,6 +18,9 @@ pub const PAST_ERRORS_RATIO: f64 = 2.0;
 
 /// How many times as many may be slow as were before the step.
 const SLOW_RATIO: f64 = 1.5;
+
+/// The rate of errors that no past makes acceptable, be it as short as it likes.
+const ERRORS_MOST: f64 = 0.9;
 
 /// How surely the upper bound of the past's rate holds.
 const BOUND_ALPHA: f64 = 0.01;
@@ -38,10 +41,14 @@ pub struct BeforeAfter {
 }
 
 impl History {
-    /// The largest rate that the past allows, times what is tolerated; `None` of too short a past.
-    pub(super) fn errors_at_most(&self, ratio: f64, floor: f64) -> Option<f64> {
-        let is_long = self.errors.of >= HISTORY_REQUESTS_MIN;
-        is_long.then(|| (ratio * rate_band(self.errors, BAND_REQUESTS, BOUND_ALPHA).high).max(floor).min(0.9))
+    /// The largest rate that the past allows, times what is tolerated. The shorter the past, the more it allows.
+    pub(super) fn errors_at_most(&self, ratio: f64, floor: f64) -> f64 {
+        (ratio * rate_band(self.errors, BAND_REQUESTS, BOUND_ALPHA).high).max(floor).min(ERRORS_MOST)
+    }
+
+    /// Long enough for what needs many requests.
+    pub(super) fn is_long(&self) -> bool {
+        self.errors.of >= HISTORY_REQUESTS_MIN
     }
 }
 
@@ -55,20 +62,28 @@ impl Default for BeforeAfter {
 impl BeforeAfter {
     /// A step without control begins: what it is compared with, and its share of the evidence.
     pub fn start(&mut self, past: History, rules: Option<&ErrorRules>, weight: f64) {
-        let Some(most) = past.errors_at_most(PAST_ERRORS_RATIO, rules.map_or(0.001, |rules| rules.floor)) else {
-            self.past = None;
-            return;
-        };
         self.past = Some(past);
         // evidence that was gathered against an earlier past stays: each tick's ratio is fair given its own
-        self.errors.floor = most;
+        self.errors.floor = past.errors_at_most(PAST_ERRORS_RATIO, rules.map_or(0.001, |rules| rules.floor));
         self.restart(weight);
+    }
+
+    /// The past bounds the rate of errors; else only a canary that fails nearly all of its requests is noticed.
+    pub fn knows_errors(&self) -> bool {
+        self.past.is_some() && self.errors.floor < ERRORS_MOST
+    }
+
+    /// The past says what is slow.
+    pub fn knows_latency(&self) -> bool {
+        self.past.is_some_and(|past| past.is_long())
     }
 
     /// Begins anew within the step.
     pub fn restart(&mut self, weight: f64) {
         if self.past.is_some() {
             self.errors.start(weight);
+        }
+        if self.knows_latency() {
             self.slow.iter_mut().for_each(|test| test.start(weight));
         }
     }
@@ -77,6 +92,8 @@ impl BeforeAfter {
     pub fn add(&mut self, errors: Tally, slow: &[Tally; QUANTILES]) {
         if self.past.is_some() {
             self.errors.add(errors);
+        }
+        if self.knows_latency() {
             self.slow.iter_mut().zip(slow).for_each(|(test, slow)| test.add(*slow));
         }
     }
@@ -130,11 +147,24 @@ mod tests {
         assert_eq!(test.loudest(), 3);
     }
 
-    #[test]
-    fn too_short_a_past_says_nothing() {
+    /// So many bad ones of 10 in each of 60 seconds, after a past of so many good requests.
+    fn after_few(past: u64, bad: u64) -> BeforeAfter {
         let mut test = BeforeAfter::default();
-        test.start(History { errors: Tally::new(0, 10) }, None, 1.0);
-        (0..60).for_each(|_| test.add(Tally::new(100, 100), &[Tally::default(); QUANTILES]));
-        assert!(test.past.is_none() && test.ln_errors() == 0.0);
+        test.start(History { errors: Tally::new(0, past) }, None, 1.0);
+        (0..60).for_each(|_| test.add(Tally::new(bad, 10), &[Tally::new(10, 10); QUANTILES]));
+        test
+    }
+
+    #[test]
+    fn the_shorter_a_past_the_more_it_allows() {
+        let harm = f64::ln(20.0);
+        // without any, only what fails nearly always is harm
+        assert!(!after_few(0, 0).knows_errors());
+        assert!(after_few(0, 10).ln_errors() > harm && after_few(0, 5).ln_errors() < 0.0);
+        assert!(after_few(200, 0).knows_errors() && after_few(200, 0).ln_errors() < 0.0);
+        assert!(after_few(200, 5).ln_errors() > harm);
+        // slow is what a long past says
+        assert!(!after_few(200, 0).knows_latency() && after_few(200, 0).ln_slow() == 0.0);
+        assert!(after_few(500, 0).knows_latency() && after_few(500, 0).ln_slow() > harm);
     }
 }

@@ -72,8 +72,8 @@ fn calm(reading: &GateReading, canary: &str) -> Option<String> {
 fn nothing_to_compare(detail: Detail) -> Option<String> {
     match detail {
         Detail::Alone => Some(format!(
-            "nobody is on stable, and it had fewer than {HISTORY_REQUESTS_MIN} requests here in the 15 minutes before the \
-             step; `holdback: 2` keeps some users there"
+            "nobody is on stable, and it had too few requests here in the 15 minutes before the step ({HISTORY_REQUESTS_MIN} \
+             are enough); `holdback: 2` keeps some users there"
         )),
         Detail::Unfrozen => Some(format!(
             "what is slow is not known before stable has had {FREEZE_REQUESTS_MIN} answers in this cohort"
