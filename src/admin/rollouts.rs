@@ -271,14 +271,14 @@ fn undo(handle: &Handle, service: &str, command: &Command) -> String {
                     let snapshot = handle.snapshot();
                     let was = snapshot.service(service).and_then(|known| weight_in_force(known, cohort, variant));
                     let was = was.unwrap_or(Weight::ZERO);
-                    return format!("ringway set-weight {service} {variant} {was} --cohort {cohort} --yes");
+                    return format!("ringway set-weight {service} {variant} {was} --cohort {cohort}");
                 }
             }
         }
         Command::Pause => "resume",
         // what people had set has ended, and there is nothing to pause
         Command::Resume if !is_under_way(handle, service) => {
-            return format!("ringway set-weight {service} VARIANT PERCENT --yes");
+            return format!("ringway set-weight {service} VARIANT PERCENT");
         }
         Command::Resume => "pause",
         Command::Rollback { .. } => "retry",
