@@ -78,7 +78,7 @@ pub struct CohortReading {
 pub enum Verdict {
     /// Nothing speaks against it.
     Clear,
-    /// A source cannot be asked, or there is nothing to compare with: no reason to go on, and none to go back.
+    /// A source cannot be asked: no reason to go on, and none to go back.
     Unknown,
     /// Evidence of harm is growing: nothing rises.
     Frozen,

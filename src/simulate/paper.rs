@@ -275,7 +275,7 @@ impl Watched {
         Some(CohortReading {
             cohort: cohort.to_owned(),
             serial: self.serial,
-            verdict: reading.verdict(),
+            verdict: reading.decision.verdict(),
             is_safe: reading.is_safe(rules),
             is_starved: reading.is_silent,
             requests: self.requests,

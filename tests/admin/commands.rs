@@ -118,7 +118,7 @@ fn a_change_says_how_it_is_undone_and_what_makes_it_permanent() {
     assert!(said.contains("no cohort `nobody`"), "{said}");
     let (_, said) = ended(&house, 1, &["tap", "--service", "nowhere", "-n", "1"]);
     assert!(said.contains("no such service: nowhere"), "{said}");
-    assert_eq!(house.shared(), 60.0);
+    assert_eq!(house.shared(), 20.0);
 }
 
 #[test]

@@ -174,7 +174,7 @@ impl Watching {
         Some(CohortReading {
             cohort: cohort.to_owned(),
             serial: self.serial,
-            verdict: reading.verdict(),
+            verdict: reading.decision.verdict(),
             is_safe: reading.is_safe(&self.plan.rules),
             is_starved: reading.is_silent,
             requests: self.requests,

@@ -53,7 +53,7 @@ impl Judge {
             None => (self.step.stable.errors, Detail::None),
         };
         let canary = self.step.canary.errors;
-        // with nothing to compare with, a canary that fails nearly always speaks for itself
+        // with nothing to compare with, a canary that fails more often than not speaks for itself
         let is_known = detail != Detail::Alone || ln_evidence >= self.rules.freeze_at.ln();
         Some(self.member(Gate::Errors, ln_evidence, (canary, stable), detail, is_known))
     }

@@ -19,8 +19,8 @@ pub const PAST_ERRORS_RATIO: f64 = 2.0;
 /// How many times as many may be slow as were before the step.
 const SLOW_RATIO: f64 = 1.5;
 
-/// The rate of errors that no past makes acceptable, be it as short as it likes.
-const ERRORS_MOST: f64 = 0.9;
+/// The rate of errors that no past makes acceptable, be it as short as it likes; and where many of its few requests failed.
+const ERRORS_MOST: (f64, f64) = (0.5, 0.9);
 
 /// How surely the upper bound of the past's rate holds.
 const BOUND_ALPHA: f64 = 0.01;
@@ -43,7 +43,11 @@ pub struct BeforeAfter {
 impl History {
     /// The largest rate that the past allows, times what is tolerated. The shorter the past, the more it allows.
     pub(super) fn errors_at_most(&self, ratio: f64, floor: f64) -> f64 {
-        (ratio * rate_band(self.errors, BAND_REQUESTS, BOUND_ALPHA).high).max(floor).min(ERRORS_MOST)
+        (ratio * rate_band(self.errors, BAND_REQUESTS, BOUND_ALPHA).high).max(floor).min(self.ceiling())
+    }
+
+    fn ceiling(&self) -> f64 {
+        if self.errors.rate() <= ERRORS_MOST.0 / 2.0 { ERRORS_MOST.0 } else { ERRORS_MOST.1 }
     }
 
     /// Long enough for what needs many requests.
@@ -68,9 +72,9 @@ impl BeforeAfter {
         self.restart(weight);
     }
 
-    /// The past bounds the rate of errors; else only a canary that fails nearly all of its requests is noticed.
+    /// The past bounds the rate of errors; else only a canary that fails most of its requests is noticed.
     pub fn knows_errors(&self) -> bool {
-        self.past.is_some() && self.errors.floor < ERRORS_MOST
+        self.past.is_some_and(|past| self.errors.floor < past.ceiling())
     }
 
     /// The past says what is slow.
@@ -158,9 +162,9 @@ mod tests {
     #[test]
     fn the_shorter_a_past_the_more_it_allows() {
         let harm = f64::ln(20.0);
-        // without any, only what fails nearly always is harm
+        // without any, only what fails more often than not is harm
         assert!(!after_few(0, 0).knows_errors());
-        assert!(after_few(0, 10).ln_errors() > harm && after_few(0, 5).ln_errors() < 0.0);
+        assert!(after_few(0, 7).ln_errors() > harm && after_few(0, 5).ln_errors() < 0.0);
         assert!(after_few(200, 0).knows_errors() && after_few(200, 0).ln_errors() < 0.0);
         assert!(after_few(200, 5).ln_errors() > harm);
         // slow is what a long past says

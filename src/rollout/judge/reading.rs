@@ -156,23 +156,19 @@ impl GateReading {
     }
 }
 
-impl Reading {
-    /// The same for the engine. Who knows nothing of errors neither promotes nor takes back.
-    pub fn verdict(&self) -> input::Verdict {
-        match self.decision {
+impl Decision {
+    /// The same for the engine.
+    pub fn verdict(self) -> input::Verdict {
+        match self {
             Decision::Harm(OnHarm::Rollback) => input::Verdict::Harm,
             Decision::Harm(OnHarm::Pause) => input::Verdict::PausingHarm,
             Decision::Frozen => input::Verdict::Frozen,
-            Decision::Clear if self.blind().is_some() => input::Verdict::Unknown,
             Decision::Clear => input::Verdict::Clear,
         }
     }
+}
 
-    /// The gate of errors, where it has nothing to compare with.
-    fn blind(&self) -> Option<&GateReading> {
-        self.gates.iter().find(|gate| gate.gate == Gate::Errors && gate.verdict == Verdict::Unknown)
-    }
-
+impl Reading {
     /// Errors beyond what is allowed can be excluded.
     pub fn is_safe(&self, rules: &JudgeRules) -> bool {
         let Some(rules) = &rules.errors else { return true };
@@ -180,14 +176,8 @@ impl Reading {
         difference_band(gate.canary, gate.stable, SAFE_ALPHA).high <= rules.limit(gate.stable.rate())
     }
 
-    /// The gate that speaks the loudest among those whose verdict is harm, or among all; that of errors where it holds
-    /// everything up because it has nothing to compare with.
+    /// The gate that speaks the loudest among those whose verdict is harm, or among all.
     pub fn loudest(&self) -> Option<&GateReading> {
-        if self.decision == Decision::Clear
-            && let Some(blind) = self.blind()
-        {
-            return Some(blind);
-        }
         let margin = |gate: &GateReading| gate.ln_evidence - gate.ln_needed;
         let rank = |gate: &GateReading| (gate.verdict == Verdict::Harm, margin(gate));
         self.gates.iter().max_by(|a, b| {
