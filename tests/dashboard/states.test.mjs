@@ -216,7 +216,7 @@ describe("people", () => {
   test("are told that their session has ended, and are not shown as if it had not", () => told("/?page=rollout&service=shop", {}, {}, async (page, world) => {
     await ready(page);
     world.signedOut = true;
-    for (const stream of world.streams) stream.destroy();
+    for (const stream of world.streams) stream.end();
     await page.waitForSelector("text=Your session has ended");
     assert.match(await page.textContent("main"), /ringway dashboard/);
     for (const gone of ["text=Sign out", ".fresh", ".who"]) assert.equal(await page.locator(gone).count(), 0, gone);
