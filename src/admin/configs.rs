@@ -6,7 +6,6 @@ use super::problem::Problem;
 use super::room::Room;
 use super::status::source;
 use crate::config::render::{Format, Report, TestCounts};
-use crate::config::schema::Gates;
 use crate::config::{ConfigErrors, Source};
 use crate::control::{ADMIN_DEFAULT, Draft, Handle, InForce, TELEMETRY_DEFAULT, draft, gate_defaults, in_force_again};
 use crate::model::BUCKETS;
@@ -187,21 +186,13 @@ fn defaults(in_force: &InForce, snapshot: &Snapshot) -> Vec<(String, Value)> {
             values.push((format!("services.{name}.hashOn"), json!(keys)));
         }
         if let Some(rollout) = in_force.loaded.file.services.get(&**name).and_then(|written| written.rollout.as_ref()) {
-            let of_gates = gate_defaults().into_iter().filter(|(key, _)| is_on(&rollout.gates, key));
-            values.extend(of_gates.map(|(key, value)| (format!("services.{name}.rollout.{key}"), json!(value))));
+            let of_gates = gate_defaults(&rollout.gates);
+            values.extend(
+                of_gates.into_iter().map(|(key, value)| (format!("services.{name}.rollout.{key}"), json!(value))),
+            );
         }
     }
     values
-}
-
-/// A gate that is off has no limits.
-fn is_on(gates: &Gates, key: &str) -> bool {
-    match key.split('.').nth(1) {
-        Some("errors") => !gates.errors.off,
-        Some("latency") => !gates.latency.off,
-        Some("sampleRatio") => !gates.sample_ratio.off,
-        _ => true,
-    }
 }
 
 fn of_listener(rules: &ListenerRules) -> [(&'static str, Value); 7] {

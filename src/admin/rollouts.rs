@@ -14,10 +14,9 @@ use crate::config::schema::Role;
 use crate::config::values;
 use crate::control::permanent::{self, Wanted};
 use crate::control::{Ask, Handle, RolloutView};
-use crate::model::{BUCKETS, Weight, printable};
+use crate::model::{Weight, printable};
 use crate::rollout::command::{Answer, Command, Refusal};
 use crate::rollout::state::{PauseCause, Phase};
-use crate::routing::snapshot::Service;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -96,7 +95,7 @@ async fn command(
     // by what is in force before it
     let undo = undo(&handle, &service, &wanted);
     if change.is_dry_run {
-        return rehearse(&handle, &ask);
+        return rehearse(&handle, &ask, &undo);
     }
     let answered = handle.ask_rollout(ask).map_err(|_| Problem::busy())?;
     let absent = || no_service(&handle, &service);
@@ -105,18 +104,16 @@ async fn command(
 }
 
 /// What would come of it, by a copy of all that the engine knows.
-fn rehearse(handle: &Handle, ask: &Ask) -> Result<Response, Problem> {
+fn rehearse(handle: &Handle, ask: &Ask, undo: &str) -> Result<Response, Problem> {
     let trials = handle.trials();
     let absent = || no_service(handle, &ask.service);
     let trial = trials.get(&ask.service).ok_or_else(absent)?;
-    let before = view_of(handle, &ask.service);
-    let now = before.as_ref().map(|view| view.revision());
+    let now = view_of(handle, &ask.service).map(|view| view.revision());
     if ask.must_match.is_some() && ask.must_match != now {
         return Err(moved());
     }
     let would = trial.ask(&ask.actor, &ask.command).ok_or_else(Problem::busy)?;
-    let undo = undo(handle, &ask.service, &ask.command);
-    let mut value = tell(handle, &ask.service, &ask.command, &would, &undo)?;
+    let mut value = tell(handle, &ask.service, &ask.command, &would, undo)?;
     if value["result"] == "done" {
         value["result"] = "would-do".into();
     }
@@ -136,11 +133,10 @@ fn no_service(handle: &Handle, wanted: &str) -> Problem {
 
 /// Where one rollout is.
 async fn one(State(room): State<Room>, caller: Caller, Path(service): Path<String>) -> Result<Response, Problem> {
-    let views = room.handle.rollouts();
     let absent = || Problem::new(StatusCode::NOT_FOUND, "no such service, or it has no rollout; see /api/v1/rollouts");
-    let view = views.iter().find(|view| view.service == service).ok_or_else(absent)?;
-    let mut value = rollout(view, &room);
-    value["actions"] = actions_of(&room, &caller, view);
+    let view = view_of(&room.handle, &service).ok_or_else(absent)?;
+    let mut value = rollout(&view, &room);
+    value["actions"] = actions_of(&room, &caller, &view);
     let mut response = answer(StatusCode::OK, &value);
     if let Ok(tag) = HeaderValue::try_from(format!("\"{:016x}\"", view.revision())) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -262,15 +258,13 @@ fn undo(handle: &Handle, service: &str, command: &Command) -> String {
         Command::SetWeight { cohort, variant, .. } => {
             let trials = handle.trials();
             let trial = trials.get(service);
-            match trial.and_then(|trial| trial.pause()) {
+            match trial.and_then(|trial| Some((trial, trial.pause()?))) {
                 None if trial.is_some_and(|trial| trial.is_back(cohort)) => "retry",
                 None => "resume",
-                Some(PauseCause::Harm) => "retry",
+                Some((_, PauseCause::Harm)) => "retry",
                 // `resume` would go on with the rollout as well
-                Some(_) => {
-                    let snapshot = handle.snapshot();
-                    let was = snapshot.service(service).and_then(|known| weight_in_force(known, cohort, variant));
-                    let was = was.unwrap_or(Weight::ZERO);
+                Some((trial, _)) => {
+                    let was = trial.share(cohort, variant);
                     return format!("ringway set-weight {service} {variant} {was} --cohort {cohort}");
                 }
             }
@@ -288,15 +282,7 @@ fn undo(handle: &Handle, service: &str, command: &Command) -> String {
 }
 
 fn is_under_way(handle: &Handle, service: &str) -> bool {
-    handle.rollouts().iter().any(|view| view.service == service && view.phase != Phase::Superseded)
-}
-
-/// Percent of a cohort.
-fn weight_in_force(service: &Service, cohort: &str, variant: &str) -> Option<Weight> {
-    let cohort = service.cohorts.iter().find(|known| &*known.name == cohort)?;
-    let at = service.variants.iter().position(|known| &*known.name == variant)?;
-    let parts = u64::from(cohort.layout.width_of(at)) * Weight::HUNDRED.micros();
-    Some(Weight::from_micros(parts / u64::from(BUCKETS)))
+    view_of(handle, service).is_some_and(|view| view.phase != Phase::Superseded)
 }
 
 /// What to write into the file so that it stays. Only of weights: the rest is not of the file, or is what it says already.

@@ -6,7 +6,7 @@ use super::Exit;
 use super::out::{print, say};
 use crate::control::journal::audit::{Head, Verified, has_line, verify};
 use crate::control::journal::state_file;
-use crate::control::journal::store::{AUDIT, is_put_aside};
+use crate::control::journal::store::{AUDIT, STATE, is_put_aside};
 use crate::model::grouped;
 
 /// Look at the audit log.
@@ -52,7 +52,7 @@ impl Args {
         for path in &logs(&request.files)? {
             let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
             has_head |= request.head.as_ref().is_some_and(|head| has_line(&bytes, head));
-            has_state = is_log(path) && path.with_file_name("state.json").exists();
+            has_state = is_log(path) && path.with_file_name(STATE).exists();
             let verified = match verify(&bytes, before.as_ref()) {
                 Ok(verified) => verified,
                 Err(broken) => {
@@ -114,7 +114,7 @@ fn missing_at_end(log: &Path, verified: &Verified) -> anyhow::Result<Option<Stri
     if !is_log(log) {
         return Ok(None);
     }
-    let path = log.with_file_name("state.json");
+    let path = log.with_file_name(STATE);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

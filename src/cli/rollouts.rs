@@ -212,9 +212,7 @@ impl SetWeight {
         });
         self.common.ask("set-weight", more)
     }
-}
 
-impl SetWeight {
     /// The new version has no more of the cohort afterwards than it has now.
     fn is_safer(&self, rollouts: &Value) -> bool {
         let mut all = rollouts["rollouts"].as_array().into_iter().flatten();

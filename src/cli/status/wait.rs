@@ -70,8 +70,10 @@ impl Wanted {
             match self.look(&part.data) {
                 Look::NotYet(line) => {
                     // what counts or elapses is no change
-                    if told.replace(gist(&line)) != gist(&line) {
+                    let gist = gist(&line);
+                    if *told.borrow() != gist {
                         say(&line);
+                        told.replace(gist);
                     }
                     last.replace(line);
                     ControlFlow::Continue(())

@@ -299,7 +299,8 @@ impl Store {
     }
 }
 
-pub(super) const STATE: &str = "state.json";
+/// The state of all services.
+pub const STATE: &str = "state.json";
 const PREVIOUS: &str = "state.json.previous";
 /// The log that is written.
 pub const AUDIT: &str = "audit.jsonl";

@@ -28,20 +28,29 @@ const LATENCY_ALLOWED: (f64, u64) = (1.1, 5_000);
 /// How often a split that is right may be said to be wrong.
 const SPLIT_ALPHA: f64 = 0.001;
 
-/// What counts where a rollout of the file says nothing: keys below `rollout`, and their values as the file writes them.
-pub fn gate_defaults() -> Vec<(&'static str, String)> {
+/// What counts where a rollout of the file says nothing: keys below `rollout`, and their values as the file writes them. A
+/// gate that is off has none.
+pub fn gate_defaults(gates: &schema::Gates) -> Vec<(&'static str, String)> {
     let judge = JudgeRules::default();
-    vec![
-        ("gates.errors.allow.ratio", ERRORS_ALLOWED.0.to_string()),
-        ("gates.errors.allow.floor", format!("{}%", ERRORS_ALLOWED.1 * 100.0)),
-        ("gates.latency.allow.ratio", LATENCY_ALLOWED.0.to_string()),
-        ("gates.latency.allow.plus", format!("{}ms", LATENCY_ALLOWED.1 / 1_000)),
-        ("gates.sampleRatio.alpha", SPLIT_ALPHA.to_string()),
+    let mut values = Vec::new();
+    if !gates.errors.off {
+        values.push(("gates.errors.allow.ratio", ERRORS_ALLOWED.0.to_string()));
+        values.push(("gates.errors.allow.floor", format!("{}%", ERRORS_ALLOWED.1 * 100.0)));
+    }
+    if !gates.latency.off {
+        values.push(("gates.latency.allow.ratio", LATENCY_ALLOWED.0.to_string()));
+        values.push(("gates.latency.allow.plus", format!("{}ms", LATENCY_ALLOWED.1 / 1_000)));
+    }
+    if !gates.sample_ratio.off {
+        values.push(("gates.sampleRatio.alpha", SPLIT_ALPHA.to_string()));
+    }
+    values.extend([
         ("judge.falseRollback", format!("{}%", judge.alpha * 100.0)),
         ("judge.freezeAt", judge.freeze_at.to_string()),
         ("judge.minBad", judge.min_bad.to_string()),
         ("judge.minRequests", judge.min_requests.to_string()),
-    ]
+    ]);
+    values
 }
 
 /// What is watched of a cohort of a service.

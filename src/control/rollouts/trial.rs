@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Rollouts, unix_ms, view};
+use crate::model::Weight;
 use crate::rollout::command::{Actor, Answer, Command};
 use crate::rollout::effect::Effect;
 use crate::rollout::engine::step;
@@ -48,6 +49,11 @@ impl Trial {
     /// Whether a cohort was taken back.
     pub fn is_back(&self, cohort: &str) -> bool {
         self.state.rollout.as_ref().is_some_and(|position| position.taken_back.contains_key(cohort))
+    }
+
+    /// The share of a cohort that a variant has now.
+    pub fn share(&self, cohort: &str, variant: &str) -> Weight {
+        ownership::in_force(&self.plan, &self.state, cohort).0.of(variant)
     }
 
     /// How much longer a share holds that a person set for a while: `, 42m more`.

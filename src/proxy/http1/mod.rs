@@ -134,7 +134,7 @@ async fn next_head(
     let limits = &connection.rules.limits;
     let mut looked_at = 0;
     let mut take = |wire: &mut Wire| {
-        let is_head = wire.read.starts_with(b"HEAD ");
+        let is_head = asks_for_head(wire);
         let refusal = |garbled: Garbled| Refusal { status: garbled.status(), reason: garbled.reason(), is_head };
         head::take(&mut wire.read, &mut looked_at, limits, arrived).map_err(|garbled| Some(refusal(garbled)))
     };
@@ -151,8 +151,7 @@ async fn next_head(
                 Poll::Pending => {
                     ready!(connection.deadline.poll_passed(cx));
                     let (status, reason) = (StatusCode::REQUEST_TIMEOUT, "the request header came too slowly");
-                    let is_head = wire.read.starts_with(b"HEAD ");
-                    return Poll::Ready(Err(Some(Refusal { status, reason, is_head })));
+                    return Poll::Ready(Err(Some(Refusal { status, reason, is_head: asks_for_head(wire) })));
                 }
             }
             if let Some(manner) = take(wire)? {
@@ -161,6 +160,11 @@ async fn next_head(
         }
     })
     .await
+}
+
+/// What is unread begins like a request for a head alone: whatever answers it must have no body.
+fn asks_for_head(wire: &Wire) -> bool {
+    wire.read.starts_with(b"HEAD ")
 }
 
 /// Takes answers that come before the answer to be written. A client that does not read is spared them.

@@ -1,13 +1,12 @@
 //! How a connection ends (RFC 9113 §6.8): nothing is lost of what was taken, and who was not heard learns it.
 
-use super::frames::{DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, SETTINGS, frame};
+use super::frames::{
+    ACK, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING, PREFACE, SETTINGS, WINDOW_UPDATE, frame,
+};
 use crate::support::raw::{Raw, eventually};
 use crate::support::recording::{Gate, Recording};
 use crate::support::server::Proxy;
 
-const PING: u8 = 6;
-const WINDOW_UPDATE: u8 = 8;
-const ACK: u8 = 1;
 /// `GET http://shop/`.
 const GET: &[u8] = b"\x82\x86\x84\x01\x04shop";
 /// The last stream of a goodbye that leaves it open.
@@ -58,7 +57,7 @@ fn the_end_of_an_answer_outlives_its_connection() {
     let upstream = Recording::text(big);
     let proxy = Proxy::before_with(&upstream, "limits: { maxRequestsPerConnection: 1 }");
     let mut client = Frames::of(Raw::connect_with_small_window(proxy.address()));
-    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    client.send(PREFACE);
     client.send(frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff])).send(frame(
         WINDOW_UPDATE,
         0,

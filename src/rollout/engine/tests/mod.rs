@@ -21,6 +21,12 @@ pub(super) fn refused(answer: &Answer) -> &Refusal {
     }
 }
 
+/// A person sets a share until further notice.
+fn set(cohort: &str, variant: &str, share: u64) -> Command {
+    let (cohort, variant) = (cohort.to_owned(), variant.to_owned());
+    Command::SetWeight { cohort, variant, share: Weight::whole(share), lasts: None }
+}
+
 pub(super) fn is_done(answer: &Answer) -> bool {
     matches!(answer, Answer::Done(_))
 }
@@ -134,12 +140,7 @@ fn only_the_hurt_ring_is_taken_back_and_it_stays_so() {
     assert_eq!((stage.phase(), stage.share("beta")), (Phase::RolledBack, "0".into()));
     assert_eq!(stage.count(EventKind::EditIgnored), 1);
     assert_eq!(refused(&stage.ask(Command::Promote)), &Refusal::RolledBack);
-    let raise = |share: u64| Command::SetWeight {
-        cohort: "beta".to_owned(),
-        variant: "canary".to_owned(),
-        share: Weight::whole(share),
-        lasts: None,
-    };
+    let raise = |share| set("beta", "canary", share);
     assert_eq!(refused(&stage.ask(raise(5))), &Refusal::RolledBack);
     // the others may go on, without it
     assert!(is_done(&stage.ask(Command::Resume)));

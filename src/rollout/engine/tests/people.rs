@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use super::{edit, is_done, refused, shift_of};
+use super::{edit, is_done, refused, set, shift_of};
 use crate::model::Weight;
 use crate::rollout::command::{Answer, Command, Refusal};
 use crate::rollout::effect::EventKind;
@@ -118,12 +118,6 @@ fn a_share_that_a_person_set_lasts_as_long_as_they_said() {
 fn weights_are_set_without_a_rollout_too() {
     let mut stage = Stage::of(crate::rollout::plan::Plan { rollout: None, ..plan() });
     assert_eq!((stage.phase(), stage.state.clone().rollout), (Phase::Idle, None));
-    let set = |cohort: &str, variant: &str, share| Command::SetWeight {
-        cohort: cohort.to_owned(),
-        variant: variant.to_owned(),
-        share: Weight::whole(share),
-        lasts: None,
-    };
     assert!(is_done(&stage.ask(set("beta", "canary", 10))));
     assert_eq!(stage.share("beta"), "10");
     assert!(matches!(refused(&stage.ask(set("asia", "canary", 10))), Refusal::UnknownCohort(_)));
@@ -140,16 +134,10 @@ fn weights_are_set_without_a_rollout_too() {
 
 #[test]
 fn what_people_set_ends_by_resume_where_no_rollout_goes_on_too() {
-    let set = |cohort: &str, share| Command::SetWeight {
-        cohort: cohort.to_owned(),
-        variant: "canary".to_owned(),
-        share: Weight::whole(share),
-        lasts: None,
-    };
     let mut stage = Stage::new();
     stage.complete_step();
     edit(&mut stage, "beta", 3);
-    assert!(is_done(&stage.ask(set("beta", 20))));
+    assert!(is_done(&stage.ask(set("beta", "canary", 20))));
     assert_eq!((stage.phase(), stage.share("beta")), (Phase::Superseded, "20".into()));
     assert!(is_done(&stage.ask(Command::Resume)));
     assert_eq!((stage.phase(), stage.share("beta")), (Phase::Superseded, "3".into()));
@@ -158,12 +146,7 @@ fn what_people_set_ends_by_resume_where_no_rollout_goes_on_too() {
 
 #[test]
 fn what_a_gate_stopped_is_lowered_by_people_and_not_raised() {
-    let set = |share| Command::SetWeight {
-        cohort: "staff".to_owned(),
-        variant: "canary".to_owned(),
-        share: Weight::whole(share),
-        lasts: None,
-    };
+    let set = |share| super::set("staff", "canary", share);
     let mut stage = Stage::new();
     stage.judge("staff", Verdict::PausingHarm);
     stage.pass(2);
@@ -172,13 +155,7 @@ fn what_a_gate_stopped_is_lowered_by_people_and_not_raised() {
     assert!(is_done(&stage.ask(set(5))));
     assert_eq!(stage.share("staff"), "5");
     assert_eq!(refused(&stage.ask(set(6))), &Refusal::Harm);
-    let stable = Command::SetWeight {
-        cohort: "staff".to_owned(),
-        variant: "stable".to_owned(),
-        share: Weight::whole(40),
-        lasts: None,
-    };
-    assert_eq!(refused(&stage.ask(stable)), &Refusal::Harm);
+    assert_eq!(refused(&stage.ask(super::set("staff", "stable", 40))), &Refusal::Harm);
 }
 
 #[test]
@@ -225,12 +202,7 @@ fn a_step_that_is_skipped_leaves_nothing_behind() {
 
 #[test]
 fn on_a_gradual_way_back_people_go_faster_and_not_back_up() {
-    let set = |share| Command::SetWeight {
-        cohort: "staff".to_owned(),
-        variant: "canary".to_owned(),
-        share: Weight::whole(share),
-        lasts: None,
-    };
+    let set = |share| super::set("staff", "canary", share);
     let mut stage = Stage::new();
     let on_harm = &mut stage.plan.rollout.as_mut().unwrap().on_harm;
     on_harm.gradual = [40, 20, 10, 0].map(Weight::whole).to_vec();

@@ -10,7 +10,8 @@ mod settings;
 mod streams;
 
 use super::frames::{
-    DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS, fields, frame,
+    ACK, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, fields, frame,
 };
 use crate::support::raw::Raw;
 use crate::support::recording::{Gate, Recording};
@@ -21,10 +22,7 @@ use std::time::Duration;
 
 pub const PRIORITY: u8 = 2;
 pub const PUSH_PROMISE: u8 = 5;
-pub const PING: u8 = 6;
-pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
-pub const ACK: u8 = 1;
 pub const PADDED: u8 = 8;
 pub const WITH_PRIORITY: u8 = 0x20;
 /// A request that is whole.
@@ -42,7 +40,6 @@ pub mod code {
     pub const CALM: u32 = 11;
 }
 
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// `GET http://shop/`, as far as the static table has it (RFC 7541, appendix A).
 pub const GET: &[u8] = b"\x82\x86\x84\x01\x04shop";
 /// The same with POST.
