@@ -1,16 +1,13 @@
 use bytes::Bytes;
-use http::Method;
-use http::uri::PathAndQuery;
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{panic, thread};
 
 use super::compare::{Found, Seen, compare, needs_parsing};
-use super::outgoing::RequestId;
-use crate::routing::mirror::{Comparison, Mirror};
+use super::lane::Job;
+use crate::routing::mirror::Comparison;
 use crate::telemetry::mirror::{Difference, MirrorResult, Uncompared};
-use crate::upstream::Held;
 use crate::upstream::http1::SpareMap;
 
 /// Where answers are compared that differ at first sight and may be the same by what they say.
@@ -27,23 +24,9 @@ pub struct Comparer {
 
 /// A user's answer and that of the copy.
 pub(super) struct Pair {
-    pub(super) by: Arc<Mirror>,
-    pub(super) primary: Seen,
+    /// The copy, with the user's answer.
+    pub(super) job: Box<Job>,
     pub(super) mirror: Seen,
-    pub(super) facts: Facts,
-    /// The part of the budget that the answers take.
-    pub(super) held: Held,
-}
-
-/// What is told of a request whose answers differ. Most do not, so that no text is made of it before.
-pub(super) struct Facts {
-    pub(super) method: Method,
-    pub(super) target: PathAndQuery,
-    pub(super) request_id: RequestId,
-    /// The variant that answered the user.
-    pub(super) primary: Arc<str>,
-    /// From the sent request to the head of the answer, in microseconds: of the user's and of the copy's.
-    pub(super) latencies_us: (u64, u64),
 }
 
 /// Characters of a path that are kept with a difference.
@@ -57,8 +40,9 @@ const NICE: i32 = 19;
 impl Comparer {
     /// Compares a pair and records what came of it, now or soon.
     pub(super) fn take(&self, mut pair: Pair) {
-        if !needs_parsing(&pair.by.comparison, &pair.primary, &pair.mirror) {
-            return pair.settle().give_back();
+        if !pair.needs_parsing() {
+            pair.settle(&pair.job.mirror.comparison, false);
+            return pair.give_back();
         }
         // it may be a part of what was read at once, all of which would wait with it
         pair.mirror.body = pair.mirror.body.map(|body| Bytes::copy_from_slice(&body));
@@ -69,9 +53,10 @@ impl Comparer {
             None => Some(pair),
         };
         if let Some(pair) = unheard {
-            pair.by.record.count_uncompared(Uncompared::Busy);
-            let by = Comparison { body: false, ..pair.by.comparison.clone() };
-            pair.settle_by(&by).give_back();
+            pair.job.mirror.record.count_uncompared(Uncompared::Busy);
+            let by = Comparison { body: false, ..pair.job.mirror.comparison.clone() };
+            pair.settle(&by, false);
+            pair.give_back();
         }
     }
 }
@@ -87,7 +72,7 @@ fn run(pairs: &Receiver<Pair>) {
     give_way();
     while let Ok(pair) = pairs.recv() {
         // what services answer must not end the thread; a panic is a bug, and in the log
-        let _ = panic::catch_unwind(panic::AssertUnwindSafe(|| drop(pair.settle())));
+        let _ = panic::catch_unwind(panic::AssertUnwindSafe(|| pair.settle(&pair.job.mirror.comparison, true)));
     }
 }
 
@@ -101,53 +86,49 @@ fn give_way() {
 }
 
 impl Pair {
-    fn settle(self) -> Pair {
-        let by = self.by.clone();
-        self.settle_by(&by.comparison)
+    fn needs_parsing(&self) -> bool {
+        needs_parsing(&self.job.mirror.comparison, &self.job.primary, &self.mirror)
     }
 
-    fn settle_by(self, by: &Comparison) -> Pair {
-        let record = &self.by.record;
-        // what takes long is done once, and what is short mostly finds nothing to tell
-        let is_long = needs_parsing(by, &self.primary, &self.mirror);
-        let mut found = compare(by, &self.primary, &self.mirror, is_long);
+    /// Counts what differs, and keeps it. What takes long (`is_long`) is done once; what is short mostly finds nothing to
+    /// tell, and is done again where it does.
+    fn settle(&self, by: &Comparison, is_long: bool) {
+        let record = &self.job.mirror.record;
+        let mut found = compare(by, &self.job.primary, &self.mirror, is_long);
         if found.is_body_missing {
             record.count_uncompared(Uncompared::TooLarge);
         }
         if found.kinds.is_empty() {
-            record.count(MirrorResult::Same);
-            return self;
+            return record.count(MirrorResult::Same);
         }
         record.differ(&found.kinds);
         if record.wants_detail() {
             if !is_long {
-                found = compare(by, &self.primary, &self.mirror, true);
+                found = compare(by, &self.job.primary, &self.mirror, true);
             }
             self.keep(found);
         }
-        self
     }
 
     fn keep(&self, found: Found) {
-        let Facts { method, target, request_id, primary, latencies_us } = &self.facts;
-        self.by.record.keep(Difference {
-            method: method.to_string(),
-            path: target.path().chars().take(PATH_CHARS_MAX).collect(),
+        let Job { request, request_id, answered_by, latencies_us, primary, mirror, .. } = &*self.job;
+        mirror.record.keep(Difference {
+            method: request.method.to_string(),
+            path: request.target.path().chars().take(PATH_CHARS_MAX).collect(),
             request_id: request_id.as_str().to_owned(),
-            primary: primary.to_string(),
+            primary: answered_by.as_deref().unwrap_or_default().to_owned(),
             latencies_us: *latencies_us,
             unix_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
-            statuses: (self.primary.status, self.mirror.status),
+            statuses: (primary.status, self.mirror.status),
             kinds: found.kinds,
             places: found.places,
         });
     }
 
     /// Gives the memory of what was compared to the next messages of this worker.
-    fn give_back(self) {
-        SpareMap::give_back(self.primary.headers);
+    fn give_back(mut self) {
+        SpareMap::give_back(std::mem::take(&mut self.job.primary.headers));
         SpareMap::give_back(self.mirror.headers);
-        drop(self.held);
     }
 }
 
@@ -155,10 +136,14 @@ impl Pair {
 mod tests {
     use super::*;
     use crate::config::{Source, load_texts};
+    use crate::proxy::mirror::outgoing::{Outgoing, RequestId};
+    use crate::routing::mirror::Mirror;
     use crate::routing::prepare::assemble;
     use crate::telemetry::Registry;
     use crate::upstream::{Budget, Upstreams};
-    use http::{HeaderMap, HeaderValue, header};
+    use http::uri::PathAndQuery;
+    use http::{HeaderMap, HeaderValue, Method, header};
+    use std::sync::Arc;
 
     const FILE: &str = "listeners: [{ address: 127.0.0.1:1 }]\nservices:\n  shop:\n    variants:\n      \
         stable: { weight: 1, endpoints: [\"127.0.0.1:2\"] }\n      canary: { weight: 0, endpoints: [\"127.0.0.1:3\"] }\n    \
@@ -176,15 +161,17 @@ mod tests {
     }
 
     fn pair(by: &Arc<Mirror>, primary: Seen, mirror: Seen) -> Pair {
-        let held = Budget::new(1).hold(1).unwrap();
-        let facts = Facts {
-            method: Method::GET,
-            target: PathAndQuery::from_static("/"),
+        let job = Job {
+            mirror: by.clone(),
+            request: Outgoing::to(Method::GET, PathAndQuery::from_static("/")),
             request_id: RequestId::Absent,
-            primary: "stable".into(),
+            body: None,
+            primary,
+            answered_by: Some("stable".into()),
             latencies_us: (1, 2),
+            held: Budget::new(1).hold(1).unwrap(),
         };
-        Pair { by: by.clone(), primary, mirror, facts, held }
+        Pair { job: Box::new(job), mirror }
     }
 
     /// Nobody takes what waits, and nothing may wait.

@@ -1,10 +1,10 @@
-use http::{HeaderMap, request, response};
+use bytes::Bytes;
+use http::{request, response};
 use hyper::body::Body;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compare::Seen;
-use super::comparer::Facts;
 use super::lane::{Job, Lane};
 use super::outgoing::{Outgoing, RequestId, size};
 use crate::proxy::additions::Additions;
@@ -15,6 +15,7 @@ use crate::routing::forged::X_RINGWAY_MIRROR;
 use crate::routing::mirror::Mirror;
 use crate::routing::request::Destination;
 use crate::telemetry::mirror::MirrorResult;
+use crate::upstream::http1::SpareMap;
 use crate::upstream::{Held, Lost, RequestBody, Tee, UpstreamBody};
 
 /// A copy of a request, while its user is being served. It becomes a [`Job`] when the user's answer is complete, and
@@ -25,22 +26,12 @@ pub(in crate::proxy) struct Copied {
 }
 
 struct Open {
-    mirror: Arc<Mirror>,
+    job: Box<Job>,
     lane: Rc<Lane>,
-    request: Outgoing,
-    request_id: RequestId,
+    /// Of the request, if it has a body.
     body: Option<Rc<Tee>>,
-    held: Held,
-    primary: Option<Primary>,
-}
-
-/// What the user is being answered.
-struct Primary {
-    status: u16,
-    headers: HeaderMap,
-    latency_us: u64,
-    variant: Arc<str>,
-    body: Tee,
+    /// Of the user's answer, when that has begun.
+    answer: Option<Tee>,
 }
 
 /// Bytes of an answer that are kept, on either side.
@@ -92,8 +83,17 @@ impl Copied {
             Some(tee)
         };
         let request_id = RequestId::of(head.0, head.1);
-        let open = Open { mirror: mirror.clone(), lane, request, request_id, body: kept, held, primary: None };
-        Ok(Copied { open: Some(open) })
+        let job = Box::new(Job {
+            mirror: mirror.clone(),
+            request,
+            request_id,
+            body: None,
+            primary: Seen::default(),
+            answered_by: None,
+            latencies_us: (0, 0),
+            held,
+        });
+        Ok(Copied { open: Some(Open { job, lane, body: kept, answer: None }) })
     }
 
     /// The head of the user's answer is there, from the variant of this position and name. `latency_us`: since the
@@ -105,34 +105,37 @@ impl Copied {
         body: &UpstreamBody,
         latency_us: u64,
     ) {
-        let Some(open) = &mut self.open else { return };
-        if position == open.mirror.to {
+        let Some(Open { job, lane, answer, .. }) = &mut self.open else { return };
+        if position == job.mirror.to {
             // it stood in for another one, and would be compared with itself
             self.open = None;
             return;
         }
-        let by = &open.mirror.comparison;
-        let headers = if by.headers || by.body { head.headers.clone() } else { HeaderMap::new() };
-        if !open.held.grow(size(&headers)) {
-            return self.settle(MirrorResult::Dropped);
+        let by = &job.mirror.comparison;
+        if by.headers || by.body {
+            if !job.held.grow(size(&head.headers)) {
+                return self.settle(MirrorResult::Dropped);
+            }
+            job.primary.headers = SpareMap::copy_of(&head.headers);
         }
         let body_max = if by.body { ANSWER_BYTES_MAX } else { 0 };
-        let body = Tee::new(open.lane.budget(), body_max, body.size_hint().lower());
-        let status = head.status.as_u16();
-        open.primary = Some(Primary { status, headers, latency_us, variant: name.clone(), body });
+        *answer = Some(Tee::new(lane.budget(), body_max, body.size_hint().lower()));
+        job.primary.status = head.status.as_u16();
+        job.answered_by = Some(name.clone());
+        job.latencies_us.0 = latency_us;
     }
 
     /// A piece of the user's answer passes by.
     pub(in crate::proxy) fn note_data(&self, piece: &[u8]) {
-        if let Some(Open { primary: Some(primary), .. }) = &self.open {
-            primary.body.push(piece);
+        if let Some(Open { answer: Some(answer), .. }) = &self.open {
+            answer.push(piece);
         }
     }
 
     /// The user's answer is complete: now it is the copy's turn.
     pub(in crate::proxy) fn send(mut self) {
         let Some(open) = self.open.take() else { return };
-        let record = open.mirror.record.clone();
+        let record = open.lane.record.clone();
         if let Err(result) = open.send() {
             record.count(result);
         }
@@ -140,7 +143,7 @@ impl Copied {
 
     fn settle(&mut self, result: MirrorResult) {
         if let Some(open) = self.open.take() {
-            open.mirror.record.count(result);
+            open.lane.record.count(result);
         }
     }
 }
@@ -153,33 +156,23 @@ impl Drop for Copied {
 
 impl Open {
     fn send(self) -> Result<(), MirrorResult> {
-        let Open { mirror, lane, request, request_id, body, mut held, primary } = self;
-        let primary = primary.ok_or(MirrorResult::Unanswered)?;
-        let body = match body.map(|tee| tee.take()).transpose() {
-            Ok(body) => body,
+        let Open { mut job, lane, body, answer } = self;
+        let answer = answer.ok_or(MirrorResult::Unanswered)?;
+        job.body = match body.map(|tee| tee.take()).transpose() {
+            Ok(body) => body.map(|kept| join(&mut job.held, kept)),
             Err(Lost::TooLong) => return Err(MirrorResult::TooLarge),
             Err(Lost::NoRoom) => return Err(MirrorResult::Dropped),
             // the endpoint answered before it had all of the request
             Err(Lost::Unfinished) => return Err(MirrorResult::Unanswered),
         };
-        let body = body.map(|(bytes, more)| {
-            held.join(more);
-            bytes
-        });
-        primary.body.complete();
-        let seen = primary.body.take().ok().map(|(bytes, more)| {
-            held.join(more);
-            bytes
-        });
-        let facts = Facts {
-            method: request.method.clone(),
-            target: request.target.clone(),
-            request_id,
-            primary: primary.variant,
-            latencies_us: (primary.latency_us, 0),
-        };
-        let primary = Seen { status: primary.status, headers: primary.headers, body: seen };
-        lane.push(Job { mirror, request, body, primary, facts, held });
+        answer.complete();
+        job.primary.body = answer.take().ok().map(|kept| join(&mut job.held, kept));
+        lane.push(job);
         Ok(())
     }
+}
+
+fn join(held: &mut Held, (bytes, more): (Bytes, Held)) -> Bytes {
+    held.join(more);
+    bytes
 }

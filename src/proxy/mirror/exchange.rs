@@ -22,23 +22,23 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 const UNSENT_MAX: usize = 3;
 
 /// Sends a copy and has its answer compared with the user's. An error says why there was none.
-pub(super) async fn exchange(lane: &Rc<Lane>, job: Box<Job>, began: Instant) -> Result<(), MirrorResult> {
-    let Job { mirror, request, body, primary, mut facts, mut held } = *job;
-    let mut wanted = Wanted { alpn: mirror.upstream.spec().alpn(request.version), client: request.client };
-    let lease = lease(lane, &mirror, wanted, began).await?;
+pub(super) async fn exchange(lane: &Rc<Lane>, mut job: Box<Job>, began: Instant) -> Result<(), MirrorResult> {
+    let mut wanted = Wanted { alpn: job.mirror.upstream.spec().alpn(job.request.version), client: job.request.client };
+    let lease = lease(lane, &job.mirror, wanted, began).await?;
     // another connection must speak the protocol that the copy is written for
     wanted.alpn = if lease.is_http2() { Alpn::Http2 } else { Alpn::Http1 };
-    let addressed = request.address(&mirror, body.as_ref().map(Bytes::len), lease.is_http2());
+    let body = job.body.take();
+    let addressed = job.request.address(&job.mirror, body.as_ref().map(Bytes::len), lease.is_http2());
     let addressed = addressed.ok_or(MirrorResult::Failed)?;
     let body = body.map_or_else(RequestBody::empty, RequestBody::whole);
-    let (answered, sent) = send(lane, &mirror, (lease, wanted), &addressed, body).await?;
+    let (answered, sent) = send(lane, &job.mirror, (lease, wanted), &addressed, body).await?;
     lane.give_back(addressed.lines);
-    facts.latencies_us.1 = sent.elapsed().as_micros() as u64;
+    job.latencies_us.1 = sent.elapsed().as_micros() as u64;
     let Answered { head, body, .. } = answered;
-    let body = read(body, &mut held).await?;
-    let seen = Seen { status: head.status.as_u16(), headers: head.headers, body };
-    lane.latencies.record(facts.latencies_us.0, facts.latencies_us.1);
-    lane.shared.comparer.take(Pair { by: mirror, primary, mirror: seen, facts, held });
+    let body = read(body, &mut job.held).await?;
+    let mirror = Seen { status: head.status.as_u16(), headers: head.headers, body };
+    lane.latencies.record(job.latencies_us.0, job.latencies_us.1);
+    lane.shared.comparer.take(Pair { job, mirror });
     Ok(())
 }
 

@@ -5,8 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compare::Seen;
-use super::comparer::Facts;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, RequestId};
 use super::runner::Runner;
 use crate::proxy::worker::{Shared, Worker};
 use crate::routing::mirror::Mirror;
@@ -26,7 +25,6 @@ pub(super) struct Lane {
     pub(super) pools: Rc<Pools>,
     pub(super) shared: Arc<Shared>,
     budget: Budget,
-    /// Boxed, since they are large and passed on.
     waiting: RefCell<VecDeque<Box<Job>>>,
     in_flight: Cell<usize>,
     /// Runners that have nothing to do, the last one first.
@@ -35,13 +33,21 @@ pub(super) struct Lane {
     buffers: RefCell<Vec<Vec<u8>>>,
 }
 
-/// A copy that is ready to be sent, and the answer that its own is compared with.
+/// A copy to be sent, and the answer that its own is compared with. In a box from its beginning to its end, since it is
+/// large and passed on.
 pub(super) struct Job {
     pub(super) mirror: Arc<Mirror>,
     pub(super) request: Outgoing,
+    pub(super) request_id: RequestId,
+    /// The body of the request.
     pub(super) body: Option<Bytes>,
+    /// What the user was answered.
     pub(super) primary: Seen,
-    pub(super) facts: Facts,
+    /// The variant that answered the user.
+    pub(super) answered_by: Option<Arc<str>>,
+    /// From the sent request to the head of the answer, in microseconds: of the user's and of the copy's.
+    pub(super) latencies_us: (u64, u64),
+    /// The part of the budget that all of it takes.
     pub(super) held: Held,
 }
 
@@ -103,14 +109,14 @@ impl Lane {
     }
 
     /// Sends a copy, now or when it is its turn; drops it when too many wait.
-    pub(super) fn push(self: &Rc<Self>, job: Job) {
+    pub(super) fn push(self: &Rc<Self>, mut job: Box<Job>) {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.len() >= WAITING_MAX {
             drop(waiting);
-            self.give_back(job.request.into_lines());
+            self.give_back(job.request.take_lines());
             return self.record.count(MirrorResult::Dropped);
         }
-        waiting.push_back(Box::new(job));
+        waiting.push_back(job);
         drop(waiting);
         self.start();
     }

@@ -96,20 +96,21 @@ impl Outgoing {
     }
 
     /// Takes the buffer out, when the copy is not sent.
-    pub(super) fn into_lines(self) -> Vec<u8> {
-        match self.form {
-            Form::Written { lines, .. } => lines,
+    pub(super) fn take_lines(&mut self) -> Vec<u8> {
+        match &mut self.form {
+            Form::Written { lines, .. } => std::mem::take(lines),
             Form::Mapped { .. } => Vec::new(),
         }
     }
 
-    /// Completes the head for a connection, with a body of `length` bytes if there is one.
-    pub(super) fn address(self, mirror: &Mirror, length: Option<usize>, is_http2: bool) -> Option<Addressed> {
-        let Outgoing { method, target, form, .. } = self;
+    /// Completes the head for a connection, with a body of `length` bytes if there is one. The fields are taken out.
+    pub(super) fn address(&mut self, mirror: &Mirror, length: Option<usize>, is_http2: bool) -> Option<Addressed> {
         let (mut head, ()) = http::Request::new(()).into_parts();
-        head.method = method;
-        match form {
+        head.method = self.method.clone();
+        let target = self.target.clone();
+        match &mut self.form {
             Form::Written { lines, has_length } => {
+                let (lines, has_length) = (std::mem::take(lines), *has_length);
                 head.uri = Uri::from(target);
                 let length = length.or(has_length.then_some(0));
                 let fields = length.map_or(Fields::default(), |length| {
@@ -118,7 +119,8 @@ impl Outgoing {
                 });
                 Some(Addressed { head, fields, lines })
             }
-            Form::Mapped { mut headers, authority, takes_trailers } => {
+            Form::Mapped { headers, authority, takes_trailers } => {
+                let (mut headers, takes_trailers) = (std::mem::take(headers), *takes_trailers);
                 if let Some(length) = length {
                     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
                 }
@@ -131,7 +133,7 @@ impl Outgoing {
                     head.uri = over_http2(&mut headers, authority.as_ref(), target, scheme)?;
                 } else {
                     head.uri = Uri::from(target);
-                    headers.insert(header::HOST, authority.unwrap_or(HeaderValue::from_static("")));
+                    headers.insert(header::HOST, authority.take().unwrap_or(HeaderValue::from_static("")));
                     if takes_trailers {
                         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
                     }
@@ -141,6 +143,15 @@ impl Outgoing {
                 Some(Addressed { head, fields, lines: Vec::new() })
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Outgoing {
+    /// A request without header fields.
+    pub(super) fn to(method: Method, target: PathAndQuery) -> Outgoing {
+        let form = Form::Written { lines: Vec::new(), has_length: false };
+        Outgoing { method, target, version: Version::HTTP_11, client: SocketAddr::from(([127, 0, 0, 1], 1)), form }
     }
 }
 

@@ -34,7 +34,8 @@ pub(super) fn take_head(read: &mut BytesMut, method: &Method) -> Result<Option<H
     let version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let text = HeadText::of(&read[..length]);
     let mut headers = SpareMap::take();
-    headers.reserve(answer.headers.len() + 2);
+    // one is added to many answers (`Cache-Control: private`)
+    headers.reserve(answer.headers.len() + 1);
     let mut found = Fields::default();
     for field in answer.headers.iter() {
         let (name, known) = header_name(field.name.as_bytes())?;

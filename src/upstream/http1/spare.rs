@@ -20,6 +20,16 @@ impl SpareMap {
         SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
     }
 
+    /// The same as another one.
+    pub(crate) fn copy_of(other: &HeaderMap) -> HeaderMap {
+        let mut map = SpareMap::take();
+        map.reserve(other.len());
+        for (name, value) in other {
+            map.append(name, value.clone());
+        }
+        map
+    }
+
     /// Takes a map that nobody needs any more.
     pub(crate) fn give_back(mut map: HeaderMap) {
         if map.capacity() > 0 && map.capacity() <= FIELDS_MAX {
