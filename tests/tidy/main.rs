@@ -9,6 +9,7 @@ mod calls;
 mod dependencies;
 mod layers;
 mod pages;
+mod profile;
 mod shape;
 mod source;
 

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Records what requests run through, for the compiler: makes benches/profile/ringway.profdata anew.
+
+usage: record.py [--ringway PROGRAM] [--seconds 2]
+
+Builds the program so that it counts (unless one is given that was built so), has it serve every kind of traffic, and joins
+what it counted. Needs Linux, `rustup component add llvm-tools`, and haproxy, wrk, h2load and openssl (Debian: apt-get
+install haproxy wrk nghttp2-client openssl). Nothing is measured, so that the machine need not be quiet.
+"""
+import argparse, os, pathlib, signal, subprocess, sys, tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent / "peers"))
+from compare import BROWSER, free_ports, start, writer  # noqa: E402
+
+ORIGIN = """
+global
+  maxconn 8192
+  tune.bufsize 1200000
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  option http-buffer-request
+frontend origin
+  bind 127.0.0.1:{stable}
+  bind 127.0.0.1:{canary}
+  bind 127.0.0.1:{h2c} proto h2
+  bind 127.0.0.1:{secure} ssl crt {both} alpn h2,http/1.1
+  http-request return status 404 content-type text/plain string "not here" if {{ path_beg /missing }}
+  http-request return status 200 content-type application/json file {json} hdr x-request-id %[rand] hdr etag "abc" hdr vary accept-encoding if {{ path_beg /api }}
+  http-request return status 200 content-type text/plain file {big} if {{ path /1m }}
+  http-request return status 200 content-type text/plain file {small}
+"""
+SPLIT = """
+    hashOn: [{{ cookie: uid }}, clientIP]
+    override: {{ header: x-canary, from: [127.0.0.0/8] }}
+    variants:
+      stable: {{ weight: 90, endpoints: ["127.0.0.1:{stable}"] }}
+      canary: {{ weight: 10, endpoints: ["127.0.0.1:{canary}"] }}
+"""
+RINGWAY = """
+listeners:
+  - {{ address: "127.0.0.1:{plain}" }}
+  - {{ address: "127.0.0.1:{tls}", tls: {{ certificates: [{{ certFile: "{cert}", keyFile: "{key}" }}] }} }}
+telemetry: {{ address: "127.0.0.1:{telemetry}" }}
+admin: {{ address: "127.0.0.1:{admin}" }}
+services:
+  shop:""" + SPLIT + """
+  rings:""" + SPLIT + """
+    cohorts:
+      - name: staff
+        when: {{ header: {{ name: x-employee, exact: "1" }} }}
+        weights: {{ canary: 100 }}
+      - name: phones
+        when: {{ header: {{ name: user-agent, regex: "Android|iPhone" }} }}
+      - name: beta
+        when: {{ cookie: {{ name: beta, exact: "1" }} }}
+        weights: {{ canary: 50 }}
+  copied:""" + SPLIT.replace("weight: 90", "weight: 100").replace("weight: 10,", "weight: 0,") + """
+    mirror: {{ to: canary, methods: [GET, HEAD, POST], maxBody: 128KiB }}
+  framed:
+    variants:
+      stable: {{ endpoints: ["127.0.0.1:{h2c}"], protocol: h2c }}
+  secure:
+    variants:
+      stable:
+        endpoints: ["127.0.0.1:{secure}"]
+        protocol: http2
+        tls: {{ caFile: "{cert}", serverName: localhost }}
+routes:
+  - {{ name: copied, matches: [{{ path: {{ prefix: /copied }} }}], service: copied }}
+  - {{ name: framed, matches: [{{ path: {{ prefix: /framed }} }}], service: framed }}
+  - {{ name: secure, matches: [{{ path: {{ prefix: /secure }} }}], service: secure }}
+  - name: api
+    matches: [{{ path: {{ prefix: /api }} }}]
+    service: rings
+    timeouts: {{ request: 5s }}
+    retry: {{ attempts: 1, on: [connect, reset, 503] }}
+    rateLimit: {{ requests: 1000000, per: 1s, burst: 1000000 }}
+    requestHeaders: {{ set: {{ x-group: "${{cohort}}" }}, remove: [x-debug] }}
+    responseHeaders: {{ set: {{ strict-transport-security: max-age=31536000 }}, remove: [server] }}
+  - {{ name: shop, service: shop }}
+"""
+POST = 'wrk.method="POST" wrk.body=string.rep("x",65536)'
+STAFF = ["x-employee: 1", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]
+
+
+def arguments():
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_argument("--ringway", help="a program that records already")
+    options.add_argument("--seconds", type=int, default=2, help="of each kind of traffic")
+    return options.parse_args()
+
+
+def build(raw):
+    target = ROOT / "target" / "record"
+    environment = {**os.environ, "RINGWAY_PROFILE": str(raw), "CARGO_TARGET_DIR": str(target)}
+    subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, env=environment, check=True)
+    return str(target / "release" / "ringway")
+
+
+def load(write, ports, seconds):
+    """Every kind of traffic, those in front of which the program will mostly stand for longer."""
+    plain, tls = f"http://127.0.0.1:{ports['plain']}", f"https://localhost:{ports['tls']}"
+    post = write("post.lua", POST)
+    body = write("body", "x" * 4096)
+
+    def wrk(url, *more, headers=(), connections=64):
+        of_headers = [part for header in headers for part in ("-H", header)]
+        return ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *of_headers, *more, url]
+
+    def h2load(url, *more, headers=(), requests=10_000):
+        of_headers = [f"-H{header}" for header in headers]
+        return ["h2load", "-t1", "-c8", "-m32", f"-n{requests * seconds}", *of_headers, *more, url]
+
+    for base in (plain, tls):
+        yield wrk(f"{base}/")
+        yield wrk(f"{base}/api/v1/items?page=2", headers=BROWSER)
+        yield wrk(f"{base}/api/v1/items", headers=STAFF, connections=8)
+        yield wrk(f"{base}/missing")
+        yield wrk(f"{base}/", headers=["Connection: close"])
+        yield wrk(f"{base}/upload", "-s", post)
+        yield wrk(f"{base}/1m", connections=16)
+        yield wrk(f"{base}/framed/a")
+        yield wrk(f"{base}/secure/a")
+        yield wrk(f"{base}/copied/a")
+        yield h2load(f"{base}/")
+        yield h2load(f"{base}/api/v1/items?page=2", headers=BROWSER)
+        yield h2load(f"{base}/api/v1/items", headers=STAFF)
+        yield h2load(f"{base}/upload", "-d", body)
+        yield h2load(f"{base}/1m", requests=200)
+        yield h2load(f"{base}/framed/a")
+        yield h2load(f"{base}/secure/a")
+        yield h2load(f"{base}/copied/a")
+
+
+def serve(program, directory, seconds):
+    names = ["stable", "canary", "h2c", "secure", "plain", "tls", "telemetry", "admin"]
+    ports = dict(zip(names, free_ports(len(names))))
+    write = writer(directory)
+    cert, key = (os.path.join(directory, name) for name in ("cert.pem", "key.pem"))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=CA:FALSE",
+                    "-keyout", key, "-out", cert], check=True, capture_output=True)
+    files = {"small": write("small", "x" * 1024), "big": write("big", "x" * (1 << 20)),
+             "json": write("json", '{"items": [' + ", ".join(f'{{"id": {i}}}' for i in range(200)) + "]}"),
+             "both": write("both.pem", "".join(open(path).read() for path in (cert, key)))}
+    origin = start(0, ["haproxy", "-db", "-f", write("origin.cfg", ORIGIN.format(**ports, **files))], ports["stable"])
+    config = write("ringway.yaml", RINGWAY.format(**ports, cert=cert, key=key))
+    proxy = start(1, [program, "run", "-c", config], ports["plain"])
+    try:
+        for command in load(write, ports, seconds):
+            done = subprocess.run(command, capture_output=True, text=True)
+            told = [line for line in done.stdout.splitlines() if "requests in" in line or line.startswith(("status codes", "Requests/sec"))]
+            print(" ".join(command[-1:] + told) or done.stderr, flush=True)
+            if done.returncode != 0 or not told or "Non-2xx" in done.stdout and "missing" not in command[-1]:
+                sys.exit(f"this did not go well: {' '.join(command)}\n{done.stdout}{done.stderr}")
+    finally:
+        proxy.send_signal(signal.SIGTERM)
+        proxy.wait(60)
+        origin.terminate()
+
+
+def main():
+    given = arguments()
+    with tempfile.TemporaryDirectory() as directory:
+        raw = pathlib.Path(directory) / "raw"
+        program = given.ringway or build(raw)
+        # the folder is compiled in; this says it at run time
+        os.environ["LLVM_PROFILE_FILE"] = str(raw / "%m_%p.profraw")
+        serve(program, directory, given.seconds)
+        tell = lambda *what: subprocess.run(["rustc", *what], capture_output=True, text=True, check=True).stdout  # noqa: E731
+        host = next(line.split()[1] for line in tell("-vV").splitlines() if line.startswith("host:"))
+        tool = pathlib.Path(tell("--print", "sysroot").strip()) / "lib/rustlib" / host / "bin/llvm-profdata"
+        # sparse: what was never run is unknown, not cold
+        subprocess.run([tool, "merge", "-sparse", "-o", HERE / "ringway.profdata", raw], check=True)
+        (HERE / "version").write_text(tell("--version"))
+
+
+if __name__ == "__main__":
+    main()
