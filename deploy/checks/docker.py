@@ -8,6 +8,7 @@ the files of the quickstart fit together.
 """
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,9 @@ def dockerfile(problems):
     needed = re.search(r'rust-version = "(\d+\.\d+)"', (ROOT / "Cargo.toml").read_text())
     if rust is None or version(rust) < version(needed):
         problems.append(f"Dockerfile: `{stages[0]}` is older than the rust-version of Cargo.toml")
+    recorded = (ROOT / "benches/profile/version").read_text().split()[1]
+    if f"rust:{recorded}-" not in stages[0]:
+        problems.append(f"Dockerfile: `{stages[0]}` is not {recorded}, which the profile is for, and would build without it")
 
 
 def version(found):
@@ -73,6 +77,8 @@ def context(problems):
     # cargo looks for what the manifest names, also where it is not built
     if "[[bench]]" in (ROOT / "Cargo.toml").read_text() and "benches" not in allowed:
         problems.append(".dockerignore: Cargo.toml names benches")
+    if ".cargo" not in allowed:
+        problems.append(".dockerignore: without .cargo the image is built without the recorded profile")
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     seen = [name for name in tracked if any(fnmatch(name.split("/")[0], rule) for rule in allowed)]
     secrets = [name for name in seen if re.search(r"\.(key|pem|p12)$", name)]
@@ -81,7 +87,7 @@ def context(problems):
         for name in seen:
             copy = Path(folder) / name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes((ROOT / name).read_bytes())
+            shutil.copy(ROOT / name, copy)
         command = ["cargo", "metadata", "--no-deps", "--format-version", "1", "--offline"]
         said = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         if said.returncode:
