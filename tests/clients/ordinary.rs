@@ -111,6 +111,24 @@ fn answers_without_a_body_have_none() {
     assert_eq!(upstream.connections(), 1);
 }
 
+/// A client that has sent HEAD reads no body, and would take one for its next answer; also where lines before the
+/// request, which some servers skip, are why it is refused.
+#[test]
+fn a_head_that_is_refused_is_answered_without_a_body() {
+    let upstream = Recording::start(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n");
+    });
+    let proxy = Proxy::before(&upstream);
+    for before in ["", "\r\n", "\r\n\r\n", "\n", "\r\n\n", "\r", "\r\n\r", " "] {
+        let mut client = proxy.connect();
+        let answer =
+            client.send(format!("{before}HEAD / HTTP/1.1\r\nhost: shop\r\nno field\r\n\r\n")).response_to("HEAD");
+        assert_eq!(answer.status, 400, "{before:?}");
+        assert_eq!(client.rest(), b"", "{before:?}");
+    }
+    assert!(upstream.seen().is_empty());
+}
+
 fn trailing(exchange: &mut Exchange) {
     let body = exchange.body().to_vec();
     let trailers: String = exchange.seen.trailers.iter().map(|(name, value)| format!("{name}={value} ")).collect();

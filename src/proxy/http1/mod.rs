@@ -162,9 +162,10 @@ async fn next_head(
     .await
 }
 
-/// What is unread begins like a request for a head alone: whatever answers it must have no body.
+/// What is unread begins like a request for a head alone, after whatever some skip before a request: whatever answers it
+/// must have no body.
 fn asks_for_head(wire: &Wire) -> bool {
-    wire.read.starts_with(b"HEAD ")
+    wire.read.trim_ascii_start().starts_with(b"HEAD ")
 }
 
 /// Takes answers that come before the answer to be written. A client that does not read is spared them.
