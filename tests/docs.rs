@@ -40,6 +40,7 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     ("docs/guides/systemd.md", "promtool", "run by deploy/check.sh, where it is installed"),
     ("docs/reliability.md", "tests/dashboard/run.sh", "needs a browser, and runs by itself"),
     ("docs/reliability.md", "RINGWAY_", "runs other tests, for minutes"),
+    ("docs/reliability.md", "RUSTC_BOOTSTRAP=1", "needs cargo-fuzz, and runs for minutes"),
     ("docs/statistics.md", "RINGWAY_RUNS=", "runs other tests, for hours"),
 ];
 
