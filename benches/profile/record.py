@@ -2,12 +2,13 @@
 """Records what requests run through, for the compiler: makes benches/profile/ringway.profdata anew.
 
 usage: record.py [--ringway PROGRAM] [--seconds 2]
+       record.py --check        ends with 1 when the profile is of other dependencies or another compiler
 
 Builds the program so that it counts (unless one is given that was built so), has it serve every kind of traffic, and joins
 what it counted. Needs Linux, `rustup component add llvm-tools`, and haproxy, wrk, h2load and openssl (Debian: apt-get
 install haproxy wrk nghttp2-client openssl). Nothing is measured, so that the machine need not be quiet.
 """
-import argparse, os, pathlib, signal, subprocess, sys, tempfile
+import argparse, hashlib, os, pathlib, signal, subprocess, sys, tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -84,6 +85,7 @@ routes:
     responseHeaders: {{ set: {{ strict-transport-security: max-age=31536000 }}, remove: [server] }}
   - {{ name: shop, service: shop }}
 """
+NAMES = {"version": "compiler", "dependencies": "Cargo.lock"}
 POST = 'wrk.method="POST" wrk.body=string.rep("x",65536)'
 STAFF = ["x-employee: 1", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]
 
@@ -91,8 +93,31 @@ STAFF = ["x-employee: 1", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad
 def arguments():
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--ringway", help="a program that records already")
+    options.add_argument("--check", action="store_true", help="only look whether the profile fits")
     options.add_argument("--seconds", type=int, default=2, help="of each kind of traffic")
     return options.parse_args()
+
+
+def compiler():
+    return tell("rustc", "--version")
+
+
+def dependencies():
+    """What the names of functions depend on beside the compiler: all packages and their versions, ours too."""
+    return hashlib.sha256((ROOT / "Cargo.lock").read_bytes()).hexdigest() + "\n"
+
+
+def check():
+    fits = {"version": compiler(), "dependencies": dependencies()}
+    stale = [name for name, now in fits.items() if (HERE / name).read_text() != now]
+    if stale:
+        sys.exit(f"✘ the recorded profile is not for this {' and '.join(NAMES[name] for name in stale)}, "
+                 "and most of it would not be found: record it again by benches/profile/record.py")
+    print("✔ the recorded profile fits the compiler and Cargo.lock")
+
+
+def tell(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def build(raw):
@@ -166,18 +191,20 @@ def serve(program, directory, seconds):
 
 def main():
     given = arguments()
+    if given.check:
+        return check()
     with tempfile.TemporaryDirectory() as directory:
         raw = pathlib.Path(directory) / "raw"
         program = given.ringway or build(raw)
         # the folder is compiled in; this says it at run time
         os.environ["LLVM_PROFILE_FILE"] = str(raw / "%m_%p.profraw")
         serve(program, directory, given.seconds)
-        tell = lambda *what: subprocess.run(["rustc", *what], capture_output=True, text=True, check=True).stdout  # noqa: E731
-        host = next(line.split()[1] for line in tell("-vV").splitlines() if line.startswith("host:"))
-        tool = pathlib.Path(tell("--print", "sysroot").strip()) / "lib/rustlib" / host / "bin/llvm-profdata"
+        host = next(line.split()[1] for line in tell("rustc", "-vV").splitlines() if line.startswith("host:"))
+        tool = pathlib.Path(tell("rustc", "--print", "sysroot").strip()) / "lib/rustlib" / host / "bin/llvm-profdata"
         # sparse: what was never run is unknown, not cold
         subprocess.run([tool, "merge", "-sparse", "-o", HERE / "ringway.profdata", raw], check=True)
-        (HERE / "version").write_text(tell("--version"))
+        (HERE / "version").write_text(compiler())
+        (HERE / "dependencies").write_text(dependencies())
 
 
 if __name__ == "__main__":

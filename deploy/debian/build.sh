@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 target=${CARGO_TARGET_DIR:-target}
 case "${1:-}" in
     "")
+        # a package without it is a fifth slower, which nobody would notice here; RINGWAY_PROFILE=off says that it may be
+        [ "${RINGWAY_PROFILE:-}" = off ] || benches/profile/record.py --check
         cargo build --release --locked
         program=$target/release/ringway
         arguments=()

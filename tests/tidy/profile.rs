@@ -93,3 +93,30 @@ fn cargo_is_told_of_the_wrapper() {
         .any(|line| line == "rustc-wrapper = \"benches/profile/rustc\"");
     assert!(set, "{config}");
 }
+
+/// In a copy of the folders, so that a changed Cargo.lock of ours is no failure.
+#[test]
+fn a_profile_of_other_dependencies_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["benches/profile/record.py", "benches/profile/version", "benches/peers/compare.py"] {
+        std::fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+        std::fs::copy(root.join(name), at(name)).unwrap();
+    }
+    let wrapper = Wrapper::of(&recorded_with());
+    let check = |lock: &str| {
+        std::fs::write(at("Cargo.lock"), lock).unwrap();
+        let mut command = Command::new("python3");
+        let path = format!("{}:{}", wrapper.directory.path().display(), std::env::var("PATH").unwrap());
+        command.arg("-B").arg(at("benches/profile/record.py")).arg("--check").env("PATH", path);
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    // SHA-256 of "abc" (FIPS 180-4)
+    let recorded = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n";
+    std::fs::write(at("benches/profile/dependencies"), recorded).unwrap();
+    assert_eq!(check("abc"), (true, String::new()));
+    let (fits, told) = check("abd");
+    assert!(!fits && told.contains("not for this Cargo.lock"), "{told}");
+}
