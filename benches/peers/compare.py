@@ -21,16 +21,19 @@ WORKLOADS = {  # name: (path, connections, headers, lua)
     "post64k": ("/", 64, [], 'wrk.method="POST" wrk.body=string.rep("x",65536)'),
     "get1m": ("/1m", 16, [], None),
 }
-ORIGIN = """
+# A service that answers from files, 1 MiB among them, begins with this.
+ORIGIN_BEGIN = """
 global
   maxconn 8192
-  tune.bufsize {bufsize}
+  tune.bufsize 1200000
 defaults
   mode http
   timeout connect 5s
   timeout client 60s
   timeout server 60s
   option http-buffer-request
+"""
+ORIGIN = ORIGIN_BEGIN + """
 frontend origin
   bind 127.0.0.1:{stable}
   bind 127.0.0.1:{canary}
@@ -57,18 +60,20 @@ backend stable
 backend canary
   server c 127.0.0.1:{canary}
 """
-RINGWAY = """
-listeners: [{{ address: "127.0.0.1:{port}" }}]
-telemetry: {{ address: "127.0.0.1:{telemetry}" }}
-admin: {{ address: "127.0.0.1:{admin}" }}
-services:
-  shop:
+# The body of a service of Ringway.
+SPLIT = """
     hashOn: [{{ cookie: uid }}, clientIP]
     override: {{ header: x-canary, from: [127.0.0.0/8] }}
     variants:
       stable: {{ weight: 90, endpoints: ["127.0.0.1:{stable}"] }}
       canary: {{ weight: 10, endpoints: ["127.0.0.1:{canary}"] }}
 """
+RINGWAY = """
+listeners: [{{ address: "127.0.0.1:{port}" }}]
+telemetry: {{ address: "127.0.0.1:{telemetry}" }}
+admin: {{ address: "127.0.0.1:{admin}" }}
+services:
+  shop:""" + SPLIT
 
 
 def free_ports(count):
@@ -82,8 +87,11 @@ def free_ports(count):
 
 
 def start(cpu, command, port):
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
+    except OSError as error:
+        sys.exit(f"{command[0]} cannot be started: {error.strerror}")
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:
@@ -139,10 +147,15 @@ def arguments(text, workloads):
     options.add_argument("--ringway", default="target/release/ringway")
     options.add_argument("workloads", nargs="*", default=workloads)
     given = options.parse_args()
-    for tool in ("haproxy", "wrk"):
-        if not shutil.which(tool):
-            sys.exit(f"{tool} is not there: apt-get install {tool}")
+    need(haproxy="haproxy", wrk="wrk")
     return given
+
+
+def need(**packages):
+    """Ends with a word where a tool is missing, and names its package."""
+    for tool, package in packages.items():
+        if not shutil.which(tool):
+            sys.exit(f"{tool} is not there: apt-get install {package}")
 
 
 def writer(directory):
@@ -154,10 +167,14 @@ def writer(directory):
     return write
 
 
+def answers(write):
+    """The bodies that services answer with: 1 KiB and 1 MiB."""
+    return {"small": write("small", "x" * 1024), "big": write("big", "x" * (1 << 20))}
+
+
 def start_origin(write, stable, canary):
     """The services: HAProxy, which answers from files."""
-    small, big = write("small", "x" * 1024), write("big", "x" * (1 << 20))
-    origin = write("origin.cfg", ORIGIN.format(stable=stable, canary=canary, small=small, big=big, bufsize=1200000))
+    origin = write("origin.cfg", ORIGIN.format(stable=stable, canary=canary, **answers(write)))
     return start(0, ["haproxy", "-db", "-f", origin], stable)
 
 

@@ -8,23 +8,14 @@ Builds the program so that it counts (unless one is given that was built so), ha
 what it counted. Needs Linux, `rustup component add llvm-tools`, and haproxy, wrk, h2load and openssl (Debian: apt-get
 install haproxy wrk nghttp2-client openssl). Nothing is measured, so that the machine need not be quiet.
 """
-import argparse, hashlib, os, pathlib, signal, subprocess, sys, tempfile
+import argparse, contextlib, hashlib, os, pathlib, signal, subprocess, sys, tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent / "peers"))
-from compare import BROWSER, free_ports, start, writer  # noqa: E402
+from compare import BROWSER, ORIGIN_BEGIN, SPLIT, WORKLOADS, answers, free_ports, need, start, writer  # noqa: E402
 
-ORIGIN = """
-global
-  maxconn 8192
-  tune.bufsize 1200000
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-  option http-buffer-request
+ORIGIN = ORIGIN_BEGIN + """
 frontend origin
   bind 127.0.0.1:{stable}
   bind 127.0.0.1:{canary}
@@ -34,13 +25,6 @@ frontend origin
   http-request return status 200 content-type application/json file {json} hdr x-request-id %[rand] hdr etag "abc" hdr vary accept-encoding if {{ path_beg /api }}
   http-request return status 200 content-type text/plain file {big} if {{ path /1m }}
   http-request return status 200 content-type text/plain file {small}
-"""
-SPLIT = """
-    hashOn: [{{ cookie: uid }}, clientIP]
-    override: {{ header: x-canary, from: [127.0.0.0/8] }}
-    variants:
-      stable: {{ weight: 90, endpoints: ["127.0.0.1:{stable}"] }}
-      canary: {{ weight: 10, endpoints: ["127.0.0.1:{canary}"] }}
 """
 RINGWAY = """
 listeners:
@@ -86,7 +70,6 @@ routes:
   - {{ name: shop, service: shop }}
 """
 NAMES = {"version": "compiler", "dependencies": "Cargo.lock"}
-POST = 'wrk.method="POST" wrk.body=string.rep("x",65536)'
 STAFF = ["x-employee: 1", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]
 
 
@@ -120,6 +103,15 @@ def tell(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+def profdata():
+    """The compiler's own tool that joins what was recorded."""
+    host = next(line.split()[1] for line in tell("rustc", "-vV").splitlines() if line.startswith("host:"))
+    tool = pathlib.Path(tell("rustc", "--print", "sysroot").strip()) / "lib/rustlib" / host / "bin/llvm-profdata"
+    if not tool.exists():
+        sys.exit("llvm-profdata is not there: rustup component add llvm-tools")
+    return tool
+
+
 def build(raw):
     target = ROOT / "target" / "record"
     environment = {**os.environ, "RINGWAY_PROFILE": str(raw), "CARGO_TARGET_DIR": str(target)}
@@ -130,7 +122,7 @@ def build(raw):
 def load(write, ports, seconds):
     """Every kind of traffic, those in front of which the program will mostly stand for longer."""
     plain, tls = f"http://127.0.0.1:{ports['plain']}", f"https://localhost:{ports['tls']}"
-    post = write("post.lua", POST)
+    post = write("post.lua", WORKLOADS["post64k"][3])
     body = write("body", "x" * 4096)
 
     def wrk(url, *more, headers=(), connections=64):
@@ -170,39 +162,46 @@ def serve(program, directory, seconds):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
                     "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=CA:FALSE",
                     "-keyout", key, "-out", cert], check=True, capture_output=True)
-    files = {"small": write("small", "x" * 1024), "big": write("big", "x" * (1 << 20)),
+    files = {**answers(write),
              "json": write("json", '{"items": [' + ", ".join(f'{{"id": {i}}}' for i in range(200)) + "]}"),
              "both": write("both.pem", "".join(open(path).read() for path in (cert, key)))}
-    origin = start(0, ["haproxy", "-db", "-f", write("origin.cfg", ORIGIN.format(**ports, **files))], ports["stable"])
-    config = write("ringway.yaml", RINGWAY.format(**ports, cert=cert, key=key))
-    proxy = start(1, [program, "run", "-c", config], ports["plain"])
-    try:
+    with contextlib.ExitStack() as ends:
+        origin = start(0, ["haproxy", "-db", "-f", write("origin.cfg", ORIGIN.format(**ports, **files))], ports["stable"])
+        ends.callback(origin.terminate)
+        config = write("ringway.yaml", RINGWAY.format(**ports, cert=cert, key=key))
+        proxy = start(1, [program, "run", "-c", config], ports["plain"])
+        # it writes what it recorded when it ends
+        ends.callback(proxy.wait, 60)
+        ends.callback(proxy.send_signal, signal.SIGTERM)
         for command in load(write, ports, seconds):
-            done = subprocess.run(command, capture_output=True, text=True)
-            told = [line for line in done.stdout.splitlines() if "requests in" in line or line.startswith(("status codes", "Requests/sec"))]
-            print(" ".join(command[-1:] + told) or done.stderr, flush=True)
-            if done.returncode != 0 or not told or "Non-2xx" in done.stdout and "missing" not in command[-1]:
-                sys.exit(f"this did not go well: {' '.join(command)}\n{done.stdout}{done.stderr}")
-    finally:
-        proxy.send_signal(signal.SIGTERM)
-        proxy.wait(60)
-        origin.terminate()
+            send(command)
+
+
+def send(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    told = [line for line in done.stdout.splitlines() if "requests in" in line or line.startswith(("status codes", "Requests/sec"))]
+    print(command[-1], *told, flush=True)
+    if done.returncode != 0 or not told or "Non-2xx" in done.stdout and "missing" not in command[-1]:
+        sys.exit(f"this did not go well: {' '.join(command)}\n{done.stdout}{done.stderr}")
 
 
 def main():
     given = arguments()
     if given.check:
         return check()
+    # before the build, which takes long
+    need(haproxy="haproxy", wrk="wrk", h2load="nghttp2-client", openssl="openssl")
+    joins = profdata()
     with tempfile.TemporaryDirectory() as directory:
         raw = pathlib.Path(directory) / "raw"
         program = given.ringway or build(raw)
         # the folder is compiled in; this says it at run time
         os.environ["LLVM_PROFILE_FILE"] = str(raw / "%m_%p.profraw")
         serve(program, directory, given.seconds)
-        host = next(line.split()[1] for line in tell("rustc", "-vV").splitlines() if line.startswith("host:"))
-        tool = pathlib.Path(tell("rustc", "--print", "sysroot").strip()) / "lib/rustlib" / host / "bin/llvm-profdata"
+        if not raw.exists():
+            sys.exit(f"{program} has recorded nothing: it must be built with RINGWAY_PROFILE=/a/folder")
         # sparse: what was never run is unknown, not cold
-        subprocess.run([tool, "merge", "-sparse", "-o", HERE / "ringway.profdata", raw], check=True)
+        subprocess.run([joins, "merge", "-sparse", "-o", HERE / "ringway.profdata", raw], check=True)
         (HERE / "version").write_text(compiler())
         (HERE / "dependencies").write_text(dependencies())
 
